@@ -1,0 +1,1 @@
+// Deliberately empty: it allows rawSyscall6 to be declared without a body.
