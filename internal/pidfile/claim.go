@@ -1,0 +1,239 @@
+package pidfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Claim is the right to publish a PID at a path: a locked, still hidden file.
+type Claim struct {
+	// Path is where the file shall appear, Temp where it is now, in the same
+	// directory.
+	Path, Temp string
+	// Write is a descriptor for writing the empty temporary file, close-on-exec.
+	Write int
+	// StaleReason says why the file that was found at Path does not count. Empty:
+	// there was none.
+	StaleReason string
+
+	lock  int // read-only descriptor of the same inode, locked, close-on-exec
+	id    identity
+	stale int // locked descriptor of the stale file, or -1
+}
+
+// mode is the PID file's whatever the umask: everybody may ask who runs.
+const mode = 0o644
+
+// New claims the path, which must be absolute. It fails with a *HeldError when
+// a program runs there, else with an *Error. Nothing can be seen at the path
+// before the PID is published, and a stale file stays until Clear.
+func New(path string) (*Claim, error) {
+	stale, reason, err := takeStale(path)
+	if err != nil {
+		return nil, withPath(path, err)
+	}
+	c := &Claim{Path: path, StaleReason: reason, stale: stale, Write: -1, lock: -1}
+	if err := c.createTemp(); err != nil {
+		c.Abandon()
+		return nil, withPath(path, err)
+	}
+	return c, nil
+}
+
+// withPath completes an error from below: they know the problem, not the path.
+func withPath(path string, err error) error {
+	var e *Error
+	var held *HeldError
+	switch {
+	case errors.As(err, &held):
+		held.Path = path
+		return held
+	case errors.As(err, &e):
+		e.Path = path
+		return e
+	}
+	return &Error{Path: path, Problem: "cannot be claimed", Err: err}
+}
+
+// takeStale looks at what is at the path. No file: -1. A stale one: a locked
+// descriptor, so that of several starts one goes on. Anything else: an error.
+func takeStale(path string) (fd int, reason string, err error) {
+	for {
+		fd, err := openNoFollow(path)
+		if err == unix.ENOENT {
+			return -1, "", nil
+		}
+		if err != nil {
+			return -1, "", openError(err)
+		}
+		reason, again, err := judge(fd, path)
+		if err == nil && !again {
+			return fd, reason, nil
+		}
+		unix.Close(fd)
+		if err != nil {
+			return -1, "", err
+		}
+	}
+}
+
+func openError(err error) error {
+	switch err {
+	case unix.ELOOP:
+		return &Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
+	case unix.ENOTDIR:
+		return &Error{Problem: "its directory is not a directory"}
+	case unix.EACCES:
+		return &Error{Problem: "cannot be read", Err: err}
+	case unix.ENXIO:
+		return &Error{Problem: "is not a regular file"}
+	}
+	return &Error{Problem: "cannot be opened", Err: err}
+}
+
+// judge decides on an open file: stale (and locked by us now), still in use (an
+// error), or no longer the one at the path (again).
+func judge(fd int, path string) (reason string, again bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", false, &Error{Problem: "cannot be looked at", Err: err}
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return "", false, &Error{Problem: "is a directory", Hint: "name a file in it"}
+	default:
+		return "", false, &Error{Problem: "is not a regular file"}
+	}
+	content, err := readContent(fd)
+	if err != nil {
+		return "", false, &Error{Problem: "cannot be read", Err: err}
+	}
+	pid, reason := livePID(content, time.Unix(st.Mtim.Unix()))
+	if pid != 0 {
+		// Without touching the lock: a daemon may be about to take it itself.
+		holder := lockHolder(identityOf(&st))
+		return "", false, &HeldError{PID: pid, Holder: holder, Locked: holder != 0}
+	}
+	if parsePID(content) == 0 && st.Size >= contentLimit {
+		return "", false, &Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+	}
+	switch err := lock(fd); {
+	case errors.Is(err, errLocked):
+		return "", false, &HeldError{PID: parsePID(content), Holder: lockHolder(identityOf(&st)), Locked: true}
+	case err != nil:
+		return "", false, err
+	}
+	// The one who held the lock until now may have removed the file.
+	return reason, !isAt(path, identityOf(&st)), nil
+}
+
+// isAt reports that the inode is what the path leads to.
+func isAt(path string, id identity) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil && identityOf(&st) == id
+}
+
+// createTemp makes the hidden file, readable for everybody, and locks it.
+func (c *Claim) createTemp() error {
+	if err := c.openTemp(); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(c.Write, mode); err != nil {
+		return &Error{Problem: "cannot be made readable", Err: err}
+	}
+	var err error
+	if c.id, err = identityOfFD(c.Write); err != nil {
+		return &Error{Problem: "cannot be looked at", Err: err}
+	}
+	if c.lock, err = openNoFollow(c.Temp); err != nil {
+		return &Error{Problem: "cannot be opened", Err: err}
+	}
+	if id, err := identityOfFD(c.lock); err != nil || id != c.id {
+		return &Error{Problem: "somebody else changes its directory", Err: err}
+	}
+	return lock(c.lock)
+}
+
+// openTemp creates a file of a name that nobody else uses: a leftover of a
+// crash must not stand in the way of the next start.
+func (c *Claim) openTemp() error {
+	dir, base := filepath.Split(c.Path)
+	for {
+		suffix := ".pidleash-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+		c.Temp = dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
+		fd, err := retry(func() (int, error) {
+			return unix.Open(c.Temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		})
+		switch err {
+		case nil:
+			c.Write = fd
+			return nil
+		case unix.EEXIST:
+			continue
+		}
+		c.Temp = ""
+		return createError(filepath.Clean(dir), err)
+	}
+}
+
+func createError(dir string, err error) error {
+	e := &Error{Problem: "cannot be created in " + dir, Err: err}
+	switch err {
+	case unix.ENOENT, unix.ENOTDIR:
+		return &Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
+	case unix.EACCES, unix.EPERM:
+		e.Hint = "choose a directory that user " + userID() + " may write"
+	case unix.EROFS:
+		e.Hint = "choose a directory that can be written, such as /run"
+	case unix.ENOSPC, unix.EDQUOT:
+		e.Hint = "make room there"
+	}
+	return e
+}
+
+// Clear removes the stale file, if there was one. It is the last step before
+// the program is started, so that a start that fails earlier changes nothing.
+func (c *Claim) Clear() error {
+	if c.stale < 0 {
+		return nil
+	}
+	var err error
+	if id, idErr := identityOfFD(c.stale); idErr == nil && isAt(c.Path, id) {
+		err = unix.Unlink(c.Path)
+	}
+	unix.Close(c.stale)
+	c.stale = -1
+	if err != nil && err != unix.ENOENT {
+		return &Error{Path: c.Path, Problem: "is stale and cannot be removed", Err: err}
+	}
+	return nil
+}
+
+// Abandon gives the claim back: the hidden file goes, a stale one stays.
+func (c *Claim) Abandon() {
+	if c.Temp != "" {
+		_ = unix.Unlink(c.Temp)
+	}
+	for _, fd := range []*int{&c.Write, &c.lock, &c.stale} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+}
+
+// Published is called when the hidden file has been moved to Path with pid in
+// it. It takes over the claim's lock.
+func (c *Claim) Published(pid int) *File {
+	unix.Close(c.Write)
+	return &File{path: c.Path, pid: pid, lock: c.lock, id: c.id, touched: time.Now()}
+}
+
+// Visible reports that the hidden file has been moved to Path.
+func (c *Claim) Visible() bool { return isAt(c.Path, c.id) }

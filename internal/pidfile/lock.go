@@ -1,0 +1,73 @@
+package pidfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errLocked reports that another open file description holds the lock.
+var errLocked = errors.New("locked by another process")
+
+// lock takes the exclusive flock(2) on fd, or fails with errLocked at once.
+func lock(fd int) error {
+	_, err := retry(func() (int, error) { return 0, unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	switch err {
+	case nil:
+		return nil
+	case unix.EWOULDBLOCK:
+		return errLocked
+	case unix.ENOLCK, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF:
+		// EBADF: NFS turns flock into a lock that needs a writable descriptor.
+		return &Error{Problem: "its file system cannot lock", Err: err, Hint: "choose a local directory such as /run"}
+	}
+	return fmt.Errorf("flock: %w", err)
+}
+
+// lockHolder returns the PID of the process that holds a lock on the inode, 0
+// when nobody does or it cannot be seen from here (another PID namespace).
+// It reads /proc/locks: to ask by locking would make the asker a holder.
+func lockHolder(id identity) int {
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0
+	}
+	return holderIn(locks, id)
+}
+
+// holderIn finds the holder in the text of /proc/locks, see proc_locks(5). Some
+// file systems (btrfs, overlay) show another device there than in stat(2): then
+// the inode's number decides, if it is not ambiguous.
+func holderIn(locks []byte, id identity) int {
+	dev := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
+	ino := strconv.FormatUint(id.ino, 10)
+	sameInode, candidates := 0, 0
+	for line := range bytes.Lines(locks) {
+		// "1: FLOCK  ADVISORY  WRITE 812 fd:01:1234 0 EOF"; waiters have "->".
+		f := strings.Fields(string(line))
+		if len(f) < 6 || f[1] != "FLOCK" {
+			continue
+		}
+		cut := strings.LastIndexByte(f[5], ':')
+		if cut < 0 || f[5][cut+1:] != ino {
+			continue
+		}
+		pid, err := strconv.Atoi(f[4])
+		if err != nil || pid <= 0 {
+			continue
+		}
+		if f[5][:cut] == dev {
+			return pid
+		}
+		sameInode, candidates = pid, candidates+1
+	}
+	if candidates == 1 {
+		return sameInode
+	}
+	return 0
+}
