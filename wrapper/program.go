@@ -1,0 +1,173 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes of a program that cannot be started, as POSIX has them for env(1)
+// and nohup(1).
+const (
+	codeCannotExec = 126
+	codeNotFound   = 127
+)
+
+// StartError says that the program cannot be started.
+type StartError struct {
+	Program string
+	Problem string
+	Err     error // the cause, or nil
+	Hint    string
+	// Code is the exit code that tells so: 126 or 127.
+	Code int
+}
+
+func (e *StartError) Error() string {
+	text := e.Program + ": " + e.Problem
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// shell runs a script without "#!", exec(3).
+const shell = "/bin/sh"
+
+// defaultPath is searched when PATH is not set, as in the C library,
+// confstr(3) _CS_PATH.
+const defaultPath = "/bin:/usr/bin"
+
+// program is what execvp(3) would try for a name, in its order.
+type program struct {
+	name       string
+	candidates []string
+}
+
+// findProgram looks for the files that can be executed under the name, so that
+// a mistake shows before anything is done. os/exec's LookPath is not execvp(3):
+// it refuses what the current directory offers and knows no default path.
+func findProgram(name string) (*program, error) {
+	p := &program{name: name}
+	if strings.Contains(name, "/") {
+		p.candidates = []string{name}
+		if err := executable(name); err != nil {
+			return nil, p.notExecutable(name, err)
+		}
+		return p, nil
+	}
+	return p, p.search(name)
+}
+
+func (p *program) search(name string) error {
+	path, set := os.LookupEnv("PATH")
+	if !set {
+		path = defaultPath
+	}
+	var refused error
+	var refusedFile string
+	for _, dir := range strings.Split(path, ":") {
+		file := name
+		if dir != "" { // an empty element is the current directory
+			file = dir + "/" + name
+		}
+		switch err := executable(file); {
+		case err == nil:
+			p.candidates = append(p.candidates, file)
+		case refused == nil && !missingFile(err):
+			refused, refusedFile = err, file
+		}
+	}
+	switch {
+	case name == "" || len(p.candidates) == 0 && refused == nil:
+		return &StartError{Program: quoteName(name), Problem: "not found in PATH", Hint: "give its full path", Code: codeNotFound}
+	case len(p.candidates) == 0:
+		return p.notExecutable(refusedFile, refused)
+	}
+	return nil
+}
+
+// quoteName makes an empty name visible.
+func quoteName(name string) string {
+	if name == "" {
+		return `""`
+	}
+	return name
+}
+
+var errDirectory = errors.New("is a directory")
+
+// executable asks the kernel, with the effective user as execve does.
+func executable(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return errDirectory
+	default:
+		return unix.EACCES
+	}
+	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+}
+
+func missingFile(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
+}
+
+func (p *program) notExecutable(file string, err error) error {
+	switch {
+	case missingFile(err):
+		return &StartError{Program: file, Problem: "not found", Code: codeNotFound}
+	case err == errDirectory:
+		return &StartError{Program: file, Problem: "is a directory", Code: codeCannotExec}
+	case err == unix.EACCES:
+		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: "chmod +x", Code: codeCannotExec}
+	}
+	return &StartError{Program: file, Problem: "cannot be executed", Err: err, Code: codeCannotExec}
+}
+
+// execError explains why execve refused a file that looked executable.
+func (p *program) execError(file string, errno syscall.Errno) error {
+	e := &StartError{Program: file, Problem: "cannot be executed", Err: errno, Code: codeCannotExec}
+	switch errno {
+	case syscall.ENOENT:
+		if executable(file) != nil {
+			return p.notExecutable(file, errno)
+		}
+		// execve(2): the file is there, so it is its interpreter that is missing.
+		e.Problem = fmt.Sprintf("its interpreter%s is missing", interpreter(file))
+	case syscall.EACCES:
+		e.Hint = "its file system may be mounted noexec, or its interpreter may not be executable"
+	case syscall.ETXTBSY:
+		e.Hint = "somebody has it open for writing"
+	case syscall.E2BIG:
+		e.Hint = "fewer or shorter arguments and environment variables"
+	}
+	return e
+}
+
+// interpreter returns " NAME" from a script's first line, or nothing.
+func interpreter(file string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel itself looks at
+	n, _ := f.Read(head)
+	line, _, _ := strings.Cut(string(head[:n]), "\n")
+	rest, isScript := strings.CutPrefix(line, "#!")
+	if words := strings.Fields(rest); isScript && len(words) > 0 {
+		return " " + words[0]
+	}
+	return ""
+}

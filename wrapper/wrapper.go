@@ -1,0 +1,50 @@
+// Package wrapper runs a program on the leash of its PID file. It is the only
+// package that spawns, signals and waits.
+//
+// What Run does, in this order:
+//
+//  1. It looks for the program, and claims the PID file (package pidfile).
+//  2. It starts the program; the PID file is published in between fork and exec.
+//  3. It watches the file (package watch), forwards signals, and reaps every
+//     child that falls to it, as PID 1 or as subreaper.
+//  4. When the file is gone it stops the program by the schedule.
+//  5. When the program has ended it stops the watch, removes the file, releases
+//     the lock and returns.
+//
+// One goroutine owns the child: it alone spawns, signals and waits, so that no
+// PID can be recycled between the decision to signal it and the signal. The
+// others only send. What is to be done is decided by the machine in machine.go.
+package wrapper
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config says what to run and how. Args and Env are required.
+type Config struct {
+	// Args has the program, a path or a name for PATH, and its arguments.
+	Args []string
+	// Env is the program's whole environment, "NAME=value".
+	Env []string
+	// PIDFile is the absolute path of the PID file. Empty: none.
+	PIDFile string
+	// Settle is how long a removal must last to count; 0 decides at the first
+	// look.
+	Settle time.Duration
+	// Stop is how the program is stopped when its file is removed.
+	Stop Schedule
+	// Success has the exit codes that become 0; 128+N is death by signal N too.
+	Success [256]bool
+	// RemovedExit is the code to end with when the program was stopped because
+	// the file was removed; nil: as the program ended.
+	RemovedExit *int
+	// DeathSignal is sent to the program when pidleash dies; 0: none.
+	DeathSignal syscall.Signal
+	// SameGroup leaves the program in pidleash's process group.
+	SameGroup bool
+	// Log takes the messages; none is written to standard output. Required.
+	Log hclog.Logger
+}
