@@ -1,0 +1,142 @@
+// Package cli turns arguments and environment into a wrapper.Config, and
+// whatever happens into messages and an exit code.
+//
+// Nothing here exits the process: Main returns the code, or does not return
+// because the process ends by the program's signal.
+package cli
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"pidleash/internal/pidfile"
+	"pidleash/wrapper"
+)
+
+// Exit codes of pidleash's own, beside those of the program.
+const (
+	codeHeld   = 120 // another process holds the PID file
+	codeFailed = 125 // pidleash itself failed
+)
+
+// Main is the whole program, given its arguments without the name. It returns
+// the exit code.
+func Main(args []string) int {
+	signals := wrapper.CatchSignals()
+	cmd, err := parse(args)
+	log := newLog(cmd.logLevel, cmd.logJSON)
+	defer log.flush()
+	switch {
+	case err != nil:
+		return log.fail(err)
+	case cmd.help:
+		return log.print(manual)
+	case cmd.version:
+		return log.print("pidleash " + version() + "\n")
+	}
+	cmd.config.Log = log.Logger
+	outcome, err := wrapper.Run(&cmd.config, signals)
+	if err != nil {
+		return log.fail(err)
+	}
+	log.flush()
+	return outcome.End()
+}
+
+// print writes what was asked for to standard output: no program runs.
+func (l *log) print(text string) int {
+	if _, err := os.Stdout.WriteString(text); err != nil {
+		return l.fail(err)
+	}
+	return 0
+}
+
+// fail tells why pidleash gives up, in one line, and returns the exit code.
+func (l *log) fail(err error) int {
+	text := err.Error()
+	if hint := hintOf(err); hint != "" {
+		text += "; hint: " + hint
+	}
+	l.Error(text)
+	return codeOf(err)
+}
+
+func codeOf(err error) int {
+	var held *pidfile.HeldError
+	var start *wrapper.StartError
+	switch {
+	case errors.As(err, &held):
+		return codeHeld
+	case errors.As(err, &start):
+		return start.Code
+	}
+	return codeFailed
+}
+
+func hintOf(err error) string {
+	var held *pidfile.HeldError
+	var start *wrapper.StartError
+	var file *pidfile.Error
+	var usage *usageError
+	switch {
+	case errors.As(err, &held) && held.Locked:
+		return "remove the file to stop it"
+	case errors.As(err, &held):
+		return "stop it first"
+	case errors.As(err, &start):
+		return start.Hint
+	case errors.As(err, &file):
+		return file.Hint
+	case errors.As(err, &usage):
+		return usage.hint
+	}
+	return ""
+}
+
+// usageError is a mistake on the command line or in the environment.
+type usageError struct{ text, hint string }
+
+func (e *usageError) Error() string { return e.text }
+
+// command is what was asked for.
+type command struct {
+	help, version bool
+	logLevel      string
+	logJSON       bool
+	config        wrapper.Config
+}
+
+// parse reads the command line and the environment. Also after an error the
+// command says how to tell about it.
+func parse(args []string) (*command, error) {
+	cmd := &command{logLevel: defaultLogLevel}
+	app := &cli.App{
+		Name:            "pidleash",
+		HideHelp:        true,
+		HideHelpCommand: true,
+		HideVersion:     true,
+		// A comma is part of many values.
+		DisableSliceFlagSeparator: true,
+		Flags:                     flags(),
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return translate(err) },
+		ExitErrHandler:            func(*cli.Context, error) {}, // the default exits
+		Action:                    func(ctx *cli.Context) error { return cmd.fill(ctx) },
+	}
+	return cmd, app.Run(append([]string{"pidleash"}, args...))
+}
+
+// translate says in our words what package flag has found.
+func translate(err error) error {
+	const hint = "pidleash -h"
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
+		return &usageError{"no option " + name, hint}
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
+		return &usageError{"option " + name + " needs a value", hint}
+	}
+	return &usageError{text, hint}
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+// Messages. Silent when all is well. One line each: "pidleash: " first, lower
+// case, no full stop, the object named, "; hint: " when the remedy is known. In
+// the journal the priority comes in front, sd-daemon(3).
+
+const defaultLogLevel = "warn"
+
+const (
+	// logQueue is how many messages may wait for a reader of standard error.
+	logQueue = 256
+	// logPatience is how long the end of pidleash waits for them to be read.
+	logPatience = 100 * time.Millisecond
+)
+
+func validLogLevel(name string) bool { return hclog.LevelFromString(name) != hclog.NoLevel }
+
+// log is the logger and the queue behind it. Whoever logs is never delayed by a
+// reader of standard error who has stopped reading.
+type log struct {
+	hclog.Logger
+	queue   chan []byte
+	dropped atomic.Int64
+	written chan struct{} // closed when the queue is closed and empty
+	text    bool
+	journal bool
+	flushed bool
+}
+
+func newLog(level string, json bool) *log {
+	l := &log{
+		queue:   make(chan []byte, logQueue),
+		written: make(chan struct{}),
+		text:    !json,
+		journal: toJournal(),
+	}
+	l.Logger = hclog.New(&hclog.LoggerOptions{
+		Name:        "pidleash",
+		Level:       hclog.LevelFromString(level),
+		Output:      l,
+		JSONFormat:  json,
+		DisableTime: !json,
+	})
+	go l.write()
+	return l
+}
+
+// toJournal reports that standard error is the journal's socket, as systemd
+// says with its device and inode; systemd.exec(5), $JOURNAL_STREAM.
+func toJournal() bool {
+	dev, ino, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
+	var st unix.Stat_t
+	if !ok || unix.Fstat(2, &st) != nil {
+		return false
+	}
+	return dev == strconv.FormatUint(uint64(st.Dev), 10) && ino == strconv.FormatUint(st.Ino, 10)
+}
+
+// Write queues a message without a level; hclog uses LevelWrite.
+func (l *log) Write(p []byte) (int, error) { return l.LevelWrite(hclog.Info, p) }
+
+// LevelWrite queues a line, or drops and counts it when the queue is full.
+func (l *log) LevelWrite(level hclog.Level, p []byte) (int, error) {
+	select {
+	case l.queue <- l.format(level, p):
+	default:
+		l.dropped.Add(1)
+	}
+	return len(p), nil
+}
+
+// format makes one line of our form from hclog's "[WARN]  pidleash: text".
+func (l *log) format(level hclog.Level, p []byte) []byte {
+	line := bytes.TrimRight(p, "\n")
+	if l.text {
+		if _, rest, ok := bytes.Cut(line, []byte("] ")); ok {
+			line = bytes.TrimLeft(rest, " ")
+		}
+		line = visible(line)
+	}
+	var out []byte
+	if l.journal {
+		out = fmt.Appendf(out, "<%d>", priority(level))
+	}
+	return append(append(out, line...), '\n')
+}
+
+// visible replaces what could forge a line or drive a terminal: file names and
+// process names are anybody's.
+func visible(line []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, line)
+}
+
+// priority is that of syslog(3).
+func priority(level hclog.Level) int {
+	switch level {
+	case hclog.Error:
+		return 3
+	case hclog.Warn:
+		return 4
+	case hclog.Info:
+		return 6
+	}
+	return 7
+}
+
+// write is the goroutine that owns standard error.
+func (l *log) write() {
+	defer close(l.written)
+	// A background process that writes to a terminal with TOSTOP set would be
+	// sent SIGTTOU; a thread that blocks it just writes, tty_ioctl(4).
+	runtime.LockOSThread()
+	set := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
+	for line := range l.queue {
+		writeAll(2, line)
+		if n := l.dropped.Swap(0); n > 0 {
+			writeAll(2, fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
+		}
+	}
+}
+
+// writeAll waits for a descriptor that somebody has made non-blocking; the flag
+// belongs to the program too and is left alone.
+func writeAll(fd int, p []byte) {
+	for len(p) > 0 {
+		n, err := unix.Write(fd, p)
+		switch err {
+		case nil:
+			p = p[n:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		default:
+			return // nobody can be told
+		}
+	}
+}
+
+// flush waits until everything is written, but not for ever. No message may
+// follow.
+func (l *log) flush() {
+	if l.flushed {
+		return
+	}
+	l.flushed = true
+	close(l.queue)
+	select {
+	case <-l.written:
+	case <-time.After(logPatience):
+	}
+}
