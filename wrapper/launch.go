@@ -3,7 +3,6 @@ package wrapper
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -49,8 +48,9 @@ type launchPlan struct {
 	deathSig  uintptr // 0: none
 	parent    uintptr // who must still be there for deathSig to have a meaning
 	nofile    *atstart.Rlimit
-	toDefault signalSet // ignored by pidleash itself, not by whoever started it
-	mask      signalSet // the program's
+	ignored   atstart.SignalSet // by the program; all others have their default action
+	blocked   atstart.SignalSet // by the program
+	closed    [3]bool           // the descriptors 0 to 2 that the program has not got
 	targets   []execTarget
 	env       **byte
 	result    *launchResult
@@ -93,13 +93,12 @@ const (
 // The calling goroutine must be locked to its thread for good: the parent-death
 // signal comes when the thread ends that has forked, not the process,
 // PR_SET_PDEATHSIG(2const).
-func launch(cfg *Config, program *program, claim *pidfile.Claim, toDefault signalSet) (pid int, err error) {
-	plan, err := newLaunchPlan(cfg, program, claim)
+func launch(cfg *Config, program *program, claim *pidfile.Claim, signals *Signals) (pid int, err error) {
+	plan, err := newLaunchPlan(cfg, program, claim, signals)
 	if err != nil {
 		return 0, err
 	}
 	defer plan.free()
-	plan.toDefault = toDefault
 	if claim != nil {
 		if err := claim.Clear(); err != nil {
 			return 0, err
@@ -151,12 +150,14 @@ func (p *launchPlan) explain(program *program, claim *pidfile.Claim) error {
 	return fmt.Errorf("cannot make a process group for %s: %w", program.name, r.errno)
 }
 
-func newLaunchPlan(cfg *Config, program *program, claim *pidfile.Claim) (*launchPlan, error) {
+func newLaunchPlan(cfg *Config, program *program, claim *pidfile.Claim, signals *Signals) (*launchPlan, error) {
 	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map a shared page: %w", err)
 	}
 	p := &launchPlan{
+		ignored:   signals.ignored,
+		blocked:   signals.blocked,
 		result:    (*launchResult)(unsafe.Pointer(&page[0])),
 		keep:      [][]byte{page},
 		sameGroup: cfg.SameGroup,
@@ -166,6 +167,9 @@ func newLaunchPlan(cfg *Config, program *program, claim *pidfile.Claim) (*launch
 	}
 	if limit, ok := atstart.Nofile(); ok {
 		p.nofile = &limit
+	}
+	for fd := range p.closed {
+		p.closed[fd] = atstart.Closed(fd)
 	}
 	if claim != nil {
 		p.publish = true
@@ -204,14 +208,14 @@ func cStrings(list []string) **byte {
 //go:norace
 //go:nosplit
 func (p *launchPlan) fork() (pid int, errno syscall.Errno) {
-	all := signalSet(math.MaxUint64)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&p.mask)), 8, 0, 0)
+	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
 	// Flags come first on every architecture that this file is built for.
 	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno == 0 && r == 0 {
 		p.inChild()
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.mask)), 0, 8, 0, 0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
 	return int(r), errno
 }
 
@@ -238,6 +242,11 @@ func (p *launchPlan) inChild() {
 		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, p.deathSig, 0, 0, 0, 0)
 		if ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); ppid != p.parent {
 			syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 1, 0, 0, 0, 0, 0)
+		}
+	}
+	for fd := uintptr(0); fd < 3; fd++ {
+		if p.closed[fd] {
+			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
 	p.resetSignals()
@@ -293,22 +302,21 @@ func (p *launchPlan) movePIDFile() syscall.Errno {
 // cwd is AT_FDCWD, as a register holds it.
 const cwd = ^uintptr(99)
 
-// resetSignals gives the program the dispositions and the mask that pidleash was
-// started with, as far as the Go runtime has kept them: handlers go first, and
-// only then may signals come. In the child.
+// resetSignals gives the program its dispositions and its mask: the handlers of
+// the Go runtime go first, and only then may signals come. In the child.
 //
 //go:noinline
 //go:norace
 //go:nosplit
 func (p *launchPlan) resetSignals() {
 	for sig := uintptr(1); sig <= 64; sig++ {
-		var old, none sigaction
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-		if old[0] > sigIgn || p.toDefault&(1<<(sig-1)) != 0 {
-			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+		var act sigaction
+		if p.ignored&(1<<(sig-1)) != 0 {
+			act[0] = sigIgn
 		}
+		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.mask)), 0, 8, 0, 0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.blocked)), 0, 8, 0, 0)
 }
 
 // exec tries the candidates in the order of PATH. As in execvp(3), one that may
@@ -349,14 +357,4 @@ func (p *launchPlan) giveUp(step launchStep, errno syscall.Errno) {
 	for {
 		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 127, 0, 0, 0, 0, 0)
 	}
-}
-
-func rtSigaction(sig syscall.Signal, act, old *sigaction) {
-	// It cannot fail: the signal exists and the pointers are good.
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
-}
-
-func unblockAll() {
-	var none signalSet
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
 }

@@ -16,11 +16,12 @@ import (
 
 // loop is the one goroutine that owns the child.
 type loop struct {
-	cfg       *Config
-	signals   *Signals
-	machine   machine
-	program   *program
-	toDefault signalSet
+	cfg     *Config
+	signals *Signals
+	machine machine
+	program *program
+
+	children *children
 
 	pid     int // the program's, while it has not been reaped
 	file    *pidfile.File
@@ -53,7 +54,6 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	}
 	l.timer.Stop()
 	signals.wait()
-	l.toDefault = surviveUncatchable()
 	l.run()
 	if l.failed != nil {
 		return Outcome{}, l.failed
@@ -75,7 +75,7 @@ func (l *loop) run() {
 	l.happen(event{kind: began})
 	for !l.ended {
 		select {
-		case <-l.signals.child:
+		case <-l.children.ended:
 			l.reap()
 		case s := <-l.signals.forward:
 			l.happen(event{kind: signaled, signal: s.(syscall.Signal)})
@@ -150,10 +150,11 @@ func (l *loop) start() error {
 		if err != nil {
 			return err
 		}
-		pid, err := launch(l.cfg, l.program, claim, l.toDefault)
+		pid, err := launch(l.cfg, l.program, claim, l.signals)
 		switch {
 		case err == nil:
 			l.pid = pid
+			l.children = watchChildren()
 			if claim != nil {
 				l.file = claim.Published(pid)
 			}
@@ -260,32 +261,5 @@ func (l *loop) say(a action) {
 		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: cannot be looked at, going on: %v", path, l.lookErr))
 	default:
 		l.cfg.Log.Info(fmt.Sprintf("pidfile %s: %s after TERM, waiting for PID %d to end", path, a.sight, l.pid))
-	}
-}
-
-// reapBatch bounds how many children are reaped before other events get their
-// turn.
-const reapBatch = 512
-
-// reap waits for every child that has ended. There is one owner of wait: two
-// would steal each other's statuses.
-func (l *loop) reap() {
-	for range reapBatch {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err != nil || pid == 0: // ECHILD, or nobody has ended
-			return
-		case pid == l.pid:
-			l.pid = 0
-			l.happen(event{kind: exited, status: status})
-			return
-		}
-	}
-	select {
-	case l.signals.child <- syscall.SIGCHLD: // there may be more
-	default:
 	}
 }

@@ -185,6 +185,8 @@ func (m *machine) judge(now time.Time, e event) []action {
 		m.clear()
 		return []action{{kind: adoptFile}}
 	case unknown:
+		// Also forgets a suspicion: its deadline would stay in the past.
+		m.clear()
 		return m.sayOnce(&m.saidUnknown, unknown)
 	}
 	if m.confirmAt.IsZero() {

@@ -91,15 +91,23 @@ func ParseSignal(text string) (syscall.Signal, error) {
 	return sig, nil
 }
 
-// SignalName returns the name that ParseSignal reads, in full.
+// SignalName returns the name that ParseSignal reads, in full. 32 and 33 have
+// none.
 func SignalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
 	}
 	// signal(7): real-time signals are named from SIGRTMIN, which the C libraries
-	// begin at 34.
-	if sig >= 34 && sig <= 64 {
+	// begin at 34; the upper half from SIGRTMAX, as in "kill -l".
+	switch {
+	case sig == 34:
+		return "SIGRTMIN"
+	case sig > 34 && sig < 50:
 		return "SIGRTMIN+" + strconv.Itoa(int(sig)-34)
+	case sig >= 50 && sig < 64:
+		return "SIGRTMAX-" + strconv.Itoa(64-int(sig))
+	case sig == 64:
+		return "SIGRTMAX"
 	}
 	return "signal " + strconv.Itoa(int(sig))
 }

@@ -1,36 +1,38 @@
 package wrapper
 
 import (
+	"encoding/binary"
 	"os"
 	"os/signal"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
 )
 
 // Signals receives what is sent to pidleash.
 type Signals struct {
-	// forward has those that are meant for the program. Equal pending signals
-	// merge in the kernel, so 64 slots could hold one of each.
+	// forward has those that are meant for the program. os/signal drops what does
+	// not fit; equal pending signals merge in the kernel, so that 128 are plenty.
 	forward chan os.Signal
-	// child has SIGCHLD, in a channel of its own: os/signal drops what does not
-	// fit, and a lost SIGCHLD would be a program that never ends.
-	child chan os.Signal
-	ready chan struct{}
+	// ignored and blocked are the program's.
+	ignored, blocked atstart.SignalSet
+	ready            chan struct{} // closed when all of this is in place
 }
 
 // sigIgn is SIG_IGN of sigaction(2).
 const sigIgn = 1
 
-// CatchSignals starts to collect signals; call it before anything else. It
-// returns at once: for each signal the runtime talks to another thread, some
-// 20 µs each, which is time to read the command line in.
+// CatchSignals starts to collect signals; call it before anything else.
 func CatchSignals() *Signals {
 	s := &Signals{
 		forward: make(chan os.Signal, 128),
-		child:   make(chan os.Signal, 1),
 		ready:   make(chan struct{}),
 	}
+	// In the background: for each signal that os/signal enables, the runtime talks
+	// to another thread, 20 to 60 µs. That is time to read the command line in.
 	go s.catch()
 	return s
 }
@@ -40,17 +42,63 @@ func (s *Signals) wait() { <-s.ready }
 
 func (s *Signals) catch() {
 	defer close(s.ready)
-	signal.Notify(s.child, syscall.SIGCHLD)
-	// A reader of standard error who went away must not end anybody: nobody
-	// reads this channel.
-	signal.Notify(make(chan os.Signal), syscall.SIGPIPE)
-	var meant []os.Signal
-	for sig := syscall.Signal(1); sig <= 64; sig++ {
-		if forwarded(sig) && !keptIgnored(sig) {
-			meant = append(meant, sig)
+	s.ignored, s.blocked = programSignals()
+	surviveUncatchable()
+	if _, _, blocked := atstart.Signals(); blocked {
+		if fd, err := unix.Signalfd(-1, sigset(wanted()), unix.SFD_CLOEXEC); err == nil {
+			signal.Notify(s.forward, unblockable()...)
+			go s.read(fd)
+			return
 		}
 	}
-	signal.Notify(s.forward, meant...)
+	// A reader of standard error who went away must not end anybody: nobody
+	// reads this channel.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var list []os.Signal
+	for _, sig := range wanted() {
+		list = append(list, sig)
+	}
+	signal.Notify(s.forward, list...)
+}
+
+// unblockable are the signals that the Go runtime unblocks in its threads,
+// because they can be its own faults. They cost nothing to enable.
+func unblockable() []os.Signal {
+	return []os.Signal{syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT}
+}
+
+// read passes on what comes through the signalfd(2), in the kernel's order.
+func (s *Signals) read(fd int) {
+	var info [unsafe.Sizeof(unix.SignalfdSiginfo{})]byte
+	for {
+		n, err := unix.Read(fd, info[:])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil || n != len(info): // never, signalfd(2)
+			return
+		}
+		s.forward <- syscall.Signal(binary.NativeEndian.Uint32(info[:]))
+	}
+}
+
+// wanted lists the signals to collect for the program.
+func wanted() []syscall.Signal {
+	var list []syscall.Signal
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		if forwarded(sig) && !keptIgnored(sig) {
+			list = append(list, sig)
+		}
+	}
+	return list
+}
+
+func sigset(list []syscall.Signal) *unix.Sigset_t {
+	var set unix.Sigset_t
+	for _, sig := range list {
+		set.Val[0] |= 1 << (sig - 1)
+	}
+	return &set
 }
 
 // forwarded reports that a signal sent to pidleash is meant for the program
@@ -80,23 +128,28 @@ func keptIgnored(sig syscall.Signal) bool {
 	return false
 }
 
-// signalSet is the kernel's sigset_t: bit N-1 for signal N.
-type signalSet uint64
-
-func (s signalSet) has(sig syscall.Signal) bool { return s&(1<<(sig-1)) != 0 }
-func (s *signalSet) add(sig syscall.Signal)     { *s |= 1 << (sig - 1) }
-
 // surviveUncatchable keeps the signals from killing pidleash that Go cannot
-// catch, and returns those that had their default action, which the program
-// gets back.
-func surviveUncatchable() (changed signalSet) {
+// catch. Call it after programSignals.
+func surviveUncatchable() {
 	for _, sig := range []syscall.Signal{32, 33, 34} {
-		if handlerOf(sig) == 0 {
-			setHandler(sig, sigIgn)
-			changed.add(sig)
+		setHandler(sig, sigIgn)
+	}
+}
+
+// programSignals returns the signals that the program ignores and those that it
+// blocks: what pidleash was started with. Without our entry code it is what the Go
+// runtime has left of that.
+func programSignals() (ignored, blocked atstart.SignalSet) {
+	if ignored, blocked, ok := atstart.Signals(); ok {
+		return ignored, blocked
+	}
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		if handlerOf(sig) == sigIgn {
+			ignored |= 1 << (sig - 1)
 		}
 	}
-	return changed
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&blocked)), 8, 0, 0)
+	return ignored, blocked
 }
 
 // sigaction is the kernel's struct sigaction. Its first word is the handler; the
@@ -113,6 +166,11 @@ func setHandler(sig syscall.Signal, handler uintptr) {
 	rtSigaction(sig, &sigaction{handler}, nil)
 }
 
+func rtSigaction(sig syscall.Signal, act, old *sigaction) {
+	// It cannot fail: the signal exists and the pointers are good.
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}
+
 // die ends this process by the signal, as wait(2) will tell its parent. It
 // returns when that is impossible: PID 1 survives every signal of its own.
 func die(sig syscall.Signal) {
@@ -122,6 +180,7 @@ func die(sig syscall.Signal) {
 	if sig != syscall.SIGKILL && sig != syscall.SIGSTOP {
 		setHandler(sig, 0)
 	}
-	unblockAll()
+	var none unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }

@@ -1,6 +1,7 @@
-// Package atstart knows what this process was given before Go changed it.
+// Package atstart knows what this process was given before Go changed it, so
+// that the program can be given the same.
 //
-// Package syscall raises the soft RLIMIT_NOFILE to the hard one in its own
+// The limit of open files. Package syscall raises the soft RLIMIT_NOFILE to the hard one in its own
 // initialisation, and what it remembers it hands to its own ForkExec and Exec
 // only. The program that pidleash starts by itself must get the limit that the
 // user set: select(2) breaks above 1,024 descriptors.
@@ -18,7 +19,7 @@ import "unsafe"
 type Rlimit struct{ Cur, Max uint64 }
 
 // rawSyscall6 is syscall.RawSyscall6, which may not be imported here: the
-// import would initialise package syscall first. The empty doc.s lets the
+// import would initialise package syscall first. An assembly file in the package lets the
 // compiler accept the missing body.
 //
 //go:linkname rawSyscall6 syscall.RawSyscall6

@@ -1,1 +1,0 @@
-// Deliberately empty: it allows rawSyscall6 to be declared without a body.
