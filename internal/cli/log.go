@@ -36,7 +36,7 @@ func validLogLevel(name string) bool { return hclog.LevelFromString(name) != hcl
 // reader of standard error who has stopped reading.
 type log struct {
 	hclog.Logger
-	queue   chan []byte
+	queue   chan []byte // nil before the first message
 	dropped atomic.Int64
 	written chan struct{} // closed when the queue is closed and empty
 	text    bool
@@ -46,8 +46,6 @@ type log struct {
 
 func newLog(level string, json bool) *log {
 	l := &log{
-		queue:   make(chan []byte, logQueue),
-		written: make(chan struct{}),
 		text:    !json,
 		journal: toJournal(),
 	}
@@ -58,7 +56,6 @@ func newLog(level string, json bool) *log {
 		JSONFormat:  json,
 		DisableTime: !json,
 	})
-	go l.write()
 	return l
 }
 
@@ -76,8 +73,13 @@ func toJournal() bool {
 // Write queues a message without a level; hclog uses LevelWrite.
 func (l *log) Write(p []byte) (int, error) { return l.LevelWrite(hclog.Info, p) }
 
-// LevelWrite queues a line, or drops and counts it when the queue is full.
+// LevelWrite queues a line, or drops and counts it when the queue is full. hclog
+// calls it under a lock of its own.
 func (l *log) LevelWrite(level hclog.Level, p []byte) (int, error) {
+	if l.queue == nil {
+		l.queue, l.written = make(chan []byte, logQueue), make(chan struct{})
+		go l.write()
+	}
 	select {
 	case l.queue <- l.format(level, p):
 	default:
@@ -162,7 +164,7 @@ func writeAll(fd int, p []byte) {
 // flush waits until everything is written, but not for ever. No message may
 // follow.
 func (l *log) flush() {
-	if l.flushed {
+	if l.queue == nil || l.flushed {
 		return
 	}
 	l.flushed = true

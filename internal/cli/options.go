@@ -147,7 +147,7 @@ func absolute(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot tell the current directory: %w", err)
 	}
-	return strings.TrimSuffix(dir, "/") + "/" + path, nil
+	return strings.TrimSuffix(dir, "/") + "/" + strings.TrimPrefix(path, "./"), nil
 }
 
 func setSettle(c *command, value string) error {
