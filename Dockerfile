@@ -1,0 +1,23 @@
+# pidleash as an image of one file. It is meant to be copied out of:
+#
+#     COPY --from=pidleash /pidleash /pidleash
+#     ENTRYPOINT ["/pidleash", "-pidfile", "/run/app.pid", "/app"]
+#
+# and it runs by itself, with PROGRAM from a volume.
+
+# Any image with Go and make will do.
+ARG BUILD_IMAGE=golang:1.26
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /src
+COPY . .
+RUN make build OUT=/out/pidleash
+
+FROM scratch
+COPY --from=build /out/pidleash /pidleash
+# Numeric: there is no /etc/passwd here, and Kubernetes' runAsNonRoot asks for
+# a number.
+USER 65532:65532
+# The exec form, so that pidleash is process 1, and no "--": what follows may
+# begin with options of pidleash.
+ENTRYPOINT ["/pidleash"]
