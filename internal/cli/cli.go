@@ -113,6 +113,7 @@ type command struct {
 // command says how to tell about it.
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
+	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
 	app := &cli.App{
 		Name:            "pidleash",
 		HideHelp:        true,
