@@ -130,9 +130,18 @@ func (p *program) notExecutable(file string, err error) error {
 	case err == errDirectory:
 		return &StartError{Program: file, Problem: "is a directory", Code: codeCannotExec}
 	case err == unix.EACCES:
-		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: "chmod +x", Code: codeCannotExec}
+		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: accessHint(file), Code: codeCannotExec}
 	}
 	return &StartError{Program: file, Problem: "cannot be executed", Err: err, Code: codeCannotExec}
+}
+
+// accessHint tells the two reasons apart why an existing file gives EACCES.
+func accessHint(file string) string {
+	var fs unix.Statfs_t
+	if unix.Statfs(file, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
+		return "its file system is mounted noexec"
+	}
+	return "chmod +x"
 }
 
 // execError explains why execve refused a file that looked executable.

@@ -61,10 +61,18 @@ func (s *Signals) catch() {
 	signal.Notify(s.forward, list...)
 }
 
-// unblockable are the signals that the Go runtime unblocks in its threads,
-// because they can be its own faults. They cost nothing to enable.
-func unblockable() []os.Signal {
-	return []os.Signal{syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT}
+// unblockable are the wanted signals that the Go runtime unblocks in each of its
+// threads, whatever was blocked at start: its own faults, and those that end a Go
+// program (blockableSig in runtime/signal_unix.go).
+func unblockable() (list []os.Signal) {
+	for _, sig := range wanted() {
+		switch sig {
+		case syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT,
+			syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGSYS:
+			list = append(list, sig)
+		}
+	}
+	return list
 }
 
 // read passes on what comes through the signalfd(2), in the kernel's order.
