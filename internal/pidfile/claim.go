@@ -125,7 +125,12 @@ func judge(fd int, path string) (reason string, again bool, err error) {
 	}
 	switch err := lock(fd); {
 	case errors.Is(err, errLocked):
-		return "", false, &HeldError{PID: parsePID(content), Holder: lockHolder(identityOf(&st)), Locked: true}
+		// In this order: who replaces a stale file unlinks it before it unlocks it.
+		held := &HeldError{PID: parsePID(content), Holder: lockHolder(identityOf(&st)), Locked: true}
+		if isAt(path, identityOf(&st)) {
+			return "", false, held
+		}
+		return "", true, nil
 	case err != nil:
 		return "", false, err
 	}

@@ -58,6 +58,9 @@ func (f *File) Look() (State, error) {
 		return Unknown, err
 	}
 	if identityOf(&st) != f.id {
+		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return Replaced, nil // to open a device or a fifo can do things
+		}
 		return f.lookAtOther()
 	}
 	content, err := f.content()
@@ -94,7 +97,7 @@ func (f *File) lookAtOther() (State, error) {
 	case unix.ENOENT, unix.ENOTDIR:
 		return Removed, nil
 	case unix.ELOOP, unix.ENXIO, unix.EACCES, unix.EPERM:
-		// A symbolic link, a socket, a file that may not be read: not ours.
+		// A link or a socket by now, or a file that may not be read: not ours.
 		return Replaced, nil
 	default:
 		return Unknown, err
