@@ -1,3 +1,5 @@
+//go:build linux
+
 // Pidleash runs a program on the leash of its PID file; see README.md.
 package main
 
