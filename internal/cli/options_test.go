@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSetSuccess(t *testing.T) {
+	for value, want := range map[string][]int{
+		"0":           {0},
+		"3":           {3},
+		"255":         {255},
+		"3,140-142":   {3, 140, 141, 142},
+		"140-142,3":   {3, 140, 141, 142},
+		"143,143":     {143},
+		"5-5":         {5},
+		"1-3,2-4":     {1, 2, 3, 4},
+		"007":         {7},
+		"254-255,0-1": {0, 1, 254, 255},
+	} {
+		var c command
+		if err := setSuccess(&c, value); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
+		if got := codes(&c); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestSetSuccessRefuses(t *testing.T) {
+	for value, item := range map[string]string{
+		"":            `""`,
+		"256":         `"256"`,
+		"-1":          `"-1"`,
+		"+1":          `"+1"`,
+		"3,":          `""`,
+		"3, 4":        `" 4"`,
+		"3,150-140":   `"150-140"`,
+		"140-":        `"140-"`,
+		"1-2-3":       `"1-2-3"`,
+		"0x10":        `"0x10"`,
+		"1_0":         `"1_0"`,
+		"TERM":        `"TERM"`,
+		"all":         `"all"`,
+		"3;4":         `"3;4"`,
+		"99999999999": `"99999999999"`,
+	} {
+		var c command
+		want := item + " is no code and no range"
+		if err := setSuccess(&c, value); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", value, err, want)
+		}
+	}
+}
+
+// FuzzSetSuccess compares with a second reading of the same text: a code is a
+// success exactly when an item or the two ends of a range enclose it.
+func FuzzSetSuccess(f *testing.F) {
+	for _, seed := range []string{"3,140-150", "", "0-255", "255-0", "3,,4", "00000000001", "1-2-3", "-", ",", "９"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		var c command
+		if err := setSuccess(&c, value); err != nil {
+			return
+		}
+		if strings.Trim(value, "0123456789,-") != "" {
+			t.Fatalf("%q is accepted", value)
+		}
+		for code, on := range c.config.Success {
+			if on != encloses(value, code) {
+				t.Errorf("%q: code %d is %v", value, code, on)
+			}
+		}
+	})
+}
+
+// encloses knows that the text is well formed and reads it digit by digit.
+func encloses(value string, code int) bool {
+	for _, item := range strings.Split(value, ",") {
+		first, last, isRange := strings.Cut(item, "-")
+		if !isRange {
+			last = first
+		}
+		if digits(first) <= code && code <= digits(last) {
+			return true
+		}
+	}
+	return false
+}
+
+func digits(text string) (n int) {
+	for _, d := range []byte(text) {
+		n = n*10 + int(d-'0')
+	}
+	return n
+}
+
+func codes(c *command) (list []int) {
+	for code, on := range c.config.Success {
+		if on {
+			list = append(list, code)
+		}
+	}
+	return list
+}
+
+func TestEnvName(t *testing.T) {
+	for option, want := range map[string]string{
+		"stop":               "PIDLEASH_STOP",
+		"log-level":          "PIDLEASH_LOG_LEVEL",
+		"supervisor-pidfile": "PIDLEASH_SUPERVISOR_PIDFILE",
+	} {
+		if got := envName(option); got != want {
+			t.Errorf("%s: got %s, want %s", option, got, want)
+		}
+	}
+}
+
+// Two options of one variable could not both be set.
+func TestEnvNamesDiffer(t *testing.T) {
+	seen := map[string]string{}
+	for _, o := range options() {
+		name := envName(o.name)
+		if other, ok := seen[name]; ok {
+			t.Errorf("-%s and -%s have the same variable %s", o.name, other, name)
+		}
+		seen[name] = o.name
+	}
+}

@@ -1,0 +1,497 @@
+package wrapper
+
+import (
+	"go/parser"
+	"go/token"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The whole state machine, beside the picture in machine.go. The first row that
+// fits decides; "*" is anything, "a/b" either. Every combination of the first
+// seven columns is tried.
+//
+//	file      none: no PID file; lost: given up; watched
+//	told      a TERM was forwarded before
+//	deadline  none; ahead; due; old: due, and the file suspect for a second
+//	          (in stopping: of the next step, the KILL after 10 s)
+//	said      the file's being changed and unknown was told before
+//
+// After the bar: the actions in order, the next state, and what else the
+// machine has learned: told; suspect: a deadline ahead that was not; cleared:
+// the deadline is gone; unwatched, watched.
+const machineTable = `
+state     event       file     told  deadline  settle  said | actions                                              next      learned
+
+idle      began       *        *     *         *       *    | spawn                                                starting  -
+idle      *           *        *     *         *       *    | -                                                    idle      -
+
+starting  started     none     *     *         *       *    | -                                                    running   -
+starting  started     lost     *     *         *       *    | watchFile                                            running   watched
+starting  started     watched  *     *         *       *    | watchFile                                            running   -
+starting  failed      *        *     *         *       *    | end                                                  over      -
+starting  *           *        *     *         *       *    | -                                                    starting  -
+
+running   TERM        *        no    *         *       *    | kill:TERM                                            running   told
+running   TERM        *        yes   *         *       *    | kill:TERM                                            running   -
+running   USR1        *        *     *         *       *    | kill:USR1                                            running   -
+running   exited      none     *     *         *       *    | end                                                  over      -
+running   exited      lost     *     *         *       *    | removeFile,end                                       over      -
+running   exited      watched  *     *         *       *    | unwatchFile,removeFile,end                           over      -
+running   ticked      *        *     due/old   *       *    | look                                                 running   -
+running   ticked      *        *     *         *       *    | -                                                    running   -
+running   began       *        *     *         *       *    | -                                                    running   -
+running   started     *        *     *         *       *    | -                                                    running   -
+running   failed      *        *     *         *       *    | -                                                    running   -
+
+running   *           none     *     *         *       *    | -                                                    running   -
+running   *           lost     *     *         *       *    | -                                                    running   -
+
+running   present     *        *     none      *       *    | -                                                    running   -
+running   present     *        *     *         *       *    | -                                                    running   cleared
+running   rewritten   *        *     none      *       *    | adoptFile                                            running   -
+running   rewritten   *        *     *         *       *    | adoptFile                                            running   cleared
+running   unknown     *        *     none      *       no   | say:unknown                                          running   -
+running   unknown     *        *     *         *       no   | say:unknown                                          running   cleared
+running   unknown     *        *     none      *       yes  | -                                                    running   -
+running   unknown     *        *     *         *       yes  | -                                                    running   cleared
+
+running   *           *        *     ahead     *       *    | -                                                    running   -
+running   *           *        *     none      100ms   *    | -                                                    running   suspect
+running   changed     *        *     none      0       no   | say:changed                                          running   -
+running   changed     *        *     *         *       no   | say:changed                                          running   cleared
+running   changed     *        *     none      0       yes  | -                                                    running   -
+running   changed     *        *     *         *       yes  | -                                                    running   cleared
+running   unfinished  *        *     none/due  *       *    | -                                                    running   suspect
+running   *           *        no    *         *       *    | say:SIGHT:stop,unwatchFile,kill:TERM,kill:CONT       stopping  unwatched
+running   *           *        yes   none      *       *    | say:SIGHT,unwatchFile                                running   unwatched
+running   *           *        yes   *         *       *    | say:SIGHT,unwatchFile                                running   cleared,unwatched
+
+stopping  TERM        *        no    *         *       *    | kill:TERM                                            stopping  told
+stopping  TERM        *        yes   *         *       *    | kill:TERM                                            stopping  -
+stopping  USR1        *        *     *         *       *    | kill:USR1                                            stopping  -
+stopping  exited      none     *     *         *       *    | end                                                  over      -
+stopping  exited      lost     *     *         *       *    | removeFile,end                                       over      -
+stopping  exited      watched  *     *         *       *    | unwatchFile,removeFile,end                           over      -
+stopping  ticked      *        *     due/old   *       *    | kill:KILL                                            stopping  cleared
+stopping  *           *        *     *         *       *    | -                                                    stopping  -
+
+over      *           *        *     *         *       *    | -                                                    over      -
+`
+
+// situation is one line of the table's left side.
+type situation [7]string
+
+// tableRow is what a line expects, and whether any situation fitted it.
+type tableRow struct {
+	line                   string
+	fits                   situation
+	actions, next, learned string
+	used                   bool
+}
+
+func (r *tableRow) match(s situation) bool {
+	for i, want := range r.fits {
+		if want != "*" && !slices.Contains(strings.Split(want, "/"), s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func parseMachineTable(t *testing.T) []*tableRow {
+	var rows []*tableRow
+	for _, line := range strings.Split(machineTable, "\n")[2:] {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		left, right, _ := strings.Cut(line, "|")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if len(l) != 7 || len(r) != 3 {
+			t.Fatalf("a row needs seven columns, a bar and three more: %s", line)
+		}
+		rows = append(rows, &tableRow{line: line, fits: situation(l), actions: r[0], next: r[1], learned: r[2]})
+	}
+	return rows
+}
+
+var (
+	stateNames = [numStates]string{"idle", "starting", "running", "stopping", "over"}
+	noon       = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+)
+
+// situations is every combination of the table's left side.
+func situations() []situation {
+	events := []string{"began", "started", "failed", "exited", "ticked", "TERM", "USR1"}
+	for s := range numSights {
+		events = append(events, s.String())
+	}
+	columns := [7][]string{
+		stateNames[:],
+		events,
+		{"none", "lost", "watched"},
+		{"no", "yes"},
+		{"none", "ahead", "due", "old"},
+		{"0", "100ms"},
+		{"no", "yes"},
+	}
+	all := []situation{{}}
+	for i, column := range columns {
+		var next []situation
+		for _, s := range all {
+			for _, value := range column {
+				s[i] = value
+				next = append(next, s)
+			}
+		}
+		all = next
+	}
+	return all
+}
+
+func TestMachineTable(t *testing.T) {
+	rows := parseMachineTable(t)
+	for _, s := range situations() {
+		i := slices.IndexFunc(rows, func(r *tableRow) bool { return r.match(s) })
+		if i < 0 {
+			t.Errorf("no row fits %v", s)
+			continue
+		}
+		rows[i].used = true
+		actions, next, learned := tryMachine(s)
+		want := strings.ReplaceAll(rows[i].actions, "SIGHT", s[1])
+		if actions != want || next != rows[i].next || learned != rows[i].learned {
+			t.Errorf("%v:\n got  %s %s %s\n want %s", s, actions, next, learned, rows[i].line)
+		}
+	}
+	for _, r := range rows {
+		if !r.used {
+			t.Errorf("no situation fits the row: %s", r.line)
+		}
+	}
+}
+
+// tryMachine puts a machine into the situation and lets the event happen.
+func tryMachine(s situation) (actions, next, learned string) {
+	m := machineIn(s)
+	before := *m
+	actions = actionText(m.handle(noon, eventOf(s[1])))
+	return actions, stateNames[m.state], learnedText(&before, m)
+}
+
+func machineIn(s situation) *machine {
+	m := &machine{
+		hasFile:     s[2] != "none",
+		watching:    s[2] == "watched",
+		told:        s[3] == "yes",
+		saidChanged: s[6] == "yes",
+		saidUnknown: s[6] == "yes",
+		schedule:    Schedule{{Signal: syscall.SIGTERM}, {Wait: 10 * time.Second}, {Signal: syscall.SIGKILL}},
+		state:       state(slices.Index(stateNames[:], s[0])),
+	}
+	m.settle, _ = time.ParseDuration(s[5])
+	if m.state == stopping {
+		m.setStep(s[4])
+	} else {
+		m.setSuspicion(s[4])
+	}
+	return m
+}
+
+// setStep puts the machine behind the TERM of its schedule, or behind its end.
+func (m *machine) setStep(deadline string) {
+	m.nextStep = 2
+	switch deadline {
+	case "none":
+		m.nextStep = 3
+	case "ahead":
+		m.stepAt = noon.Add(time.Nanosecond)
+	case "due":
+		m.stepAt = noon
+	case "old":
+		m.stepAt = noon.Add(-time.Hour)
+	}
+}
+
+func (m *machine) setSuspicion(deadline string) {
+	switch deadline {
+	case "ahead":
+		m.suspectAt, m.confirmAt = noon, noon.Add(time.Nanosecond)
+	case "due":
+		m.suspectAt, m.confirmAt = noon.Add(-patience+1), noon
+	case "old":
+		m.suspectAt, m.confirmAt = noon.Add(-patience), noon
+	}
+}
+
+func eventOf(name string) event {
+	switch name {
+	case "TERM":
+		return event{kind: signaled, signal: syscall.SIGTERM}
+	case "USR1":
+		return event{kind: signaled, signal: syscall.SIGUSR1}
+	}
+	if i := slices.Index([]string{"began", "started", "failed", "signaled", "sighted", "exited", "ticked"}, name); i >= 0 {
+		return event{kind: eventKind(i)}
+	}
+	for s := range numSights {
+		if s.String() == name {
+			return event{kind: sighted, sight: s}
+		}
+	}
+	panic("no event " + name)
+}
+
+// learnedText compares two moments of a machine; the deadline is the one of the
+// later moment's state.
+func learnedText(before, after *machine) string {
+	var words []string
+	was, is := before.deadline(), after.deadline()
+	if after.told && !before.told {
+		words = append(words, "told")
+	}
+	switch {
+	case before.state != after.state:
+		// Another state has another deadline; the sequences below look at it.
+	case is.IsZero() && !was.IsZero():
+		words = append(words, "cleared")
+	case !is.IsZero() && is != was && is.After(noon):
+		words = append(words, "suspect")
+	}
+	if before.watching && !after.watching {
+		words = append(words, "unwatched")
+	}
+	if after.watching && !before.watching {
+		words = append(words, "watched")
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ",")
+}
+
+// actionText writes actions as the table does; "-" is none.
+func actionText(actions []action) string {
+	if len(actions) == 0 {
+		return "-"
+	}
+	names := [...]string{"spawn", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "say", "end"}
+	var words []string
+	for _, a := range actions {
+		word := names[a.kind]
+		switch {
+		case a.kind == kill:
+			word += ":" + strings.TrimPrefix(SignalName(a.signal), "SIG")
+		case a.kind == say && a.stop:
+			word += ":" + a.sight.String() + ":stop"
+		case a.kind == say:
+			word += ":" + a.sight.String()
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ",")
+}
+
+// play is a machine whose program runs, with a clock of its own.
+type play struct {
+	t   *testing.T
+	m   machine
+	now time.Time
+}
+
+func playRunning(t *testing.T, settle time.Duration, schedule string) *play {
+	t.Helper()
+	stop, err := ParseSchedule(schedule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &play{t: t, m: machine{hasFile: true, settle: settle, schedule: stop}, now: noon}
+	p.happens("began", "spawn")
+	p.happens("started", "watchFile")
+	p.waits(0)
+	return p
+}
+
+// happens lets an event happen now and compares the actions.
+func (p *play) happens(name, want string) {
+	p.t.Helper()
+	if got := actionText(p.m.handle(p.now, eventOf(name))); got != want {
+		p.t.Fatalf("%v after noon, %s: got %s, want %s", p.now.Sub(noon), name, got, want)
+	}
+}
+
+func (p *play) later(d time.Duration) { p.now = p.now.Add(d) }
+
+// waits compares the time to the deadline; 0 is no deadline.
+func (p *play) waits(want time.Duration) {
+	p.t.Helper()
+	switch at := p.m.deadline(); {
+	case at.IsZero() && want != 0:
+		p.t.Fatalf("%v after noon: no deadline, want one in %v", p.now.Sub(noon), want)
+	case !at.IsZero() && at.Sub(p.now) != want:
+		p.t.Fatalf("%v after noon: deadline in %v, want %v", p.now.Sub(noon), at.Sub(p.now), want)
+	}
+}
+
+// ticks goes to the deadline, which is that far away.
+func (p *play) ticks(wait time.Duration, want string) {
+	p.t.Helper()
+	p.waits(wait)
+	p.later(wait)
+	p.happens("ticked", want)
+}
+
+func TestMachineConfirmsARemoval(t *testing.T) {
+	p := playRunning(t, 100*time.Millisecond, "TERM/10s/KILL")
+	p.happens("removed", "-")
+	p.later(60 * time.Millisecond)
+	p.happens("removed", "-") // a second look does not prolong the wait
+	p.ticks(40*time.Millisecond, "look")
+	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("USR1", "kill:USR1") // forwarding goes on
+	p.ticks(10*time.Second, "kill:KILL")
+	p.waits(0)
+	p.happens("exited", "removeFile,end")
+	if !p.m.byRemoval {
+		t.Error("it is not known that the removal ended the program")
+	}
+}
+
+func TestMachineBelievesTheLaterLook(t *testing.T) {
+	for _, sight := range []string{"present", "rewritten", "unknown"} {
+		p := playRunning(t, 100*time.Millisecond, "TERM")
+		p.happens("removed", "-")
+		p.ticks(100*time.Millisecond, "look")
+		p.m.saidUnknown = true
+		want := "-"
+		if sight == "rewritten" {
+			want = "adoptFile"
+		}
+		p.happens(sight, want)
+		p.waits(0)
+		p.later(time.Hour)
+		p.happens("removed", "-") // a new suspicion has to last as long as the first
+		p.waits(100 * time.Millisecond)
+	}
+}
+
+func TestMachineDecidesAtOnceWithoutSettle(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("replaced", "say:replaced:stop,unwatchFile,kill:TERM,kill:CONT")
+}
+
+func TestMachineGivesAnEmptyFileASecond(t *testing.T) {
+	for _, settle := range []time.Duration{0, 100 * time.Millisecond} {
+		p := playRunning(t, settle, "TERM")
+		p.happens("unfinished", "-")
+		for p.now.Sub(noon) < patience {
+			p.ticks(max(p.m.deadline().Sub(p.now), time.Millisecond), "look")
+			if p.now.Sub(noon) < patience {
+				p.happens("unfinished", "-")
+			}
+		}
+		p.happens("unfinished", "say:unfinished:stop,unwatchFile,kill:TERM,kill:CONT")
+	}
+}
+
+func TestMachineAdoptsACompletedFile(t *testing.T) {
+	p := playRunning(t, 0, "TERM")
+	p.happens("unfinished", "-")
+	p.ticks(patienceStep, "look")
+	p.happens("rewritten", "adoptFile")
+	p.waits(0)
+	p.happens("exited", "unwatchFile,removeFile,end")
+}
+
+func TestMachineStartsNoScheduleAfterTERM(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("TERM", "kill:TERM")
+	p.happens("removed", "say:removed,unwatchFile")
+	p.waits(0)
+	p.happens("removed", "-") // a hint that was under way
+	p.happens("TERM", "kill:TERM")
+	p.happens("exited", "removeFile,end")
+	if p.m.byRemoval {
+		t.Error("the program's own clean-up counts as a removal")
+	}
+}
+
+// Only a TERM says that the program is about to end.
+func TestMachineTakesAnotherSignalForNoFarewell(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("USR1", "kill:USR1")
+	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+}
+
+func TestMachineKeepsTheScheduleAfterTERM(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.later(4 * time.Second)
+	p.happens("TERM", "kill:TERM")
+	p.ticks(6*time.Second, "kill:KILL")
+}
+
+func TestMachineGoesThroughTheSchedule(t *testing.T) {
+	p := playRunning(t, 0, "INT/5s/STOP/500ms/CONT/0/TERM/10s/KILL/1s")
+	p.happens("removed", "say:removed:stop,unwatchFile,kill:INT,kill:CONT")
+	p.ticks(5*time.Second, "kill:STOP")
+	p.ticks(500*time.Millisecond, "kill:CONT")
+	p.ticks(0, "kill:TERM,kill:CONT")
+	p.later(time.Second)
+	p.happens("ticked", "-") // a timer that had fired before it was set again
+	p.ticks(9*time.Second, "kill:KILL")
+	p.ticks(time.Second, "-")
+	p.waits(0)
+}
+
+func TestMachineMayWaitFirst(t *testing.T) {
+	p := playRunning(t, 0, "3s/TERM")
+	p.happens("removed", "say:removed:stop,unwatchFile")
+	p.ticks(3*time.Second, "kill:TERM,kill:CONT")
+	p.waits(0)
+}
+
+func TestMachineWaitsForever(t *testing.T) {
+	p := playRunning(t, 0, "TERM/forever")
+	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.waits(0)
+	p.later(1000 * time.Hour)
+	p.happens("ticked", "-")
+	p.happens("exited", "removeFile,end")
+}
+
+func TestMachineSaysChangedAndUnknownOnce(t *testing.T) {
+	p := playRunning(t, 0, "TERM")
+	p.happens("unknown", "say:unknown")
+	p.happens("changed", "say:changed")
+	p.happens("present", "-")
+	p.happens("unknown", "-")
+	p.happens("changed", "-")
+	p.waits(0)
+	p.happens("exited", "unwatchFile,removeFile,end")
+}
+
+func TestMachineHasNoFile(t *testing.T) {
+	p := &play{t: t, now: noon}
+	p.happens("began", "spawn")
+	p.happens("started", "-")
+	p.happens("TERM", "kill:TERM")
+	p.happens("exited", "end")
+}
+
+// The machine decides; who touches processes, files and clocks is the loop.
+// Otherwise no test could try every sequence.
+func TestMachineImportsNothing(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "machine.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range file.Imports {
+		if path := spec.Path.Value; path != `"time"` && path != `"syscall"` {
+			t.Errorf("machine.go imports %s: only time and syscall keep it pure", path)
+		}
+	}
+}
