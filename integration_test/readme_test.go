@@ -1,0 +1,129 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What the README and the manual show is run as it stands there, so that
+// neither can promise what is not so.
+
+// readmeBlocks returns the README's code blocks of a language.
+func readmeBlocks(t testing.TB, language string) (blocks []string) {
+	t.Helper()
+	fence := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$")
+	for _, m := range fence.FindAllStringSubmatch(readFile(t, "../README.md"), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("README.md has no %s block", language)
+	}
+	return blocks
+}
+
+// anyPID and anyDir are what differs from run to run.
+var (
+	anyPID = regexp.MustCompile(`\b[0-9]{2,7}\b`)
+	anyDir = regexp.MustCompile(`pidfile /\S*/`)
+)
+
+func TestReadmeDemonstration(t *testing.T) {
+	block := readmeBlocks(t, "console")[0]
+	command, want, _ := strings.Cut(strings.TrimPrefix(block, "$ "), "\n")
+	sh := exec.Command("sh", "-c", command)
+	sh.Dir = ".."
+	out, _ := sh.CombinedOutput() // its status is that of go run
+	level := func(text string) string {
+		return anyPID.ReplaceAllString(anyDir.ReplaceAllString(text, "pidfile /DIR/"), "PID")
+	}
+	if level(string(out)) != level(want) {
+		t.Errorf("%s\nprinted\n%s\nthe README says\n%s", command, out, want)
+	}
+	if pids := anyPID.FindAllString(string(out), 2); len(pids) != 2 || pids[0] != pids[1] {
+		t.Errorf("the file says %v, not the program's PID", pids)
+	}
+	if _, err := os.Lstat("../demo.pid"); err == nil {
+		t.Error("demo.pid is left behind")
+		os.Remove("../demo.pid")
+	}
+}
+
+func TestReadmeOptions(t *testing.T) {
+	manual := start(t, how{}, "-h").rest(t)
+	shown := regexp.MustCompile(`(?m)^  -([a-z][a-z-]*)`).FindAllStringSubmatch(manual, -1)
+	readme := readFile(t, "../README.md")
+	for _, m := range shown {
+		if option := m[1]; option != "help" && !strings.Contains(readme, "`-"+option) {
+			t.Errorf("README.md does not tell of -%s, pidleash -h does", option)
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(manual, "\n  -"+m[1]) {
+			t.Errorf("pidleash -h does not tell of -%s, README.md does", m[1])
+		}
+	}
+}
+
+// TestManualExamples runs the examples at the end of -h with an app of our own.
+func TestManualExamples(t *testing.T) {
+	manual := start(t, how{}, "-h").rest(t)
+	_, examples, _ := strings.Cut(manual, "\nEXAMPLES\n")
+	commands := regexp.MustCompile(`(?m)^    (pidleash .*)$`).FindAllStringSubmatch(examples, -1)
+	if len(commands) < 3 {
+		t.Fatalf("%d examples at the end of -h, 3 or more were expected", len(commands))
+	}
+	for _, m := range commands {
+		t.Run(m[1], func(t *testing.T) { runExample(t, m[1]) })
+	}
+}
+
+func runExample(t *testing.T, command string) {
+	dir := t.TempDir()
+	app, pidfile := filepath.Join(dir, "app"), filepath.Join(dir, "app.pid")
+	writeFile(t, app, "#!/bin/sh\necho up\nread wait\n", 0o755)
+	leashed := strings.Contains(command, "/run/app.pid")
+	command = strings.NewReplacer("/usr/sbin/app", app, "/run/app.pid", pidfile).Replace(command)
+	sh := exec.Command("sh", "-c", "exec "+command)
+	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(pidleash)+":"+os.Getenv("PATH"))
+	r := launch(t, sh)
+	if !leashed {
+		r.line(t)
+		r.expectCode(t, 0)
+		return
+	}
+	r.expect(t, "up")
+	if err := os.Remove(pidfile); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.wait(t); !status.Signaled() {
+		t.Errorf("ended by %s after the removal of the PID file", describe(status))
+	}
+}
+
+// TestReadmeUnit runs the README's unit under a real systemd.
+func TestReadmeUnit(t *testing.T) {
+	bed := bootSystemd(t, nil)
+	program := bed.program(t, "readme")
+	text := strings.NewReplacer(
+		"/usr/local/bin/pidleash", "/run/lab/pidleash",
+		"/usr/sbin/app -f", program.command,
+	).Replace(readmeBlocks(t, "ini")[0])
+	u := bed.unit(t, "app.service", text)
+	u.must("start")
+	if pid := program.says(); bed.read(t, "/run/app/app.pid") != pid+"\n" {
+		t.Errorf("/run/app/app.pid does not name the program, PID %s", pid)
+	}
+	bed.remove(t, "/run/app/app.pid")
+	u.await("ActiveState", "inactive", "failed")
+	u.want("ActiveState", "inactive")
+	u.want("Result", "success")
+	u.must("start")
+	program.says()
+	u.must("stop")
+	u.want("ActiveState", "inactive")
+	u.want("Result", "success")
+}
