@@ -58,6 +58,13 @@ func parseStat(stat []byte) (process, error) {
 	}, nil
 }
 
+// leadsThreads reports that pid is a process: /proc also answers to the numbers of
+// threads, proc(5), and a PID file of an earlier container may name one of ours.
+func leadsThreads(pid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	return err == nil && bytes.Contains(status, []byte("\nTgid:\t"+strconv.Itoa(pid)+"\n"))
+}
+
 // dead reports a process that has ended, whether or not it was waited for.
 func (p process) dead() bool { return p.state == 'Z' || p.state == 'X' || p.state == 'x' }
 

@@ -43,6 +43,8 @@ func livePID(content []byte, written time.Time) (pid int, reason string) {
 		return pid, "" // unknown: refuse rather than run twice
 	case proc.dead():
 		return 0, fmt.Sprintf("PID %d (%s) has ended", pid, proc.comm)
+	case !leadsThreads(pid):
+		return 0, fmt.Sprintf("PID %d (%s) is a thread", pid, proc.comm)
 	case isSelfOrAncestor(pid):
 		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, proc.comm)
 	case proc.startTime().After(written.Add(startTolerance)):
