@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -32,12 +33,42 @@ func lock(fd int) error {
 // lockHolder returns the PID of the process that holds a lock on the inode, 0
 // when nobody does or it cannot be seen from here (another PID namespace).
 // It reads /proc/locks: to ask by locking would make the asker a holder.
+//
+// The kernel hands the list out in pieces of a page at most, and what comes and
+// goes meanwhile shifts the rest: a lock can be missed, though hardly twice.
 func lockHolder(id identity) int {
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0
+	for range 5 {
+		locks, err := readLocks()
+		if err != nil {
+			return 0
+		}
+		if pid := holderIn(locks, id); pid != 0 {
+			return pid
+		}
 	}
-	return holderIn(locks, id)
+	return 0
+}
+
+// readLocks takes pieces as large as they come; os.ReadFile begins with 512
+// bytes.
+func readLocks() ([]byte, error) {
+	f, err := os.Open("/proc/locks")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []byte
+	piece := make([]byte, 1<<16)
+	for {
+		n, err := f.Read(piece)
+		all = append(all, piece[:n]...)
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // holderIn finds the holder in the text of /proc/locks, see proc_locks(5). Some
