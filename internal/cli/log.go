@@ -26,8 +26,9 @@ const defaultLogLevel = "warn"
 const (
 	// logQueue is how many messages may wait for a reader of standard error.
 	logQueue = 256
-	// logPatience is how long the end of pidleash waits for them to be read.
-	logPatience = 100 * time.Millisecond
+	// logPatience is how long the end of pidleash waits for them to be read. On a
+	// busy machine the writer itself may not get its turn for 100 ms and more.
+	logPatience = time.Second
 )
 
 func validLogLevel(name string) bool { return hclog.LevelFromString(name) != hclog.NoLevel }
