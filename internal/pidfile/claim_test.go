@@ -1,0 +1,382 @@
+package pidfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// held fails the test unless the error is a *HeldError, which it returns.
+func held(t *testing.T, err error) *HeldError {
+	t.Helper()
+	var e *HeldError
+	if !errors.As(err, &e) {
+		t.Fatalf("%v, want a *HeldError", err)
+	}
+	return e
+}
+
+// refused fails the test unless New refuses the path with an *Error that names
+// it and the problem.
+func refused(t *testing.T, path, problem string) *Error {
+	t.Helper()
+	c, err := New(path)
+	if err == nil {
+		c.Abandon()
+		t.Fatalf("New(%q) succeeded, want %q", path, problem)
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.Path != path || !strings.Contains(e.Error(), path) || !strings.Contains(e.Error(), problem) {
+		t.Fatalf("New(%q): %v, want %q", path, err, problem)
+	}
+	return e
+}
+
+func TestClaimAndPublish(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	c := claim(t, path)
+	if c.StaleReason != "" {
+		t.Errorf("nothing was there, but: %s", c.StaleReason)
+	}
+	if c.Visible() {
+		t.Error("visible before it is published")
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the path exists before it is published: %v", err)
+	}
+	f := publish(t, c, pid)
+	if !c.Visible() || f.Path() != path {
+		t.Errorf("visible %v at %q, want it at %q", c.Visible(), f.Path(), path)
+	}
+	if got := read(t, path); got != string(line(pid)) {
+		t.Errorf("content %q, want %q", got, line(pid))
+	}
+	if all := names(t, filepath.Dir(path)); all != "p.pid" {
+		t.Errorf("the directory has %q, want the PID file only", all)
+	}
+	if state, err := f.Look(); state != Present || err != nil {
+		t.Errorf("%v, %v; want present", state, err)
+	}
+}
+
+func TestSecondClaimIsRefused(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	published(t, path, pid)
+	_, err := New(path)
+	e := held(t, err)
+	if e.Path != path || e.PID != pid || e.Holder != os.Getpid() || !e.Locked {
+		t.Errorf("%+v, want PID %d, held by %d", e, pid, os.Getpid())
+	}
+	if text := e.Error(); !strings.Contains(text, "(cat)") || !strings.HasPrefix(text, "pidfile "+path+": already running as PID ") {
+		t.Errorf("message %q", text)
+	}
+	if all := names(t, filepath.Dir(path)); all != "p.pid" {
+		t.Errorf("the refused start left %q", all)
+	}
+}
+
+// The lock alone protects: the program may have ended, and its pidleash not yet.
+func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
+	path := in(t, "p.pid")
+	for name, content := range map[string][]byte{
+		"dead": line(deadPID(t)), "empty": nil, "this process": line(os.Getpid()), "no PID": []byte("x\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(t, path, content)
+			lock := lockFile(t, path)
+			_, err := New(path)
+			if e := held(t, err); e.PID != parsePID(content) || e.Holder != os.Getpid() || !e.Locked {
+				t.Errorf("%+v, want PID %d, held by %d", e, parsePID(content), os.Getpid())
+			}
+			lock.Close()
+			c := claim(t, path) // control: only the lock was in the way
+			c.Abandon()
+		})
+	}
+}
+
+func TestRunningProgramWithoutPidleashIsHeld(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	write(t, path, line(pid))
+	_, err := New(path)
+	if e := held(t, err); e.PID != pid || e.Holder != 0 || e.Locked {
+		t.Errorf("%+v, want PID %d, held by nobody", e, pid)
+	}
+	if !strings.Contains(err.Error(), "started without pidleash") {
+		t.Errorf("message %q", err)
+	}
+	// To look at the file must not lock it, not even for a moment: the program
+	// may be about to take the lock itself.
+	lockFile(t, path)
+}
+
+func TestStaleFileIsReplaced(t *testing.T) {
+	running := program(t)
+	hourAgo := time.Now().Add(-time.Hour)
+	for name, c := range map[string]struct {
+		content []byte
+		written time.Time
+		reason  string
+	}{
+		"dead":      {line(deadPID(t)), time.Now(), "does not run"},
+		"zombie":    {line(zombie(t)), time.Now(), "has ended"},
+		"recycled":  {line(running), hourAgo, "started after the file was written"},
+		"itself":    {line(os.Getpid()), time.Now(), "is this start itself or what started it"},
+		"empty":     {nil, time.Now(), "is empty"},
+		"no number": {[]byte("nginx\n"), time.Now(), "names no PID"},
+		"long": {append(line(deadPID(t)), strings.Repeat("x", 2*contentLimit)...),
+			time.Now(), "does not run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := in(t, "p.pid")
+			write(t, path, c.content)
+			if err := os.Chtimes(path, c.written, c.written); err != nil {
+				t.Fatal(err)
+			}
+			cl := claim(t, path)
+			if !strings.Contains(cl.StaleReason, c.reason) {
+				t.Errorf("reason %q, want %q", cl.StaleReason, c.reason)
+			}
+			if read(t, path) != string(c.content) {
+				t.Error("the stale file was changed before Clear")
+			}
+			publish(t, cl, running)
+			if got := read(t, path); got != string(line(running)) {
+				t.Errorf("content %q", got)
+			}
+		})
+	}
+}
+
+// Of several starts that find the same stale file one goes on.
+func TestStaleFileIsLockedUntilClear(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, line(deadPID(t)))
+	c := claim(t, path)
+	_, err := New(path)
+	if e := held(t, err); e.Holder != os.Getpid() {
+		t.Errorf("%+v, want it held by %d", e, os.Getpid())
+	}
+	c.Abandon()
+	if got := read(t, path); got != string(line(deadPID(t))) {
+		t.Errorf("an abandoned claim left %q", got)
+	}
+	c = claim(t, path)
+	if err := c.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("after Clear: %v", err)
+	}
+	if err := c.Clear(); err != nil {
+		t.Errorf("a second Clear: %v", err)
+	}
+	c.Abandon()
+}
+
+func TestClearSparesWhatIsNotStale(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, line(deadPID(t)))
+	c := claim(t, path)
+	defer c.Abandon()
+	writeOver(t, path, []byte("somebody else's"))
+	if err := c.Clear(); err != nil {
+		t.Error(err)
+	}
+	if got := read(t, path); got != "somebody else's" {
+		t.Errorf("the other's file has %q", got)
+	}
+}
+
+// Who locked the stale file first may have replaced it by the time another
+// start finds it locked, or free: that one has to look again.
+func TestJudgeOfAFileThatHasGone(t *testing.T) {
+	for _, locked := range []bool{false, true} {
+		path := in(t, "p.pid")
+		write(t, path, line(deadPID(t)))
+		fd, err := openNoFollow(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if locked {
+			lockFile(t, path)
+		}
+		writeOver(t, path, line(program(t)))
+		if _, again, err := judge(fd, path); !again || err != nil {
+			t.Errorf("locked %v: again %v, %v; want to look again", locked, again, err)
+		}
+	}
+}
+
+// Two starts that found no file: the second to publish must not replace the
+// first one's.
+func TestLostRace(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	winner, loser := claim(t, path), claim(t, path)
+	publish(t, winner, pid)
+	err := unix.Renameat2(unix.AT_FDCWD, loser.Temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	if err != unix.EEXIST {
+		t.Errorf("publishing twice: %v, want EEXIST", err)
+	}
+	if loser.Visible() {
+		t.Error("the loser believes that it has published")
+	}
+	loser.Abandon()
+	if got := read(t, path); got != string(line(pid)) || names(t, filepath.Dir(path)) != "p.pid" {
+		t.Errorf("the loser left %q in %q", got, names(t, filepath.Dir(path)))
+	}
+}
+
+func TestTemporaryFile(t *testing.T) {
+	path := in(t, "p.pid")
+	c := claim(t, path)
+	dir, base := filepath.Split(c.Temp)
+	if dir != filepath.Dir(path)+"/" || !strings.HasPrefix(base, ".p.pid") {
+		t.Errorf("temporary file %s, want a hidden one beside %s", c.Temp, path)
+	}
+	if !isLocked(t, c.Temp) {
+		t.Error("it is not locked before it appears")
+	}
+	c.Abandon()
+	if all := names(t, filepath.Dir(path)); all != "" {
+		t.Errorf("an abandoned claim left %q", all)
+	}
+	c.Abandon() // twice does no harm
+}
+
+// A leftover of a SIGKILL must not stand in the way of the next start.
+func TestTemporaryNamesDiffer(t *testing.T) {
+	path := in(t, "p.pid")
+	a, b := claim(t, path), claim(t, path)
+	defer a.Abandon()
+	defer b.Abandon()
+	if a.Temp == b.Temp {
+		t.Errorf("two claims use %s", a.Temp)
+	}
+}
+
+func TestLongNames(t *testing.T) {
+	for _, n := range []int{200, unix.NAME_MAX - 1, unix.NAME_MAX} {
+		pid := program(t)
+		f := published(t, in(t, strings.Repeat("p", n)), pid)
+		if state, err := f.Look(); state != Present || err != nil {
+			t.Errorf("%d bytes: %v, %v", n, state, err)
+		}
+	}
+	path := in(t, strings.Repeat("p", unix.NAME_MAX+1))
+	refused(t, path, "name too long")
+}
+
+func TestModeWhateverTheUmask(t *testing.T) {
+	for _, umask := range []int{0, 0o022, 0o077, 0o777} {
+		path := in(t, "p.pid")
+		old := unix.Umask(umask)
+		c, err := New(path)
+		unix.Umask(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, c, program(t))
+		st, err := os.Stat(path)
+		if err != nil || st.Mode() != 0o644 {
+			t.Errorf("umask %03o: mode %v, %v", umask, st.Mode(), err)
+		}
+	}
+}
+
+func TestDescriptorsAreCloseOnExec(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, nil)
+	c := claim(t, path)
+	defer c.Abandon()
+	for name, fd := range map[string]int{"write": c.Write, "lock": c.lock, "stale": c.stale} {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("%s: flags %#x, %v; want close-on-exec", name, flags, err)
+		}
+	}
+}
+
+func TestWhatIsNoPIDFileIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		problem string
+		make    func(path string) error
+	}{
+		"symbolic link": {"is a symbolic link", func(p string) error { return os.Symlink("target", p) }},
+		"broken link":   {"is a symbolic link", func(p string) error { return os.Symlink("nowhere", p) }},
+		"directory":     {"is a directory", func(p string) error { return os.Mkdir(p, 0o755) }},
+		"fifo":          {"is not a regular file", func(p string) error { return unix.Mkfifo(p, 0o644) }},
+		"socket":        {"is not a regular file", bindSocket},
+		"big file": {"is not a PID file", func(p string) error {
+			return os.WriteFile(p, []byte(strings.Repeat("log line\n", 100)), 0o644)
+		}},
+		"big number": {"is not a PID file", func(p string) error {
+			return os.WriteFile(p, []byte(strings.Repeat("7", contentLimit)), 0o644)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := in(t, "p.pid")
+			write(t, filepath.Dir(path)+"/target", line(deadPID(t)))
+			if err := c.make(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Lstat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused(t, path, c.problem)
+			after, err := os.Lstat(path)
+			if err != nil || !os.SameFile(before, after) || before.Size() != after.Size() {
+				t.Errorf("it was touched: %v", err)
+			}
+			if all := names(t, filepath.Dir(path)); all != "p.pid target" {
+				t.Errorf("the directory has %q", all)
+			}
+		})
+	}
+}
+
+func bindSocket(path string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+}
+
+func TestDirectoryProblems(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/file", nil)
+	if e := refused(t, dir+"/missing/p.pid", "no directory "+dir+"/missing"); e.Hint == "" {
+		t.Error("no hint")
+	}
+	refused(t, dir+"/file/p.pid", "its directory is not a directory")
+
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var unwritable, unreadable error
+	write(t, dir+"/secret", line(deadPID(t)))
+	if err := os.Chmod(dir+"/secret", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The test's directory is in one that only its user may enter.
+	t.Chdir(dir)
+	asNobody(t, func() {
+		_, unwritable = New("p.pid")
+		_, unreadable = New("secret")
+	})
+	var e *Error
+	if !errors.As(unwritable, &e) || !errors.Is(e, unix.EACCES) || !strings.Contains(e.Hint, "may write") {
+		t.Errorf("a directory that may not be written: %v", unwritable)
+	}
+	if !errors.As(unreadable, &e) || !errors.Is(e, unix.EACCES) {
+		t.Errorf("a file that may not be read: %v", unreadable)
+	}
+}

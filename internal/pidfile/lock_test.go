@@ -1,0 +1,75 @@
+package pidfile
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestHolderIn(t *testing.T) {
+	id := identity{dev: unix.Mkdev(0xfd, 1), ino: 1234}
+	const held = "1: FLOCK  ADVISORY  WRITE 812 fd:01:1234 0 EOF\n"
+	for _, c := range []struct {
+		name, locks string
+		want        int
+	}{
+		{"nobody", "", 0},
+		{"held", held, 812},
+		{"no line end", held[:len(held)-1], 812},
+		{"shared", "1: FLOCK  ADVISORY  READ 812 fd:01:1234 0 EOF\n", 812},
+		{"behind others", "1: POSIX  ADVISORY  WRITE 5 fd:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 6 fd:01:78 0 EOF\n" + held, 812},
+		{"before its waiters", held + "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 812},
+		{"a waiter alone", "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 0},
+		{"fcntl locks do not count", "1: POSIX  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 0},
+		{"open file description locks do not count", "1: OFDLCK ADVISORY  WRITE -1 fd:01:1234 0 EOF\n", 0},
+		{"leases do not count", "1: LEASE  ACTIVE    READ 900 fd:01:1234 0 EOF\n", 0},
+		{"another inode", "1: FLOCK  ADVISORY  WRITE 900 fd:01:12345 0 EOF\n2: FLOCK  ADVISORY  WRITE 900 fd:01:234 0 EOF\n", 0},
+		{"another device, no other candidate", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n", 812},
+		{"another device, two candidates", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n2: FLOCK  ADVISORY  WRITE 813 00:30:1234 0 EOF\n", 0},
+		{"another device before its own", "1: FLOCK  ADVISORY  WRITE 900 00:2f:1234 0 EOF\n" + held, 812},
+		{"another PID namespace", "1: FLOCK  ADVISORY  WRITE 0 fd:01:1234 0 EOF\n", 0},
+		{"garbage", "\n1:\n1: FLOCK\n1: FLOCK ADVISORY WRITE x fd:01:1234 0 EOF\n1: FLOCK ADVISORY WRITE 812 1234 0 EOF\n", 0},
+	} {
+		if pid := holderIn([]byte(c.locks), id); pid != c.want {
+			t.Errorf("%s: %d, want %d", c.name, pid, c.want)
+		}
+	}
+}
+
+// Device numbers below 16 have a leading zero in /proc/locks.
+func TestHolderInWritesDevicesLikeTheKernel(t *testing.T) {
+	id := identity{dev: unix.Mkdev(0, 5), ino: 7}
+	const locks = "1: FLOCK  ADVISORY  WRITE 900 00:15:7 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:05:7 0 EOF\n"
+	if pid := holderIn([]byte(locks), id); pid != 812 {
+		t.Errorf("%d, want 812", pid)
+	}
+}
+
+func TestLock(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, nil)
+	fd, err := openNoFollow(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	id, err := identityOfFD(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid := lockHolder(id); pid != 0 {
+		t.Errorf("nobody holds the lock, found %d", pid)
+	}
+	other := lockFile(t, path)
+	if err := lock(fd); err != errLocked {
+		t.Errorf("locked by another: %v, want errLocked", err)
+	}
+	if pid := lockHolder(id); pid != os.Getpid() {
+		t.Errorf("PID %d holds the lock, found %d", os.Getpid(), pid)
+	}
+	other.Close()
+	if err := lock(fd); err != nil {
+		t.Errorf("free again: %v", err)
+	}
+}
