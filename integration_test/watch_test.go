@@ -157,8 +157,9 @@ func TestReplacedBeforeTheWatch(t *testing.T) {
 	for range 20 {
 		file := openDir(t) + "/p.pid"
 		writeFile(t, file+".new", noSuchPID, 0o644)
-		begin := time.Now()
 		r := start(t, how{}, "-settle", "0", "-pidfile", file, first(t), "replace", file)
+		r.expect(t, "replaced")
+		begin := time.Now()
 		expectStopped(t, r, "replaced by another file")
 		if took := time.Since(begin); took > byEvent {
 			t.Fatalf("it took %v: the watch came without a first look", took)

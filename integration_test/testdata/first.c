@@ -31,12 +31,20 @@ static int hold(void) {
 	return 0;
 }
 
-// replace moves another file over the PID file before anything else.
+// replace moves another file over the PID file before anything else. TERM has to
+// wait until it has said so.
 static int replace(const char *file) {
 	char other[4096];
 	snprintf(other, sizeof other, "%s.new", file);
+	sigset_t term;
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
 	if (rename(other, file) != 0)
 		return 3;
+	printf("replaced\n");
+	fflush(stdout);
+	sigprocmask(SIG_UNBLOCK, &term, NULL);
 	return hold();
 }
 
