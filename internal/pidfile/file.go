@@ -22,9 +22,9 @@ const (
 	Rewritten
 	// Replaced: another inode with other content: somebody else's now.
 	Replaced
-	// Changed: its own inode, naming another PID.
+	// Changed: its own inode, naming another PID or none.
 	Changed
-	// Unfinished: a file that somebody may be writing at this moment.
+	// Unfinished: another inode, which somebody may be writing at this moment.
 	Unfinished
 	// Unknown: the file system gives no answer.
 	Unknown
@@ -69,8 +69,6 @@ func (f *File) Look() (State, error) {
 		return Unknown, err
 	case parsePID(content) == f.pid:
 		return Present, nil
-	case unfinished(content, f.pid):
-		return Unfinished, nil
 	}
 	return Changed, nil
 }
@@ -143,12 +141,15 @@ func (f *File) Adopt() error {
 }
 
 // Remove removes the file if it is still its own, and releases the lock. It
-// returns the state that it found; a file that is somebody else's, or names
-// another PID, is left alone. A file that is gone already is no error: systemd
+// returns the state that it found; a file that is Replaced or Changed is left
+// there. A file that is gone already is no error: systemd
 // removes it too.
 func (f *File) Remove() (State, error) {
 	state, err := f.Look()
-	if state == Present || state == Rewritten || state == Unfinished && isAt(f.path, f.id) {
+	if state == Changed && f.namesNobody() {
+		state = Present
+	}
+	if state == Present || state == Rewritten {
 		if err = unix.Unlink(f.path); err == unix.ENOENT {
 			err = nil
 		}
@@ -158,6 +159,12 @@ func (f *File) Remove() (State, error) {
 		return state, &Error{Path: f.path, Problem: "cannot be removed", Err: err}
 	}
 	return state, nil
+}
+
+// namesNobody reports that somebody has emptied the file, or begun to write it.
+func (f *File) namesNobody() bool {
+	content, err := f.content()
+	return err == nil && unfinished(content, f.pid)
 }
 
 func (f *File) release() {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
 )
 
 // program starts a process that lives until the test ends, and returns its PID.
@@ -43,7 +45,7 @@ func zombie(t *testing.T) int {
 	}
 	t.Cleanup(func() { cmd.Wait() })
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if p, err := readProcess(cmd.Process.Pid); err == nil && p.dead() {
+		if p, err := process.Read(cmd.Process.Pid); err == nil && p.Dead() {
 			return cmd.Process.Pid
 		}
 		if time.Now().After(end) {

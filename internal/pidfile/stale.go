@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
 )
 
 // startTolerance is how much later than the file's last change a process may
@@ -30,7 +32,7 @@ func livePID(content []byte, written time.Time) (pid int, reason string) {
 	if pid == 0 {
 		return 0, "it names no PID"
 	}
-	proc, err := readProcess(pid)
+	proc, err := process.Read(pid)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if !procMounted() && exists(pid) {
@@ -41,14 +43,14 @@ func livePID(content []byte, written time.Time) (pid int, reason string) {
 		return 0, fmt.Sprintf("PID %d does not run", pid)
 	case err != nil:
 		return pid, "" // unknown: refuse rather than run twice
-	case proc.dead():
-		return 0, fmt.Sprintf("PID %d (%s) has ended", pid, proc.comm)
-	case !leadsThreads(pid):
-		return 0, fmt.Sprintf("PID %d (%s) is a thread", pid, proc.comm)
+	case proc.Dead():
+		return 0, fmt.Sprintf("PID %d (%s) has ended", pid, proc.Comm)
+	case !process.IsProcess(pid):
+		return 0, fmt.Sprintf("PID %d (%s) is a thread", pid, proc.Comm)
 	case isSelfOrAncestor(pid):
-		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, proc.comm)
-	case proc.startTime().After(written.Add(startTolerance)):
-		return 0, fmt.Sprintf("PID %d (%s) started after the file was written", pid, proc.comm)
+		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, proc.Comm)
+	case proc.StartTime().After(written.Add(startTolerance)):
+		return 0, fmt.Sprintf("PID %d (%s) started after the file was written", pid, proc.Comm)
 	}
 	return pid, ""
 }

@@ -2,6 +2,7 @@ package pidfile
 
 import (
 	"os"
+	"pidleash/internal/process"
 	"strings"
 	"testing"
 	"time"
@@ -10,11 +11,11 @@ import (
 func TestLivePID(t *testing.T) {
 	now := time.Now()
 	running, dead := program(t), zombie(t)
-	p, err := readProcess(running)
+	p, err := process.Read(running)
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := p.startTime()
+	started := p.StartTime()
 	for _, c := range []struct {
 		name    string
 		content []byte

@@ -1,0 +1,107 @@
+// Package process reads what the kernel tells of processes in /proc.
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second:
+// USER_HZ is 100 on every architecture that Go supports (sysconf(3) would read
+// the same constant from the auxiliary vector).
+type Ticks int64
+
+// Process is what /proc/PID/stat tells of a process; see proc_pid_stat(5).
+type Process struct {
+	Comm   string // the name, of anybody's choice
+	State  byte
+	Parent int
+	Start  Ticks
+}
+
+// Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is
+// none of that PID, or when /proc is not mounted.
+func Read(pid int) (Process, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return Process{}, err
+	}
+	return parse(stat)
+}
+
+// IsProcess reports that pid is a process: /proc also answers to the numbers of
+// threads, proc(5), and a PID file of an earlier container may name one of ours.
+func IsProcess(pid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	return err == nil && bytes.Contains(status, []byte("\nTgid:\t"+strconv.Itoa(pid)+"\n"))
+}
+
+// Table tells of all processes that can be seen. Those that end meanwhile may
+// be missing.
+func Table() (map[int]Process, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	table := map[int]Process{}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if p, err := Read(pid); err == nil {
+			table[pid] = p
+		}
+	}
+	if len(table) == 0 {
+		return nil, errors.New("/proc is not mounted")
+	}
+	return table, nil
+}
+
+func parse(stat []byte) (Process, error) {
+	// The name is in parentheses and may hold spaces and parentheses itself.
+	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	if open < 0 || end < open {
+		return Process{}, errors.New("no name in parentheses")
+	}
+	fields := bytes.Fields(stat[end+1:])
+	if len(fields) < 20 {
+		return Process{}, fmt.Errorf("%d fields after the name, 20 are needed", len(fields))
+	}
+	parent, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return Process{}, err
+	}
+	start, err := strconv.ParseInt(string(fields[19]), 10, 64)
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start)}, nil
+}
+
+// Dead reports a process that has ended, whether or not it was waited for.
+func (p Process) Dead() bool { return p.State == 'Z' || p.State == 'X' || p.State == 'x' }
+
+// StartTime is the wall-clock time at which the process started. It is
+// reckoned from CLOCK_REALTIME and CLOCK_BOOTTIME, which a container sees in
+// its own time namespace just as starttime; /proc/uptime and btime are not
+// always of that namespace, and btime is rounded to a second.
+func (p Process) StartTime() time.Time {
+	var real, boot unix.Timespec
+	// Neither call fails for a clock that exists.
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &real)
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+	return time.Unix(0, real.Nano()-boot.Nano()).Add(time.Duration(p.Start) * (time.Second / 100))
+}
