@@ -1,0 +1,231 @@
+// Package sdnotify speaks the service manager's protocol of sd_notify(3) for a
+// program that is not the unit's main process.
+//
+// systemd takes messages of the main process only (NotifyAccess=main, the default
+// of Type=notify). That is pidleash, so it has to pass on what the program
+// says: every message in order and in full, with its descriptors. Only
+// MAINPID= is dropped, because systemd would refuse all that pidleash passes on
+// after it.
+//
+// It does not promise that the service manager reads, nor that a message
+// arrives that is sent after Drain.
+package sdnotify
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Relay is a socket for the program and what goes to the service manager.
+type Relay struct {
+	in, out int
+	address string        // of in, as NOTIFY_SOCKET has it
+	manager string        // its address
+	users   []uint32      // whose messages are passed on
+	program int           // whose messages are, too
+	done    chan struct{} // closed when everything before the end has been passed on
+}
+
+// maxMessage is more than systemd reads of one message (4096 bytes).
+const maxMessage = 64 << 10
+
+// maxDescriptors is the kernel's limit for one message, SCM_MAX_FD of unix(7).
+const maxDescriptors = 253
+
+// NewRelay makes a socket for messages to the service manager at address, the
+// value of NOTIFY_SOCKET. What root and the given users send there is passed on
+// from Start on.
+//
+// The socket's address is an abstract one that the kernel chooses, unix(7): it
+// needs no directory, and a program of another user can reach it. Anybody else
+// in the same network namespace can, too: hence the users.
+func NewRelay(address string, users ...int) (*Relay, error) {
+	// A path or an abstract address, "@" standing for its NUL. There are others,
+	// which newer systemd has for virtual machines.
+	if !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
+		return nil, fmt.Errorf("%q is neither a path nor an abstract address", address)
+	}
+	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, done: make(chan struct{})}
+	for _, user := range users {
+		r.users = append(r.users, uint32(user))
+	}
+	if err := r.open(); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Relay) open() (err error) {
+	const kind = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC
+	if r.in, err = unix.Socket(unix.AF_UNIX, kind, 0); err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	if r.out, err = unix.Socket(unix.AF_UNIX, kind, 0); err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return fmt.Errorf("SO_PASSCRED: %w", err)
+	}
+	// With an empty name the kernel binds to a free abstract address.
+	if err := unix.Bind(r.in, &unix.SockaddrUnix{}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	self, err := unix.Getsockname(r.in)
+	if err != nil {
+		return fmt.Errorf("getsockname: %w", err)
+	}
+	name, ok := self.(*unix.SockaddrUnix)
+	if !ok || !strings.HasPrefix(name.Name, "@") {
+		return errors.New("no abstract address")
+	}
+	r.address = name.Name
+	return nil
+}
+
+func (r *Relay) close() {
+	for _, fd := range []int{r.in, r.out} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// Address is the NOTIFY_SOCKET for the program.
+func (r *Relay) Address() string { return r.address }
+
+// Start passes on what is sent and what has been sent since NewRelay. The program
+// is its process itself: it may have changed its user, and systemd would not care.
+func (r *Relay) Start(program int) {
+	r.program = program
+	go r.run()
+}
+
+// Send says something on pidleash's own account, such as "STATUS=…". Messages are
+// hints for people and the service manager: nothing depends on their arrival,
+// and nobody waits for it.
+func (r *Relay) Send(message string) {
+	if unix.Sendto(r.out, []byte(message), unix.MSG_DONTWAIT, r.to()) == unix.EAGAIN {
+		go func() { _ = unix.Sendto(r.out, []byte(message), 0, r.to()) }()
+	}
+}
+
+// to is where the service manager is. Package unix knows of the "@". It writes to
+// the value when it is used, so that each message needs its own.
+func (r *Relay) to() unix.Sockaddr { return &unix.SockaddrUnix{Name: r.manager} }
+
+// Drain ends the relay. It returns true when everything that was sent before has
+// been passed on, false when the service manager has not read it within the
+// limit.
+func (r *Relay) Drain(limit time.Duration) bool {
+	// What is in the queue can still be read, and after it comes the end.
+	if unix.Shutdown(r.in, unix.SHUT_RD) != nil {
+		return false
+	}
+	select {
+	case <-r.done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+func (r *Relay) run() {
+	defer close(r.done)
+	data := make([]byte, maxMessage)
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxDescriptors))
+	for {
+		n, controlLen, flags, _, err := unix.Recvmsg(r.in, data, control, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		// An empty message would come with its sender: this is the end, see Drain.
+		if err != nil || n == 0 && controlLen == 0 {
+			return
+		}
+		m := parseMessage(data[:n], control[:controlLen])
+		// Half a message says something else than the whole.
+		if flags&unix.MSG_TRUNC == 0 && r.trusts(m) {
+			r.forward(m)
+		}
+		// At once: with BARRIER=1 the program waits until the last copy is closed.
+		m.closeAll()
+	}
+}
+
+func (r *Relay) trusts(m message) bool {
+	return m.known && (m.pid == r.program || slices.Contains(r.users, m.user))
+}
+
+func (r *Relay) forward(m message) {
+	text := withoutMainPID(m.text)
+	if len(text) == 0 {
+		return
+	}
+	var rights []byte
+	if len(m.descriptors) > 0 {
+		rights = unix.UnixRights(m.descriptors...)
+	}
+	for unix.Sendmsg(r.out, text, rights, r.to(), 0) == unix.EINTR {
+	}
+}
+
+// withoutMainPID drops the lines that would make another process the unit's main
+// one, and keeps all others as they are. To systemd a carriage return ends a
+// line, too.
+func withoutMainPID(text []byte) []byte {
+	if !bytes.Contains(text, []byte("MAINPID")) {
+		return text
+	}
+	var kept []byte
+	for len(text) > 0 {
+		end := bytes.IndexAny(text, "\n\r") + 1
+		if end == 0 {
+			end = len(text)
+		}
+		line := text[:end]
+		if !bytes.HasPrefix(line, []byte("MAINPID=")) && !bytes.HasPrefix(line, []byte("MAINPIDFD")) {
+			kept = append(kept, line...)
+		}
+		text = text[end:]
+	}
+	return kept
+}
+
+// message is one datagram.
+type message struct {
+	text        []byte
+	known       bool // user and pid are the sender's, as the kernel says
+	user        uint32
+	pid         int
+	descriptors []int
+}
+
+func parseMessage(text, control []byte) message {
+	m := message{text: text}
+	parts, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return m
+	}
+	for i := range parts {
+		if cred, err := unix.ParseUnixCredentials(&parts[i]); err == nil {
+			m.known, m.user, m.pid = true, cred.Uid, int(cred.Pid)
+		}
+		if fds, err := unix.ParseUnixRights(&parts[i]); err == nil {
+			m.descriptors = append(m.descriptors, fds...)
+		}
+	}
+	return m
+}
+
+func (m message) closeAll() {
+	for _, fd := range m.descriptors {
+		unix.Close(fd)
+	}
+}

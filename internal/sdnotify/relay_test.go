@@ -1,0 +1,310 @@
+package sdnotify
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// limit is how long something may take that happens at once if all is well.
+const limit = 30 * time.Second
+
+// bed is a relay with a socket before and one behind it.
+type bed struct {
+	*testing.T
+	relay   *Relay
+	program int // the program's socket
+	manager int // the service manager's
+}
+
+// newBed has a relay that listens to root and users, and not yet runs.
+func newBed(t *testing.T, users ...int) *bed {
+	t.Helper()
+	b := &bed{T: t, program: socket(t), manager: socket(t)}
+	path := filepath.Join(t.TempDir(), "notify")
+	if err := unix.Bind(b.manager, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	timeout := unix.NsecToTimeval(limit.Nanoseconds())
+	if err := unix.SetsockoptTimeval(b.manager, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		t.Fatal(err)
+	}
+	relay, err := NewRelay(path, users...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.relay = relay
+	return b
+}
+
+func socket(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// runs starts the relay for a program that does not exist, and ends it with the
+// test.
+func (b *bed) runs() *bed {
+	b.relay.Start(-1)
+	b.Cleanup(func() {
+		if !b.relay.Drain(limit) {
+			b.Error("the relay has not ended")
+		}
+		b.relay.close()
+	})
+	return b
+}
+
+// send says something as the program, with descriptors.
+func (b *bed) send(text string, fds ...int) {
+	b.Helper()
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if err := unix.Sendmsg(b.program, []byte(text), rights, &unix.SockaddrUnix{Name: b.relay.Address()}, 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// expect fails the test unless the next message has arrived as want, and returns
+// its descriptors.
+func (b *bed) expect(want string) []int {
+	b.Helper()
+	text, control := make([]byte, 2*maxMessage), make([]byte, 4096)
+	n, controlLen, _, _, err := unix.Recvmsg(b.manager, text, control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		b.Fatalf("waiting for %q: %v", want, err)
+	}
+	if got := string(text[:n]); got != want {
+		b.Fatalf("the service manager gets %.200q, want %.200q", got, want)
+	}
+	return parseMessage(nil, control[:controlLen]).descriptors
+}
+
+// me is the user of this test.
+func me() int { return os.Geteuid() }
+
+func TestInOrder(t *testing.T) {
+	b := newBed(t, me()).runs()
+	for i := range 100 {
+		b.send(fmt.Sprintf("STATUS=%d\nX=\x00\xff", i))
+		b.expect(fmt.Sprintf("STATUS=%d\nX=\x00\xff", i))
+	}
+}
+
+// A program may be faster than the launch that has started it.
+func TestBeforeStart(t *testing.T) {
+	b := newBed(t, me())
+	b.send("READY=1")
+	b.runs()
+	b.send("STATUS=x")
+	b.expect("READY=1")
+	b.expect("STATUS=x")
+}
+
+// Neither an empty message nor one that is no message ends the relay.
+func TestOddMessages(t *testing.T) {
+	b := newBed(t, me()).runs()
+	b.send("")
+	b.send("MAINPID=1")
+	b.send(strings.Repeat("x", maxMessage+1))
+	b.send(strings.Repeat("x", maxMessage))
+	b.expect(strings.Repeat("x", maxMessage))
+}
+
+func TestDescriptors(t *testing.T) {
+	b := newBed(t, me()).runs()
+	for _, n := range []int{1, 2, maxDescriptors} {
+		fds := make([]int, n)
+		for i := range fds {
+			fds[i] = b.manager
+		}
+		b.send("FDSTORE=1", fds...)
+		got := b.expect("FDSTORE=1")
+		if len(got) != n {
+			t.Errorf("%d descriptors of %d have arrived", len(got), n)
+		}
+		message{descriptors: got}.closeAll()
+	}
+}
+
+// The barrier of sd_notify_barrier(3) is a descriptor that everybody closes.
+// One of a message that is dropped is closed, too.
+func TestDescriptorsAreClosed(t *testing.T) {
+	b := newBed(t, me()).runs()
+	for _, text := range []string{"BARRIER=1", "MAINPID=1", "", strings.Repeat("x", maxMessage+1)} {
+		ends := make([]int, 2)
+		if err := unix.Pipe2(ends, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		b.send(text, ends[1])
+		unix.Close(ends[1])
+		if text == "BARRIER=1" {
+			message{descriptors: b.expect(text)}.closeAll()
+		}
+		poll := []unix.PollFd{{Fd: int32(ends[0])}}
+		if n, err := unix.Poll(poll, int(limit.Milliseconds())); n != 1 || err != nil {
+			t.Errorf("after %.20q the descriptor stays open: %d, %v", text, n, err)
+		}
+		unix.Close(ends[0])
+	}
+}
+
+const nobody = 65534
+
+// as runs something as another user, which is what a thread has.
+func as(t *testing.T, user int, f func()) {
+	t.Helper()
+	if me() != 0 {
+		t.Skip("needs root")
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(user), uintptr(user), uintptr(user))
+		if errno != 0 {
+			done <- errno
+			return
+		}
+		f()
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("setresuid: %v", err)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	for _, test := range []struct {
+		what    string
+		users   []int
+		trusted bool
+	}{
+		{"nobody has been named", []int{nobody}, true},
+		{"only root is trusted", nil, false},
+		{"others have been named", []int{1, nobody - 1}, false},
+	} {
+		b := newBed(t, test.users...).runs()
+		as(t, nobody, func() { b.send("STATUS=of nobody") })
+		b.send("STATUS=of root") // goes the same way, so it comes behind
+		if test.trusted {
+			b.expect("STATUS=of nobody")
+		}
+		b.expect("STATUS=of root")
+		if t.Failed() {
+			t.Fatal(test.what)
+		}
+	}
+}
+
+// To systemd it is the same process whatever it has become.
+func TestProgramOfAnotherUser(t *testing.T) {
+	b := newBed(t)
+	as(t, nobody, func() { b.send("READY=1") })
+	b.relay.Start(os.Getpid())
+	b.expect("READY=1")
+	b.relay.Drain(limit)
+}
+
+func TestDrain(t *testing.T) {
+	b := newBed(t, me())
+	for i := range 5 {
+		b.send(fmt.Sprint("STATUS=", i))
+	}
+	b.relay.Start(-1)
+	if !b.relay.Drain(limit) {
+		t.Error("Drain has not come to its end")
+	}
+	for i := range 5 {
+		b.expect(fmt.Sprint("STATUS=", i))
+	}
+	err := unix.Sendto(b.program, []byte("late"), 0, &unix.SockaddrUnix{Name: b.relay.Address()})
+	if err != unix.EPIPE {
+		t.Errorf("a message after Drain: %v, want EPIPE", err)
+	}
+	b.relay.Send("STATUS=own")
+	b.expect("STATUS=own")
+}
+
+// TestStuckManager has nobody read until the sockets are full.
+func TestStuckManager(t *testing.T) {
+	b := newBed(t, me())
+	b.relay.Start(-1)
+	full := 0
+	for unix.Sendto(b.relay.out, []byte("STATUS=first"), unix.MSG_DONTWAIT, b.relay.to()) == nil {
+		full++
+	}
+	b.relay.Send("STATUS=own") // must return
+	b.send("STATUS=of the program")
+	if b.relay.Drain(time.Millisecond) {
+		t.Error("Drain says that all has been passed on")
+	}
+	for range full {
+		b.expect("STATUS=first")
+	}
+	<-b.relay.done
+}
+
+func TestAddresses(t *testing.T) {
+	for _, address := range []string{"", "relative", "vsock:2:1234", "\x00abstract"} {
+		if _, err := NewRelay(address); err == nil {
+			t.Errorf("NewRelay(%q) has not failed", address)
+		}
+	}
+}
+
+func TestWithoutMainPID(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                "",
+		"READY=1":                         "READY=1",
+		"MAINPID=1":                       "",
+		"MAINPID=1\n":                     "",
+		"MAINPID=1\nREADY=1":              "READY=1",
+		"READY=1\nMAINPID=1":              "READY=1\n",
+		"READY=1\rMAINPID=1\rSTATUS=x":    "READY=1\rSTATUS=x",
+		"READY=1\r\nMAINPID=1\r\nX=1\r\n": "READY=1\r\n\nX=1\r\n",
+		"MAINPIDFD=1\nMAINPIDFDID=5\nX=":  "X=",
+		"STATUS=MAINPID=1":                "STATUS=MAINPID=1",
+		"X_MAINPID=1\nMAINPIDX=1":         "X_MAINPID=1\nMAINPIDX=1",
+		"mainpid=1\n MAINPID=1":           "mainpid=1\n MAINPID=1",
+	} {
+		if got := string(withoutMainPID([]byte(text))); got != want {
+			t.Errorf("of %q remains %q, want %q", text, got, want)
+		}
+	}
+}
+
+// FuzzWithoutMainPID splits as systemd does.
+func FuzzWithoutMainPID(f *testing.F) {
+	f.Add([]byte("READY=1\nMAINPID=1\r\nX=1"))
+	f.Add([]byte("MAINPIDFD=1\n\n\rMAINPID"))
+	lines := func(text []byte, keepMain bool) (list []string) {
+		for _, line := range bytes.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
+			main := bytes.HasPrefix(line, []byte("MAINPID=")) || bytes.HasPrefix(line, []byte("MAINPIDFD"))
+			if keepMain || !main {
+				list = append(list, string(line))
+			}
+		}
+		return list
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		want := lines(text, false)
+		got := lines(withoutMainPID(bytes.Clone(text)), true)
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+			t.Errorf("of %q remain the lines %q, want %q", text, got, want)
+		}
+	})
+}
