@@ -13,7 +13,8 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY)' -o $(OUT) .
 
 # The ordinary packages run with the race detector, where there is a C compiler
-# for it. The built binary has none of it anyway.
+# for it. The built binary has none of it anyway; -count=1, because Go does not
+# know what it is made of.
 RACE := $(if $(shell command -v gcc),-race)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -21,7 +22,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 test:
 	.ci/setup
 	$(GO) test -timeout 9m -tags $(TAGS) $(RACE) . ./wrapper/... ./watch/... ./internal/...
-	$(GO) test -timeout 9m -tags $(TAGS) ./integration_test/...
+	$(GO) test -count=1 -timeout 9m -tags $(TAGS) ./integration_test/...
 
 # staticcheck is run by its version, not required in go.mod: who builds pidleash
 # need not download it. The second vet reads the benchmarks.

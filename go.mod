@@ -3,6 +3,7 @@ module pidleash
 go 1.26.0
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/moby/sys/signal v0.7.1
 	github.com/rjeczalik/notify v0.9.3

@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -20,21 +23,21 @@ import (
 // between, in the new process. Package syscall runs nothing of ours there. This
 // file does what its forkExec does, and the publishing.
 //
-// The child of clone(CLONE_VFORK) without CLONE_VM is a copy of this process
-// with one thread, the calling one, which the kernel suspends in the parent
-// until the child has called execve or has ended. In the copy the Go runtime is
-// dead: no other thread exists that could collect garbage, run goroutines or
-// unlock what was locked at the moment of the fork. Hence the rules of the
-// functions marked "in the child":
+// The child of clone(CLONE_VFORK) has one thread, the calling one, which the
+// kernel suspends in the parent until the child has called execve or has ended.
+// For the child the Go runtime is dead: no thread of it collects garbage, runs
+// goroutines or unlocks what was locked at the moment of the fork. On amd64 it
+// shares the parent's memory, stack included, elsewhere it has a copy. Hence the
+// rules of the functions marked "in the child":
 //
 //   - nothing but raw system calls on memory that was prepared before: no
 //     allocation, no defer, no interface, no map, no string conversion, no panic;
+//   - nothing is written but the plan and the stack below fork's frame;
 //   - go:nosplit, because the stack cannot grow; go:norace and go:noinline, so that
 //     nothing is added to them;
 //   - all signals blocked, until no handler of the Go runtime is left.
 //
-// What the child writes stays in its copy; the result comes back through a
-// page that both share.
+// The result comes back through a page that both share in either case.
 
 // launchPlan is everything that the child needs, in the form in which the kernel
 // takes it.
@@ -43,8 +46,9 @@ type launchPlan struct {
 	pidFD     uintptr // writable descriptor of the hidden PID file
 	pidTemp   *byte   // its name
 	pidPath   *byte   // the name under which it is published
-	pidText   [12]byte
 	sameGroup bool
+	terminal  uintptr // descriptor of the terminal to take, if takeTTY
+	takeTTY   bool
 	deathSig  uintptr // 0: none
 	parent    uintptr // who must still be there for deathSig to have a meaning
 	nofile    *atstart.Rlimit
@@ -53,10 +57,13 @@ type launchPlan struct {
 	closed    [3]bool           // the descriptors 0 to 2 that the program has not got
 	targets   []execTarget
 	env       **byte
+	ownPID    []*[pidDigits]byte // places in env that take the program's PID
 	result    *launchResult
-
-	keep [][]byte // the memory behind the bytes above
+	page      []byte // the memory behind result
 }
+
+// pidDigits is the room for a PID and a NUL: PIDs are below 2^22, proc(5).
+const pidDigits = 12
 
 // execTarget is one file that execve is tried on.
 type execTarget struct {
@@ -86,21 +93,33 @@ const (
 	stepExec
 )
 
+// launchSpec is what to start. The zero value of a field is "none" or "as
+// pidleash".
+type launchSpec struct {
+	program     *program
+	args, env   []string
+	claim       *pidfile.Claim
+	signals     *Signals
+	sameGroup   bool
+	terminal    *terminal // to take from pidleash
+	deathSignal syscall.Signal
+}
+
 // launch starts the program and returns its PID. With a claim the PID file is
 // there when it returns. A *lostRaceError says that somebody else has published
 // at the same path in the meantime; every other error is final.
 //
-// The calling goroutine must be locked to its thread for good: the parent-death
-// signal comes when the thread ends that has forked, not the process,
-// PR_SET_PDEATHSIG(2const).
-func launch(cfg *Config, program *program, claim *pidfile.Claim, signals *Signals) (pid int, err error) {
-	plan, err := newLaunchPlan(cfg, program, claim, signals)
+// The parent-death signal comes when the thread ends that has forked, not the
+// process, PR_SET_PDEATHSIG(2const). The runtime ends a thread only with a
+// goroutine that is locked to it: the caller locks itself and never ends.
+func launch(spec launchSpec) (pid int, err error) {
+	plan, err := newLaunchPlan(&spec)
 	if err != nil {
 		return 0, err
 	}
 	defer plan.free()
-	if claim != nil {
-		if err := claim.Clear(); err != nil {
+	if spec.claim != nil {
+		if err := spec.claim.Clear(); err != nil {
 			return 0, err
 		}
 	}
@@ -116,7 +135,7 @@ func launch(cfg *Config, program *program, claim *pidfile.Claim, signals *Signal
 		return pid, nil
 	}
 	reapFailed(pid)
-	return pid, plan.explain(program, claim)
+	return pid, plan.explain(&spec)
 }
 
 // reapFailed waits for a child that did not become the program.
@@ -132,8 +151,8 @@ func reapFailed(pid int) {
 // published a PID file at the path.
 var errLostRace = errors.New("another start was faster")
 
-func (p *launchPlan) explain(program *program, claim *pidfile.Claim) error {
-	r := p.result
+func (p *launchPlan) explain(spec *launchSpec) error {
+	r, program, claim := p.result, spec.program, spec.claim
 	switch r.step {
 	case stepWritePID, stepPublish:
 		if r.errno == syscall.EEXIST {
@@ -150,47 +169,78 @@ func (p *launchPlan) explain(program *program, claim *pidfile.Claim) error {
 	return fmt.Errorf("cannot make a process group for %s: %w", program.name, r.errno)
 }
 
-func newLaunchPlan(cfg *Config, program *program, claim *pidfile.Claim, signals *Signals) (*launchPlan, error) {
+func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map a shared page: %w", err)
 	}
 	p := &launchPlan{
-		ignored:   signals.ignored,
-		blocked:   signals.blocked,
+		ignored:   spec.signals.ignored,
+		blocked:   spec.signals.blocked,
 		result:    (*launchResult)(unsafe.Pointer(&page[0])),
-		keep:      [][]byte{page},
-		sameGroup: cfg.SameGroup,
-		deathSig:  uintptr(cfg.DeathSignal),
+		page:      page,
+		sameGroup: spec.sameGroup,
+		deathSig:  uintptr(spec.deathSignal),
 		parent:    uintptr(os.Getpid()),
-		env:       cStrings(cfg.Env),
 	}
+	p.setEnv(spec.env)
 	if limit, ok := atstart.Nofile(); ok {
 		p.nofile = &limit
 	}
 	for fd := range p.closed {
 		p.closed[fd] = atstart.Closed(fd)
 	}
-	if claim != nil {
+	if spec.claim != nil {
 		p.publish = true
-		p.pidFD = uintptr(claim.Write)
-		p.pidTemp, p.pidPath = cString(claim.Temp), cString(claim.Path)
+		p.pidFD = uintptr(spec.claim.Write)
+		p.pidTemp, p.pidPath = cString(spec.claim.Temp), cString(spec.claim.Path)
 	}
-	for _, path := range program.candidates {
+	if spec.terminal != nil {
+		p.takeTTY, p.terminal = true, uintptr(spec.terminal.fd)
+	}
+	for _, path := range spec.program.candidates {
 		p.targets = append(p.targets, execTarget{
 			path:   cString(path),
-			argv:   cStrings(cfg.Args),
-			shArgv: cStrings(append([]string{shell, path}, cfg.Args[1:]...)),
+			argv:   cStrings(spec.args),
+			shArgv: cStrings(append([]string{shell, path}, spec.args[1:]...)),
 		})
 	}
 	return p, nil
 }
 
-func (p *launchPlan) free() { _ = unix.Munmap(p.keep[0]) }
+// ownPIDVariables tell a process that a message of the service manager is for it:
+// the sockets it was given, the watchdog, the invocation; sd_listen_fds(3),
+// sd_watchdog_enabled(3), systemd.exec(5). They name pidleash and must name the
+// program, or its libraries ignore the rest.
+var ownPIDVariables = [...]string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"}
+
+// setEnv makes room for the program's PID where a variable names pidleash's.
+func (p *launchPlan) setEnv(env []string) {
+	self := strconv.Itoa(os.Getpid())
+	socketsForUs := slices.Contains(env, "LISTEN_PID="+self)
+	var pointers []*byte
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case slices.Contains(ownPIDVariables[:], name) && value == self:
+			room := append([]byte(name+"="), make([]byte, pidDigits)...)
+			pointers = append(pointers, &room[0])
+			p.ownPID = append(p.ownPID, (*[pidDigits]byte)(room[len(name)+1:]))
+		case name == "LISTEN_PIDFDID" && socketsForUs:
+			// Since systemd 258 it says by the inode of a pidfd what LISTEN_PID
+			// says, and refuses as that does. It may be missing.
+		default:
+			pointers = append(pointers, cString(entry))
+		}
+	}
+	pointers = append(pointers, nil)
+	p.env = &pointers[0]
+}
+
+func (p *launchPlan) free() { _ = unix.Munmap(p.page) }
 
 // cString and cStrings copy into the kernel's form. The arguments come from
-// execve(2) and the file system and hold no NUL; a path that does was refused
-// when the command line was read.
+// execve(2) and the file system and hold no NUL.
 func cString(s string) *byte { return &append([]byte(s), 0)[0] }
 
 func cStrings(list []string) **byte {
@@ -210,13 +260,12 @@ func cStrings(list []string) **byte {
 func (p *launchPlan) fork() (pid int, errno syscall.Errno) {
 	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
-	// Flags come first on every architecture that this file is built for.
-	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
-	if errno == 0 && r == 0 {
+	child, failure := vfork(vforkFlags)
+	if child == 0 && failure == 0 {
 		p.inChild()
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
-	return int(r), errno
+	return int(child), syscall.Errno(failure)
 }
 
 // inChild becomes the program, or reports why not and ends. In the child.
@@ -225,6 +274,7 @@ func (p *launchPlan) fork() (pid int, errno syscall.Errno) {
 //go:norace
 //go:nosplit
 func (p *launchPlan) inChild() {
+	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	if !p.sameGroup {
 		if _, _, errno := syscall.RawSyscall6(unix.SYS_SETPGID, 0, 0, 0, 0, 0, 0); errno != 0 {
 			p.giveUp(stepGroup, errno)
@@ -234,8 +284,16 @@ func (p *launchPlan) inChild() {
 		// Fails only if somebody has lowered the hard limit since.
 		syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.nofile)), 0, 0, 0)
 	}
+	if p.takeTTY {
+		// SIGTTOU is blocked. It fails when the terminal is gone: so be it.
+		group := int32(pid)
+		syscall.RawSyscall6(unix.SYS_IOCTL, p.terminal, unix.TIOCSPGRP, uintptr(unsafe.Pointer(&group)), 0, 0, 0)
+	}
+	for i := range p.ownPID {
+		spell(p.ownPID[i], pid, 0)
+	}
 	if p.publish {
-		p.publishPID()
+		p.publishPID(pid)
 	}
 	// If the parent ended before the setting, no signal comes: look once more.
 	if p.deathSig != 0 {
@@ -253,21 +311,34 @@ func (p *launchPlan) inChild() {
 	p.exec()
 }
 
+// spell writes the decimal digits of a PID, and the byte after them, and returns
+// their number. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func spell(to *[pidDigits]byte, pid uintptr, after byte) uintptr {
+	digits := 1
+	for rest := pid; rest >= 10; rest /= 10 {
+		digits++
+	}
+	to[digits%pidDigits] = after
+	for i := digits - 1; i >= 0; i-- {
+		to[i%pidDigits] = '0' + byte(pid%10)
+		pid /= 10
+	}
+	return uintptr(digits)
+}
+
 // publishPID writes the PID and moves the file into place. In the child.
 //
 //go:noinline
 //go:norace
 //go:nosplit
-func (p *launchPlan) publishPID() {
-	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
-	i := len(p.pidText) - 1
-	p.pidText[i] = '\n'
-	for ; pid > 0 && i > 0; pid /= 10 {
-		i--
-		p.pidText[i] = '0' + byte(pid%10)
-	}
-	length := uintptr(len(p.pidText) - i)
-	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, p.pidFD, uintptr(unsafe.Pointer(&p.pidText[i])), length, 0, 0, 0)
+func (p *launchPlan) publishPID(pid uintptr) {
+	var text [pidDigits]byte
+	length := spell(&text, pid, '\n') + 1
+	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, p.pidFD, uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
 	if errno == 0 && n != length {
 		errno = syscall.ENOSPC // write(2): fewer bytes, because there was no more room
 	}

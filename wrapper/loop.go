@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/pidfile"
+	"pidleash/internal/sdnotify"
 	"pidleash/watch"
 )
 
@@ -23,7 +25,14 @@ type loop struct {
 
 	children *children
 
-	pid     int // the program's, while it has not been reaped
+	pid        int                     // the program's, while it has not been reaped
+	commandPID int                     // the stop command's, likewise
+	strangers  map[int]bool            // children from before our time
+	sent       map[syscall.Signal]bool // what the program was sent
+	terminal   *terminal               // nil: none
+	relay      *sdnotify.Relay         // nil: nobody to notify
+	reason     string                  // why pidleash has stopped the program, if it has
+
 	file    *pidfile.File
 	watch   *watch.Watch
 	hints   <-chan struct{} // nil: no watch
@@ -42,21 +51,36 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	// For good: launch counts on it.
-	runtime.LockOSThread()
 	adoptOrphans()
 	l := &loop{
-		cfg:     cfg,
-		signals: signals,
-		program: program,
-		machine: machine{hasFile: cfg.PIDFile != "", settle: cfg.Settle, schedule: cfg.Stop},
-		timer:   time.NewTimer(time.Hour),
+		strangers: findStrangers(),
+		terminal:  openTerminal(),
+		cfg:       cfg,
+		signals:   signals,
+		program:   program,
+		machine: machine{
+			hasFile:    cfg.PIDFile != "",
+			settle:     cfg.Settle,
+			schedule:   cfg.Stop,
+			hasCommand: cfg.StopCommand != "",
+			killMode:   cfg.KillMode,
+			rewrite:    cfg.Rewrite,
+		},
+		sent:  map[syscall.Signal]bool{},
+		timer: time.NewTimer(time.Hour),
 	}
 	l.timer.Stop()
+	l.openRelay()
 	signals.wait()
+	if cfg.Ignored != nil {
+		signals.ignored = *cfg.Ignored
+	}
 	l.run()
 	if l.failed != nil {
 		return Outcome{}, l.failed
+	}
+	if l.terminal != nil {
+		l.terminal.passOn()
 	}
 	return outcomeOf(cfg, l.machine.status, l.machine.byRemoval), nil
 }
@@ -79,12 +103,32 @@ func (l *loop) run() {
 			l.reap()
 		case s := <-l.signals.forward:
 			l.happen(event{kind: signaled, signal: s.(syscall.Signal)})
+		case s := <-l.signals.groupwide:
+			l.signaled(s.(syscall.Signal), true)
+		case s := <-l.signals.caught:
+			sig := s.(syscall.Signal)
+			l.signaled(sig, canBeGroupwide(sig) && !tookSent(sig))
 		case <-l.hints:
 			l.happen(l.look())
 		case <-l.timer.C:
 			l.happen(event{kind: ticked})
 		}
 	}
+}
+
+// signaled forwards a signal, unless the program has had it already: in
+// pidleash's process group, from the kernel. Of a terminal that hangs up only the
+// leader of the session learns.
+func (l *loop) signaled(sig syscall.Signal, groupwide bool) {
+	if groupwide && l.cfg.SameGroup && !(sig == syscall.SIGHUP && isSessionLeader()) {
+		return
+	}
+	l.happen(event{kind: signaled, signal: sig})
+}
+
+func isSessionLeader() bool {
+	session, err := unix.Getsid(0)
+	return err == nil && session == os.Getpid()
 }
 
 // happen lets the machine decide about an event and about everything that
@@ -125,10 +169,19 @@ func (l *loop) do(a action) {
 	case removeFile:
 		l.removeFile()
 	case kill:
-		l.kill(a.signal)
+		l.kill(a.signal, a.target)
+	case suspend:
+		l.suspend(a.signal)
+	case runCommand:
+		l.runCommand()
+	case killCommand:
+		l.killCommand()
+	case survey:
+		l.queue = append(l.queue, l.survey())
 	case say:
 		l.say(a)
 	case end:
+		l.reapCommand()
 		l.ended = true
 	}
 }
@@ -150,11 +203,19 @@ func (l *loop) start() error {
 		if err != nil {
 			return err
 		}
-		pid, err := launch(l.cfg, l.program, claim, l.signals)
+		pid, err := l.launch(claim)
 		switch {
 		case err == nil:
+			// For good, and after the launch: to lock costs the runtime a thread more.
+			runtime.LockOSThread()
 			l.pid = pid
+			if l.cfg.SameGroup {
+				l.signals.sibling.Store(uint32(pid))
+			}
 			l.children = watchChildren()
+			if l.relay != nil {
+				l.relay.Start(pid)
+			}
 			if claim != nil {
 				l.file = claim.Published(pid)
 			}
@@ -166,6 +227,27 @@ func (l *loop) start() error {
 			return err
 		}
 	}
+}
+
+// launch starts the program, in the foreground if pidleash is there.
+func (l *loop) launch(claim *pidfile.Claim) (pid int, err error) {
+	spec := launchSpec{
+		program:     l.program,
+		args:        l.cfg.Args,
+		env:         l.cfg.Env,
+		claim:       claim,
+		signals:     l.signals,
+		sameGroup:   l.cfg.SameGroup,
+		deathSignal: l.cfg.DeathSignal,
+	}
+	if t := l.terminal; t != nil && !l.cfg.SameGroup && t.interactive && t.isOurs() {
+		spec.terminal, t.lent = t, true
+	}
+	pid, err = launch(spec)
+	if err != nil && l.terminal != nil {
+		l.terminal.takeBack(pid)
+	}
+	return pid, err
 }
 
 func (l *loop) claim() (*pidfile.Claim, error) {
@@ -240,16 +322,41 @@ func (l *loop) removeFile() {
 	}
 }
 
-func (l *loop) kill(sig syscall.Signal) {
-	l.cfg.Log.Debug(fmt.Sprintf("sending %s to PID %d", SignalName(sig), l.pid))
-	if err := unix.Kill(l.pid, sig); err != nil {
-		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to PID %d: %v", SignalName(sig), l.pid, err))
+// group is the program's process group, which outlives it.
+func (l *loop) group() int {
+	if l.cfg.SameGroup {
+		return unix.Getpgrp()
+	}
+	return l.pid
+}
+
+func (l *loop) kill(sig syscall.Signal, to target) {
+	l.sent[sig] = true
+	var err error
+	whom := "PID " + strconv.Itoa(l.pid)
+	switch to {
+	case toProgram:
+		err = unix.Kill(l.pid, sig)
+	case toGroup:
+		whom = "process group " + strconv.Itoa(l.group())
+		err = unix.Kill(-l.group(), sig)
+	case toTree:
+		whom = "all descendants"
+		err = killTree(sig, l.strangers)
+	}
+	l.cfg.Log.Debug(fmt.Sprintf("sending %s to %s", SignalName(sig), whom))
+	if err != nil {
+		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to %s: %v", SignalName(sig), whom, err))
 	}
 }
 
 // say tells what has happened to the file.
 func (l *loop) say(a action) {
 	path := l.cfg.PIDFile
+	if a.stop {
+		l.reason = "PID file " + path + " " + a.sight.String()
+		l.tellStatus("Stopping")
+	}
 	switch {
 	case a.stop && a.sight == removed:
 		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: removed, stopping PID %d", path, l.pid))

@@ -9,24 +9,32 @@ import (
 // to be done about it an action. The machine touches neither processes nor
 // files nor clocks, so that every sequence of events can be tried in a test.
 //
-//	          began   started  failed  signaled  sighted  exited  ticked
-//	idle      spawn   -        -       -         -        -       -
-//	starting  -       watch    end     -         -        -       -
-//	running   -       -        -       forward   judge    finish  look again
-//	stopping  -       -        -       forward   -        finish  next step
-//	over      -       -        -       -         -        -       -
+//	            idle    starting  running     commanding  stopping   sweeping
+//	began       spawn   -         -           -           -          -
+//	started     -       watch     -           -           -          -
+//	failed      -       end       -           -           -          -
+//	signaled    -       -         forward     forward     forward    forward
+//	sighted     -       -         judge       -           -          -
+//	halted      -       -         suspend     -           -          -
+//	exited      -       -         finish      outlive     finish     -
+//	ticked      -       -         look again  overtake    next step  next step
+//	commandDone -       -         -           next step   -          -
+//	remaining   -       -         -           -           -          next step
+//	emptied     -       -         -           -           -          end
 //
 // Signals that arrive before the program runs wait in their channel: the loop
-// spawns and reports in one breath.
+// spawns and reports in one breath. After over nothing happens any more.
 
 type state uint8
 
 const (
-	idle     state = iota // the program has not been asked for
-	starting              // it is being launched
-	running               // it runs, and nobody here wants it to end
-	stopping              // the stop schedule is under way
-	over                  // it has ended, or never ran
+	idle       state = iota // the program has not been asked for
+	starting                // it is being launched
+	running                 // it runs, and nobody here wants it to end
+	commanding              // the stop command is under way
+	stopping                // the stop schedule is under way
+	sweeping                // it has ended, some of its descendants have not
+	over                    // it has ended, or never ran
 	numStates
 )
 
@@ -36,16 +44,20 @@ const (
 	began eventKind = iota
 	started
 	failed
-	signaled // pidleash received a signal
-	sighted  // somebody looked at the PID file
-	exited   // the program was reaped
-	ticked   // the deadline has passed
+	signaled    // pidleash received a signal
+	sighted     // somebody looked at the PID file
+	halted      // the program was stopped, as job control does
+	exited      // the program was reaped
+	ticked      // the deadline has passed
+	commandDone // the stop command was reaped
+	remaining   // descendants of the ended program are still there
+	emptied     // none is
 	numEventKinds
 )
 
 type event struct {
 	kind   eventKind
-	signal syscall.Signal     // of signaled
+	signal syscall.Signal     // of signaled and halted
 	sight  sight              // of sighted
 	status syscall.WaitStatus // of exited
 }
@@ -74,17 +86,47 @@ const (
 	look                   // look at the file and report it as sighted
 	adoptFile              // the program has rewritten its file
 	removeFile             // remove it if it is still ours
-	kill                   // send a signal to the program
+	kill                   // send a signal
+	suspend                // stop as well, as a job
+	runCommand             // run the stop command
+	killCommand            // it has taken too long
+	survey                 // report remaining or emptied
 	say                    // tell the user
 	end                    // leave the loop
 )
 
 type action struct {
 	kind   actionKind
-	signal syscall.Signal // of kill
+	signal syscall.Signal // of kill and suspend
+	target target         // of kill
 	sight  sight          // of say: what there is to tell of the file
 	stop   bool           // of say: the program is stopped for it
 }
+
+// target is whom a signal reaches.
+type target uint8
+
+const (
+	toProgram target = iota
+	toGroup          // the program's process group
+	toTree           // all descendants of pidleash that came of the program
+)
+
+// KillMode says whom forwarded signals and those of the schedule reach.
+type KillMode uint8
+
+const (
+	// KillMixed: the program; and when pidleash has stopped it, what is left of
+	// its descendants gets the schedule too. The default.
+	KillMixed KillMode = iota
+	// KillProcess: the program only, always.
+	KillProcess
+	// KillGroup: its process group.
+	KillGroup
+	// KillTree: every descendant, those in other groups and sessions too; what is
+	// left after the program's end gets the schedule in any case.
+	KillTree
+)
 
 const (
 	// patience is how long an empty file is given to be completed.
@@ -93,24 +135,29 @@ const (
 	patienceStep = 50 * time.Millisecond
 )
 
-// machine is one run of the program. The zero value with the first three fields
-// set is ready; it starts with the event began.
+// machine is one run of the program. The zero value with the first fields set is
+// ready; it starts with the event began.
 type machine struct {
-	hasFile  bool          // there is a PID file
-	settle   time.Duration // how long a removal must last to count
-	schedule Schedule      // what is sent when pidleash stops the program
+	hasFile    bool          // there is a PID file
+	settle     time.Duration // how long a removal must last to count
+	schedule   Schedule      // what is sent when pidleash stops the program
+	hasCommand bool          // there is a stop command
+	killMode   KillMode
+	rewrite    map[syscall.Signal]syscall.Signal // of forwarded signals; to 0: drop
 
 	state     state
 	watching  bool               // hints are wanted
-	told      bool               // a TERM was forwarded: the program is about to end
 	byRemoval bool               // the program was stopped because of its file
-	status    syscall.WaitStatus // the program's, when over
+	gone      bool               // the program has been reaped
+	status    syscall.WaitStatus // the program's, when gone
 
 	suspectAt time.Time // when the file was first seen in a state that must last
 	confirmAt time.Time // when that is looked at again; zero: nothing to confirm
 
 	nextStep int       // index into schedule
-	stepAt   time.Time // when nextStep is due; zero: never
+	stepAt   time.Time // when nextStep is due; zero: at once, if there is one
+	waiting  bool      // the schedule is at its end, or at forever
+	killed   bool      // the last signal of the schedule was KILL
 
 	saidChanged, saidUnknown bool
 }
@@ -120,9 +167,14 @@ type machine struct {
 var table = [numStates][numEventKinds]func(*machine, time.Time, event) []action{
 	idle:     {began: (*machine).spawn},
 	starting: {started: (*machine).watch, failed: (*machine).fail},
-	running:  {signaled: (*machine).forward, sighted: (*machine).judge, exited: (*machine).finish, ticked: (*machine).lookAgain},
+	running: {signaled: (*machine).forward, sighted: (*machine).judge, halted: (*machine).suspend,
+		exited: (*machine).finish, ticked: (*machine).lookAgain},
+	commanding: {signaled: (*machine).forward, exited: (*machine).outlive,
+		ticked: (*machine).overtake, commandDone: (*machine).obey},
 	stopping: {signaled: (*machine).forward, exited: (*machine).finish, ticked: (*machine).step},
-	over:     {},
+	sweeping: {signaled: (*machine).forward, ticked: (*machine).step,
+		remaining: (*machine).sweep, emptied: (*machine).close},
+	over: {},
 }
 
 // handle takes an event that happened at now and returns what is to be done, in
@@ -139,7 +191,7 @@ func (m *machine) deadline() time.Time {
 	switch m.state {
 	case running:
 		return m.confirmAt
-	case stopping:
+	case commanding, stopping, sweeping:
 		return m.stepAt
 	}
 	return time.Time{}
@@ -164,11 +216,51 @@ func (m *machine) fail(time.Time, event) []action {
 	return []action{{kind: end}}
 }
 
+// forward passes a signal on, as -rewrite says.
 func (m *machine) forward(_ time.Time, e event) []action {
-	if e.signal == syscall.SIGTERM {
-		m.told = true
+	if m.gone && m.state != sweeping {
+		return nil // only the stop command is left
 	}
-	return []action{{kind: kill, signal: e.signal}}
+	sig, rewritten := m.rewrite[e.signal]
+	if !rewritten {
+		sig = e.signal
+	}
+	if sig == 0 {
+		return nil
+	}
+	actions := []action{{kind: kill, signal: sig, target: m.target()}}
+	if e.signal == syscall.SIGTERM || sig == syscall.SIGTERM {
+		actions = append(actions, m.unwatch()...)
+	}
+	return actions
+}
+
+// unwatch ends the watch, when the program has been told to end or has ended:
+// then it is most likely the program itself that removes the file. The earlier the
+// better, because the kernel takes its time to forget an inotify watch, and a
+// process that exits meanwhile has to wait for that.
+func (m *machine) unwatch() []action {
+	if !m.watching {
+		return nil
+	}
+	m.watching = false
+	m.clear()
+	return []action{{kind: unwatchFile}}
+}
+
+// target is whom a signal reaches now.
+func (m *machine) target() target {
+	switch {
+	case m.gone || m.killMode == KillTree:
+		return toTree
+	case m.killMode == KillGroup:
+		return toGroup
+	}
+	return toProgram
+}
+
+func (m *machine) suspend(_ time.Time, e event) []action {
+	return []action{{kind: suspend, signal: e.signal}}
 }
 
 // judge decides what a look at the file means. States that end the program or
@@ -216,16 +308,19 @@ func (m *machine) sayOnce(said *bool, s sight) []action {
 	return []action{{kind: say, sight: s}}
 }
 
-// lost stops the program because its file is gone for good. A program that was
-// told to end is most likely removing the file itself.
+// lost stops the program because its file is gone for good. The signal comes
+// before the words.
 func (m *machine) lost(now time.Time, s sight) []action {
-	m.watching = false
-	if m.told {
-		return []action{{kind: say, sight: s}, {kind: unwatchFile}}
+	m.watching, m.byRemoval = false, true
+	var actions []action
+	if m.hasCommand {
+		m.state, m.stepAt = commanding, m.commandLimit(now)
+		actions = []action{{kind: runCommand}}
+	} else {
+		m.state = stopping
+		actions = m.step(now, event{})
 	}
-	m.state, m.byRemoval = stopping, true
-	actions := []action{{kind: say, sight: s, stop: true}, {kind: unwatchFile}}
-	return append(actions, m.step(now, event{})...)
+	return append(actions, action{kind: say, sight: s, stop: true}, action{kind: unwatchFile})
 }
 
 func (m *machine) lookAgain(now time.Time, _ event) []action {
@@ -235,10 +330,45 @@ func (m *machine) lookAgain(now time.Time, _ event) []action {
 	return []action{{kind: look}}
 }
 
+// commandLimit is when the stop command has taken too long: after the
+// schedule's first wait; zero: never.
+func (m *machine) commandLimit(now time.Time) time.Time {
+	for _, s := range m.schedule {
+		if s.Wait > 0 {
+			return now.Add(s.Wait)
+		}
+	}
+	return time.Time{}
+}
+
+// obey goes on when the stop command has ended.
+func (m *machine) obey(now time.Time, _ event) []action {
+	m.stepAt = time.Time{}
+	if m.gone {
+		return m.sweepOrClose()
+	}
+	m.state = stopping
+	return m.step(now, event{})
+}
+
+// overtake goes on without the stop command.
+func (m *machine) overtake(now time.Time, e event) []action {
+	if m.stepAt.IsZero() || now.Before(m.stepAt) {
+		return nil
+	}
+	return append([]action{{kind: killCommand}}, m.obey(now, e)...)
+}
+
+// outlive lets the stop command come to its own end after the program's.
+func (m *machine) outlive(_ time.Time, e event) []action {
+	m.gone, m.status = true, e.status
+	return nil
+}
+
 // step sends the signals that are due. After the last it waits for the
 // program's end however long that takes.
 func (m *machine) step(now time.Time, _ event) []action {
-	if now.Before(m.stepAt) {
+	if m.waiting || now.Before(m.stepAt) {
 		return nil
 	}
 	m.stepAt = time.Time{}
@@ -251,33 +381,61 @@ func (m *machine) step(now time.Time, _ event) []action {
 		m.nextStep++
 		if s.Signal == 0 {
 			m.stepAt = now.Add(s.Wait)
-			break
+			return actions
 		}
-		actions = append(actions, kills(s.Signal)...)
+		m.killed = s.Signal == syscall.SIGKILL
+		actions = append(actions, kills(s.Signal, m.target())...)
 	}
+	m.waiting = true
 	return actions
 }
 
 // kills lets a stopped program see the signal: it could not die otherwise.
-func kills(sig syscall.Signal) []action {
-	first := action{kind: kill, signal: sig}
+func kills(sig syscall.Signal, to target) []action {
+	first := action{kind: kill, signal: sig, target: to}
 	switch sig {
 	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT:
 		return []action{first}
 	}
-	return []action{first, {kind: kill, signal: syscall.SIGCONT}}
+	return []action{first, {kind: kill, signal: syscall.SIGCONT, target: to}}
 }
 
+// finish ends with the program, unless some of its descendants are to be
+// stopped first.
 func (m *machine) finish(_ time.Time, e event) []action {
-	m.state, m.status = over, e.status
-	var actions []action
-	if m.watching {
-		actions = append(actions, action{kind: unwatchFile})
+	m.gone, m.status = true, e.status
+	return append(m.unwatch(), m.sweepOrClose()...)
+}
+
+// sweepOrClose decides about the descendants. In mode tree they have had what the
+// program had of the schedule; in mode mixed it begins anew for them.
+func (m *machine) sweepOrClose() []action {
+	if m.killMode != KillTree && !(m.killMode == KillMixed && m.byRemoval) {
+		return m.close(time.Time{}, event{})
 	}
-	if m.hasFile {
-		actions = append(actions, action{kind: removeFile})
+	if m.killMode == KillMixed {
+		m.nextStep, m.stepAt, m.waiting, m.killed = 0, time.Time{}, false, false
 	}
-	return append(actions, action{kind: end})
+	m.state = sweeping
+	return []action{{kind: survey}}
+}
+
+// sweep goes on with the schedule. After KILL, a descendant that was forked in
+// that moment may be left: it gets the same.
+func (m *machine) sweep(now time.Time, e event) []action {
+	if m.killed {
+		return kills(syscall.SIGKILL, toTree)
+	}
+	return m.step(now, e)
+}
+
+// close is the end of the run.
+func (m *machine) close(time.Time, event) []action {
+	m.state = over
+	if !m.hasFile {
+		return []action{{kind: end}}
+	}
+	return []action{{kind: removeFile}, {kind: end}}
 }
 
 func (s sight) String() string {

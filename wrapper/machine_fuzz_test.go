@@ -42,6 +42,7 @@ type fuzzWorld struct {
 	started, living bool
 	watched, ended  bool
 	removals, stops int
+	commands, left  int              // stop commands and descendants that live
 	scheduled       []syscall.Signal // sent by the schedule
 	queue           []event
 }
@@ -52,6 +53,12 @@ func newFuzzWorld(t *testing.T, script []byte) *fuzzWorld {
 	second := w.next()
 	w.launches = first&1 == 1
 	w.m.hasFile = second&1 == 1
+	w.m.hasCommand = second&2 != 0
+	w.m.killMode = KillMode(second >> 2 & 3)
+	w.left = int(second >> 4 & 3)
+	if second&0x40 != 0 {
+		w.m.rewrite = map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT, syscall.SIGUSR1: 0}
+	}
 	if first&0x10 != 0 {
 		w.m.settle = 100 * time.Millisecond
 	}
@@ -74,8 +81,10 @@ func (w *fuzzWorld) run() {
 	for !w.ended && len(w.script) > 0 {
 		w.act(w.next())
 	}
-	if !w.ended {
-		w.exit()
+	w.exit()
+	w.commandEnds()
+	for w.left > 0 {
+		w.descendantEnds()
 	}
 	if !w.ended {
 		w.t.Fatal("the program is gone and the machine does not end")
@@ -85,7 +94,7 @@ func (w *fuzzWorld) run() {
 
 // act lets one thing happen in the world.
 func (w *fuzzWorld) act(choice byte) {
-	switch choice % 6 {
+	switch choice % 9 {
 	case 0:
 		w.now = w.now.Add(time.Duration(w.next()) * 10 * time.Millisecond)
 	case 1:
@@ -102,7 +111,42 @@ func (w *fuzzWorld) act(choice byte) {
 		if choice > 200 { // seldom: it ends the script
 			w.exit()
 		}
+	case 6:
+		w.happen(event{kind: halted, signal: syscall.SIGTSTP})
+	case 7:
+		w.commandEnds()
+	case 8:
+		w.descendantEnds()
 	}
+}
+
+func (w *fuzzWorld) commandEnds() {
+	if w.commands > 0 {
+		w.commands--
+		w.happen(event{kind: commandDone})
+		w.surveyed()
+	}
+}
+
+func (w *fuzzWorld) descendantEnds() {
+	if w.left > 0 {
+		w.left--
+		w.surveyed()
+	}
+}
+
+// surveyed is what the loop does after it has waited for somebody.
+func (w *fuzzWorld) surveyed() {
+	if w.m.state == sweeping && !w.ended {
+		w.happen(w.survey())
+	}
+}
+
+func (w *fuzzWorld) survey() event {
+	if w.left+w.commands > 0 {
+		return event{kind: remaining}
+	}
+	return event{kind: emptied}
 }
 
 func (w *fuzzWorld) look() event {
@@ -110,8 +154,10 @@ func (w *fuzzWorld) look() event {
 }
 
 func (w *fuzzWorld) exit() {
-	w.living = false
-	w.happen(event{kind: exited})
+	if w.living {
+		w.living = false
+		w.happen(event{kind: exited})
+	}
 }
 
 // tickAtDeadline asks for progress: however often the machine wants to be
@@ -165,9 +211,20 @@ func (w *fuzzWorld) do(before state, e event, a action) {
 		w.require(w.watched && e.sight == rewritten, "adopted at the sight %s", e.sight)
 	case removeFile:
 		w.require(w.m.hasFile && w.started && !w.living, "removed without a file or a program, or before its end")
+		w.require(before != sweeping || w.left == 0, "removed while %d descendants are left", w.left)
 		w.removals++
 	case kill:
-		w.kill(before, e, a.signal)
+		w.kill(before, e, a)
+	case suspend:
+		w.require(before == running && e.kind == halted, "suspended in state %s", stateNames[before])
+	case runCommand:
+		w.require(w.living && w.m.hasCommand, "a stop command without a program, or none was given")
+		w.commands++
+	case killCommand:
+		w.require(w.commands == 1, "killed a stop command that does not run")
+	case survey:
+		w.require(!w.living, "a survey of a program that runs")
+		w.queue = append(w.queue, w.survey())
 	case say:
 		w.require(e.kind == sighted && a.sight == e.sight, "says %s at the sight %s", a.sight, e.sight)
 		if a.stop {
@@ -187,14 +244,22 @@ func (w *fuzzWorld) launch() {
 	}
 }
 
-func (w *fuzzWorld) kill(before state, e event, sig syscall.Signal) {
-	w.require(w.living, "%s to a program that does not run", SignalName(sig))
-	w.require(before == running || before == stopping, "%s in state %s", SignalName(sig), stateNames[before])
+func (w *fuzzWorld) kill(before state, e event, a action) {
+	name := SignalName(a.signal)
+	w.require(w.living || a.target == toTree, "%s to a program that does not run", name)
+	w.require(before != idle && before != starting && before != over, "%s in state %s", name, stateNames[before])
+	w.require(a.target == toProgram || w.m.killMode != KillProcess, "%s to more than the program", name)
 	if e.kind == signaled {
-		w.require(sig == e.signal, "%s forwarded as %s", SignalName(e.signal), SignalName(sig))
+		want, rewritten := w.m.rewrite[e.signal]
+		if !rewritten {
+			want = e.signal
+		}
+		w.require(a.signal == want && want != 0, "%s forwarded as %s", SignalName(e.signal), name)
 		return
 	}
-	w.scheduled = append(w.scheduled, sig)
+	if w.living {
+		w.scheduled = append(w.scheduled, a.signal)
+	}
 }
 
 func (w *fuzzWorld) checkEnd() {
@@ -209,7 +274,7 @@ func (w *fuzzWorld) checkEnd() {
 	all := allKills(w.m.schedule)
 	w.require(len(w.scheduled) <= len(all) && slices.Equal(w.scheduled, all[:len(w.scheduled)]),
 		"the schedule %v was sent as %v", all, w.scheduled)
-	w.require(w.stops == 1 || len(w.scheduled) == 0, "schedule signals without a stop")
+	w.require(w.stops == 1 || len(w.scheduled) == 0, "schedule signals to the program without a stop")
 	for kind := range numEventKinds {
 		for _, a := range w.m.handle(w.now, event{kind: kind}) {
 			w.require(false, "after the end: %s", actionText([]action{a}))

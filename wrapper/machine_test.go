@@ -12,78 +12,110 @@ import (
 
 // The whole state machine, beside the picture in machine.go. The first row that
 // fits decides; "*" is anything, "a/b" either. Every combination of the first
-// seven columns is tried.
+// eight columns is tried.
 //
-//	file      none: no PID file; lost: given up; watched
-//	told      a TERM was forwarded before
+//	state     outliving: commanding, and the program has ended
+//	file      none: no PID file; lost: given up; watched (when running)
+//	mode      the kill mode
+//	command   whether there is a stop command
 //	deadline  none; ahead; due; old: due, and the file suspect for a second
-//	          (in stopping: of the next step, the KILL after 10 s)
+//	          (in commanding: of the command; in stopping and sweeping: of the next
+//	          step, the KILL after 10 s; none: that KILL has been sent)
 //	said      the file's being changed and unknown was told before
 //
 // After the bar: the actions in order, the next state, and what else the
-// machine has learned: told; suspect: a deadline ahead that was not; cleared:
-// the deadline is gone; unwatched, watched.
+// machine has learned: suspect: a deadline ahead that was not; cleared: the
+// deadline is gone; unwatched, watched. ~ is the target of the kill mode.
 const machineTable = `
-state     event       file     told  deadline  settle  said | actions                                              next      learned
+state       event        file       mode                 command  deadline  settle  said | actions                                                  next        learned
 
-idle      began       *        *     *         *       *    | spawn                                                starting  -
-idle      *           *        *     *         *       *    | -                                                    idle      -
+idle        began        *          *                    *        *         *       *    | spawn                                                    starting    -
+idle        *            *          *                    *        *         *       *    | -                                                        idle        -
 
-starting  started     none     *     *         *       *    | -                                                    running   -
-starting  started     lost     *     *         *       *    | watchFile                                            running   watched
-starting  started     watched  *     *         *       *    | watchFile                                            running   -
-starting  failed      *        *     *         *       *    | end                                                  over      -
-starting  *           *        *     *         *       *    | -                                                    starting  -
+starting    started      none       *                    *        *         *       *    | -                                                        running     -
+starting    started      *          *                    *        *         *       *    | watchFile                                                running     watched
+starting    failed       *          *                    *        *         *       *    | end                                                      over        -
+starting    *            *          *                    *        *         *       *    | -                                                        starting    -
 
-running   TERM        *        no    *         *       *    | kill:TERM                                            running   told
-running   TERM        *        yes   *         *       *    | kill:TERM                                            running   -
-running   USR1        *        *     *         *       *    | kill:USR1                                            running   -
-running   exited      none     *     *         *       *    | end                                                  over      -
-running   exited      lost     *     *         *       *    | removeFile,end                                       over      -
-running   exited      watched  *     *         *       *    | unwatchFile,removeFile,end                           over      -
-running   ticked      *        *     due/old   *       *    | look                                                 running   -
-running   ticked      *        *     *         *       *    | -                                                    running   -
-running   began       *        *     *         *       *    | -                                                    running   -
-running   started     *        *     *         *       *    | -                                                    running   -
-running   failed      *        *     *         *       *    | -                                                    running   -
+running     TERM         none/lost  *                    *        *         *       *    | kill:TERM~                                               running     -
+running     TERM         watched    *                    *        none      *       *    | kill:TERM~,unwatchFile                                   running     unwatched
+running     TERM         watched    *                    *        *         *       *    | kill:TERM~,unwatchFile                                   running     cleared,unwatched
+running     USR1         *          *                    *        *         *       *    | kill:USR1~                                               running     -
+running     exited       none       process/mixed/group  *        *         *       *    | end                                                      over        -
+running     exited       lost       process/mixed/group  *        *         *       *    | removeFile,end                                           over        -
+running     exited       watched    process/mixed/group  *        *         *       *    | unwatchFile,removeFile,end                               over        unwatched
+running     exited       none/lost  tree                 *        *         *       *    | survey                                                   sweeping    -
+running     exited       watched    tree                 *        *         *       *    | unwatchFile,survey                                       sweeping    unwatched
+running     halted       *          *                    *        *         *       *    | suspend:TSTP                                             running     -
+running     ticked       *          *                    *        due/old   *       *    | look                                                     running     -
+running     ticked       *          *                    *        *         *       *    | -                                                        running     -
+running     began        *          *                    *        *         *       *    | -                                                        running     -
+running     started      *          *                    *        *         *       *    | -                                                        running     -
+running     failed       *          *                    *        *         *       *    | -                                                        running     -
+running     commandDone  *          *                    *        *         *       *    | -                                                        running     -
+running     remaining    *          *                    *        *         *       *    | -                                                        running     -
+running     emptied      *          *                    *        *         *       *    | -                                                        running     -
 
-running   *           none     *     *         *       *    | -                                                    running   -
-running   *           lost     *     *         *       *    | -                                                    running   -
+running     *            none       *                    *        *         *       *    | -                                                        running     -
+running     *            lost       *                    *        *         *       *    | -                                                        running     -
 
-running   present     *        *     none      *       *    | -                                                    running   -
-running   present     *        *     *         *       *    | -                                                    running   cleared
-running   rewritten   *        *     none      *       *    | adoptFile                                            running   -
-running   rewritten   *        *     *         *       *    | adoptFile                                            running   cleared
-running   unknown     *        *     none      *       no   | say:unknown                                          running   -
-running   unknown     *        *     *         *       no   | say:unknown                                          running   cleared
-running   unknown     *        *     none      *       yes  | -                                                    running   -
-running   unknown     *        *     *         *       yes  | -                                                    running   cleared
+running     present      *          *                    *        none      *       *    | -                                                        running     -
+running     present      *          *                    *        *         *       *    | -                                                        running     cleared
+running     rewritten    *          *                    *        none      *       *    | adoptFile                                                running     -
+running     rewritten    *          *                    *        *         *       *    | adoptFile                                                running     cleared
+running     unknown      *          *                    *        none      *       no   | say:unknown                                              running     -
+running     unknown      *          *                    *        *         *       no   | say:unknown                                              running     cleared
+running     unknown      *          *                    *        none      *       yes  | -                                                        running     -
+running     unknown      *          *                    *        *         *       yes  | -                                                        running     cleared
 
-running   *           *        *     ahead     *       *    | -                                                    running   -
-running   *           *        *     none      100ms   *    | -                                                    running   suspect
-running   changed     *        *     none      0       no   | say:changed                                          running   -
-running   changed     *        *     *         *       no   | say:changed                                          running   cleared
-running   changed     *        *     none      0       yes  | -                                                    running   -
-running   changed     *        *     *         *       yes  | -                                                    running   cleared
-running   unfinished  *        *     none/due  *       *    | -                                                    running   suspect
-running   *           *        no    *         *       *    | say:SIGHT:stop,unwatchFile,kill:TERM,kill:CONT       stopping  unwatched
-running   *           *        yes   none      *       *    | say:SIGHT,unwatchFile                                running   unwatched
-running   *           *        yes   *         *       *    | say:SIGHT,unwatchFile                                running   cleared,unwatched
+running     *            *          *                    *        ahead     *       *    | -                                                        running     -
+running     *            *          *                    *        none      100ms   *    | -                                                        running     suspect
+running     changed      *          *                    *        none      0       no   | say:changed                                              running     -
+running     changed      *          *                    *        *         *       no   | say:changed                                              running     cleared
+running     changed      *          *                    *        none      0       yes  | -                                                        running     -
+running     changed      *          *                    *        *         *       yes  | -                                                        running     cleared
+running     unfinished   *          *                    *        none/due  *       *    | -                                                        running     suspect
+running     *            *          *                    no       *         *       *    | kill:TERM~,kill:CONT~,say:SIGHT:stop,unwatchFile         stopping    unwatched
+running     *            *          *                    yes      *         *       *    | runCommand,say:SIGHT:stop,unwatchFile                    commanding  unwatched
 
-stopping  TERM        *        no    *         *       *    | kill:TERM                                            stopping  told
-stopping  TERM        *        yes   *         *       *    | kill:TERM                                            stopping  -
-stopping  USR1        *        *     *         *       *    | kill:USR1                                            stopping  -
-stopping  exited      none     *     *         *       *    | end                                                  over      -
-stopping  exited      lost     *     *         *       *    | removeFile,end                                       over      -
-stopping  exited      watched  *     *         *       *    | unwatchFile,removeFile,end                           over      -
-stopping  ticked      *        *     due/old   *       *    | kill:KILL                                            stopping  cleared
-stopping  *           *        *     *         *       *    | -                                                    stopping  -
+commanding  TERM         *          *                    *        *         *       *    | kill:TERM~                                               commanding  -
+commanding  USR1         *          *                    *        *         *       *    | kill:USR1~                                               commanding  -
+commanding  exited       *          *                    *        *         *       *    | -                                                        outliving   -
+commanding  commandDone  *          *                    *        *         *       *    | kill:TERM~,kill:CONT~                                    stopping    -
+commanding  ticked       *          *                    *        due/old   *       *    | killCommand,kill:TERM~,kill:CONT~                        stopping    -
+commanding  *            *          *                    *        *         *       *    | -                                                        commanding  -
 
-over      *           *        *     *         *       *    | -                                                    over      -
+outliving   commandDone  none       process/group        *        *         *       *    | end                                                      over        -
+outliving   commandDone  *          process/group        *        *         *       *    | removeFile,end                                           over        -
+outliving   commandDone  *          *                    *        *         *       *    | survey                                                   sweeping    -
+outliving   ticked       none       process/group        *        due/old   *       *    | killCommand,end                                          over        -
+outliving   ticked       *          process/group        *        due/old   *       *    | killCommand,removeFile,end                               over        -
+outliving   ticked       *          *                    *        due/old   *       *    | killCommand,survey                                       sweeping    -
+outliving   exited       *          *                    *        *         *       *    | -                                                        outliving   -
+outliving   *            *          *                    *        *         *       *    | -                                                        outliving   -
+
+stopping    TERM         *          *                    *        *         *       *    | kill:TERM~                                               stopping    -
+stopping    USR1         *          *                    *        *         *       *    | kill:USR1~                                               stopping    -
+stopping    exited       none       process/group        *        *         *       *    | end                                                      over        -
+stopping    exited       *          process/group        *        *         *       *    | removeFile,end                                           over        -
+stopping    exited       *          *                    *        *         *       *    | survey                                                   sweeping    -
+stopping    ticked       *          *                    *        due/old   *       *    | kill:KILL~                                               stopping    cleared
+stopping    *            *          *                    *        *         *       *    | -                                                        stopping    -
+
+sweeping    TERM         *          *                    *        *         *       *    | kill:TERM:tree                                           sweeping    -
+sweeping    USR1         *          *                    *        *         *       *    | kill:USR1:tree                                           sweeping    -
+sweeping    ticked       *          *                    *        due/old   *       *    | kill:KILL:tree                                           sweeping    cleared
+sweeping    remaining    *          *                    *        none      *       *    | kill:KILL:tree                                           sweeping    -
+sweeping    remaining    *          *                    *        due/old   *       *    | kill:KILL:tree                                           sweeping    cleared
+sweeping    emptied      none       *                    *        *         *       *    | end                                                      over        -
+sweeping    emptied      *          *                    *        *         *       *    | removeFile,end                                           over        -
+sweeping    *            *          *                    *        *         *       *    | -                                                        sweeping    -
+
+over        *            *          *                    *        *         *       *    | -                                                        over        -
 `
 
 // situation is one line of the table's left side.
-type situation [7]string
+type situation [8]string
 
 // tableRow is what a line expects, and whether any situation fitted it.
 type tableRow struct {
@@ -110,8 +142,8 @@ func parseMachineTable(t *testing.T) []*tableRow {
 		}
 		left, right, _ := strings.Cut(line, "|")
 		l, r := strings.Fields(left), strings.Fields(right)
-		if len(l) != 7 || len(r) != 3 {
-			t.Fatalf("a row needs seven columns, a bar and three more: %s", line)
+		if len(l) != 8 || len(r) != 3 {
+			t.Fatalf("a row needs eight columns, a bar and three more: %s", line)
 		}
 		rows = append(rows, &tableRow{line: line, fits: situation(l), actions: r[0], next: r[1], learned: r[2]})
 	}
@@ -119,20 +151,24 @@ func parseMachineTable(t *testing.T) []*tableRow {
 }
 
 var (
-	stateNames = [numStates]string{"idle", "starting", "running", "stopping", "over"}
-	noon       = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	stateNames = [numStates]string{"idle", "starting", "running", "commanding", "stopping", "sweeping", "over"}
+	killModes  = []string{KillMixed: "mixed", KillProcess: "process", KillGroup: "group", KillTree: "tree"}
+	eventNames = [numEventKinds]string{"began", "started", "failed", "signaled", "sighted", "halted", "exited", "ticked",
+		"commandDone", "remaining", "emptied"}
+	noon = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 )
 
 // situations is every combination of the table's left side.
 func situations() []situation {
-	events := []string{"began", "started", "failed", "exited", "ticked", "TERM", "USR1"}
+	events := []string{"began", "started", "failed", "halted", "exited", "ticked", "commandDone", "remaining", "emptied", "TERM", "USR1"}
 	for s := range numSights {
 		events = append(events, s.String())
 	}
-	columns := [7][]string{
-		stateNames[:],
+	columns := [8][]string{
+		append(stateNames[:], "outliving"),
 		events,
 		{"none", "lost", "watched"},
+		killModes,
 		{"no", "yes"},
 		{"none", "ahead", "due", "old"},
 		{"0", "100ms"},
@@ -162,7 +198,7 @@ func TestMachineTable(t *testing.T) {
 		}
 		rows[i].used = true
 		actions, next, learned := tryMachine(s)
-		want := strings.ReplaceAll(rows[i].actions, "SIGHT", s[1])
+		want := strings.NewReplacer("SIGHT", s[1], "~", targetOf(s[3])).Replace(rows[i].actions)
 		if actions != want || next != rows[i].next || learned != rows[i].learned {
 			t.Errorf("%v:\n got  %s %s %s\n want %s", s, actions, next, learned, rows[i].line)
 		}
@@ -179,40 +215,60 @@ func tryMachine(s situation) (actions, next, learned string) {
 	m := machineIn(s)
 	before := *m
 	actions = actionText(m.handle(noon, eventOf(s[1])))
-	return actions, stateNames[m.state], learnedText(&before, m)
+	next = stateNames[m.state]
+	if m.state == commanding && m.gone {
+		next = "outliving"
+	}
+	return actions, next, learnedText(&before, m)
+}
+
+// targetOf is what actionText adds for the target of a kill mode.
+func targetOf(mode string) string {
+	if mode == "group" || mode == "tree" {
+		return ":" + mode
+	}
+	return ""
 }
 
 func machineIn(s situation) *machine {
 	m := &machine{
 		hasFile:     s[2] != "none",
-		watching:    s[2] == "watched",
-		told:        s[3] == "yes",
-		saidChanged: s[6] == "yes",
-		saidUnknown: s[6] == "yes",
+		killMode:    KillMode(slices.Index(killModes, s[3])),
+		hasCommand:  s[4] == "yes",
+		saidChanged: s[7] == "yes",
+		saidUnknown: s[7] == "yes",
 		schedule:    Schedule{{Signal: syscall.SIGTERM}, {Wait: 10 * time.Second}, {Signal: syscall.SIGKILL}},
-		state:       state(slices.Index(stateNames[:], s[0])),
+		gone:        s[0] == "outliving" || s[0] == "sweeping",
 	}
-	m.settle, _ = time.ParseDuration(s[5])
-	if m.state == stopping {
-		m.setStep(s[4])
-	} else {
-		m.setSuspicion(s[4])
+	m.settle, _ = time.ParseDuration(s[6])
+	if m.state = state(slices.Index(stateNames[:], s[0])); s[0] == "outliving" {
+		m.state = commanding
+	}
+	m.watching = m.state == running && s[2] == "watched"
+	m.byRemoval = m.state == commanding || m.state == stopping
+	switch m.state {
+	case commanding:
+		m.stepAt = stepTimes[s[5]]
+	case stopping, sweeping:
+		m.setStep(s[5])
+	default:
+		m.setSuspicion(s[5])
 	}
 	return m
 }
 
+// stepTimes has the deadlines of a schedule, or of the command; none is zero.
+var stepTimes = map[string]time.Time{
+	"ahead": noon.Add(time.Nanosecond),
+	"due":   noon,
+	"old":   noon.Add(-time.Hour),
+}
+
 // setStep puts the machine behind the TERM of its schedule, or behind its end.
 func (m *machine) setStep(deadline string) {
-	m.nextStep = 2
-	switch deadline {
-	case "none":
-		m.nextStep = 3
-	case "ahead":
-		m.stepAt = noon.Add(time.Nanosecond)
-	case "due":
-		m.stepAt = noon
-	case "old":
-		m.stepAt = noon.Add(-time.Hour)
+	m.nextStep, m.stepAt = 2, stepTimes[deadline]
+	if deadline == "none" {
+		m.nextStep, m.waiting, m.killed = 3, true, true
 	}
 }
 
@@ -234,7 +290,10 @@ func eventOf(name string) event {
 	case "USR1":
 		return event{kind: signaled, signal: syscall.SIGUSR1}
 	}
-	if i := slices.Index([]string{"began", "started", "failed", "signaled", "sighted", "exited", "ticked"}, name); i >= 0 {
+	if name == "halted" {
+		return event{kind: halted, signal: syscall.SIGTSTP}
+	}
+	if i := slices.Index(eventNames[:], name); i >= 0 {
 		return event{kind: eventKind(i)}
 	}
 	for s := range numSights {
@@ -250,9 +309,6 @@ func eventOf(name string) event {
 func learnedText(before, after *machine) string {
 	var words []string
 	was, is := before.deadline(), after.deadline()
-	if after.told && !before.told {
-		words = append(words, "told")
-	}
 	switch {
 	case before.state != after.state:
 		// Another state has another deadline; the sequences below look at it.
@@ -278,13 +334,14 @@ func actionText(actions []action) string {
 	if len(actions) == 0 {
 		return "-"
 	}
-	names := [...]string{"spawn", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "say", "end"}
+	names := [...]string{"spawn", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "suspend", "runCommand",
+		"killCommand", "survey", "say", "end"}
 	var words []string
 	for _, a := range actions {
 		word := names[a.kind]
 		switch {
-		case a.kind == kill:
-			word += ":" + strings.TrimPrefix(SignalName(a.signal), "SIG")
+		case a.kind == kill || a.kind == suspend:
+			word += ":" + strings.TrimPrefix(SignalName(a.signal), "SIG") + [...]string{toProgram: "", toGroup: ":group", toTree: ":tree"}[a.target]
 		case a.kind == say && a.stop:
 			word += ":" + a.sight.String() + ":stop"
 		case a.kind == say:
@@ -350,11 +407,12 @@ func TestMachineConfirmsARemoval(t *testing.T) {
 	p.later(60 * time.Millisecond)
 	p.happens("removed", "-") // a second look does not prolong the wait
 	p.ticks(40*time.Millisecond, "look")
-	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
 	p.happens("USR1", "kill:USR1") // forwarding goes on
 	p.ticks(10*time.Second, "kill:KILL")
 	p.waits(0)
-	p.happens("exited", "removeFile,end")
+	p.happens("exited", "survey")
+	p.happens("emptied", "removeFile,end")
 	if !p.m.byRemoval {
 		t.Error("it is not known that the removal ended the program")
 	}
@@ -380,7 +438,7 @@ func TestMachineBelievesTheLaterLook(t *testing.T) {
 
 func TestMachineDecidesAtOnceWithoutSettle(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
-	p.happens("replaced", "say:replaced:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("replaced", "kill:TERM,kill:CONT,say:replaced:stop,unwatchFile")
 }
 
 func TestMachineGivesAnEmptyFileASecond(t *testing.T) {
@@ -393,7 +451,7 @@ func TestMachineGivesAnEmptyFileASecond(t *testing.T) {
 				p.happens("unfinished", "-")
 			}
 		}
-		p.happens("unfinished", "say:unfinished:stop,unwatchFile,kill:TERM,kill:CONT")
+		p.happens("unfinished", "kill:TERM,kill:CONT,say:unfinished:stop,unwatchFile")
 	}
 }
 
@@ -408,8 +466,7 @@ func TestMachineAdoptsACompletedFile(t *testing.T) {
 
 func TestMachineStartsNoScheduleAfterTERM(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
-	p.happens("TERM", "kill:TERM")
-	p.happens("removed", "say:removed,unwatchFile")
+	p.happens("TERM", "kill:TERM,unwatchFile")
 	p.waits(0)
 	p.happens("removed", "-") // a hint that was under way
 	p.happens("TERM", "kill:TERM")
@@ -423,12 +480,12 @@ func TestMachineStartsNoScheduleAfterTERM(t *testing.T) {
 func TestMachineTakesAnotherSignalForNoFarewell(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
 	p.happens("USR1", "kill:USR1")
-	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
 }
 
 func TestMachineKeepsTheScheduleAfterTERM(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
-	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
 	p.later(4 * time.Second)
 	p.happens("TERM", "kill:TERM")
 	p.ticks(6*time.Second, "kill:KILL")
@@ -436,7 +493,7 @@ func TestMachineKeepsTheScheduleAfterTERM(t *testing.T) {
 
 func TestMachineGoesThroughTheSchedule(t *testing.T) {
 	p := playRunning(t, 0, "INT/5s/STOP/500ms/CONT/0/TERM/10s/KILL/1s")
-	p.happens("removed", "say:removed:stop,unwatchFile,kill:INT,kill:CONT")
+	p.happens("removed", "kill:INT,kill:CONT,say:removed:stop,unwatchFile")
 	p.ticks(5*time.Second, "kill:STOP")
 	p.ticks(500*time.Millisecond, "kill:CONT")
 	p.ticks(0, "kill:TERM,kill:CONT")
@@ -456,11 +513,77 @@ func TestMachineMayWaitFirst(t *testing.T) {
 
 func TestMachineWaitsForever(t *testing.T) {
 	p := playRunning(t, 0, "TERM/forever")
-	p.happens("removed", "say:removed:stop,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
 	p.waits(0)
 	p.later(1000 * time.Hour)
 	p.happens("ticked", "-")
-	p.happens("exited", "removeFile,end")
+	p.happens("exited", "survey")
+	p.happens("emptied", "removeFile,end")
+}
+
+// What is left of the descendants has not had the signals of mode mixed.
+func TestMachineSweepsAfterAStop(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
+	p.later(4 * time.Second)
+	p.happens("exited", "survey")
+	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
+	p.later(time.Second)
+	p.happens("remaining", "-") // one has ended, another is left
+	p.ticks(9*time.Second, "kill:KILL:tree")
+	p.happens("remaining", "kill:KILL:tree") // forked in that moment
+	p.waits(0)
+	p.happens("emptied", "removeFile,end")
+}
+
+func TestMachineGoesOnWithTheTree(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.m.killMode = KillTree
+	p.happens("removed", "kill:TERM:tree,kill:CONT:tree,say:removed:stop,unwatchFile")
+	p.later(4 * time.Second)
+	p.happens("exited", "survey")
+	p.happens("remaining", "-")
+	p.ticks(6*time.Second, "kill:KILL:tree")
+	p.happens("emptied", "removeFile,end")
+}
+
+func TestMachineSweepsTheTreeAfterAnEndOfItsOwn(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.m.killMode = KillTree
+	p.happens("exited", "unwatchFile,survey")
+	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
+	p.happens("emptied", "removeFile,end")
+}
+
+func TestMachineAsksTheCommandFirst(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.m.hasCommand = true
+	p.happens("removed", "runCommand,say:removed:stop,unwatchFile")
+	p.later(3 * time.Second)
+	p.waits(7 * time.Second)
+	p.happens("commandDone", "kill:TERM,kill:CONT")
+	p.ticks(10*time.Second, "kill:KILL")
+}
+
+func TestMachineGivesTheCommandTheFirstWait(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.m.hasCommand = true
+	p.happens("removed", "runCommand,say:removed:stop,unwatchFile")
+	p.ticks(10*time.Second, "killCommand,kill:TERM,kill:CONT")
+	p.happens("commandDone", "-")
+	p.ticks(10*time.Second, "kill:KILL")
+}
+
+func TestMachineRewritesWhatItForwards(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.m.rewrite = map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT, syscall.SIGUSR1: 0}
+	p.happens("USR1", "-")
+	p.happens("TERM", "kill:QUIT,unwatchFile") // still a farewell
+	p.happens("removed", "-")
+
+	p = playRunning(t, 0, "TERM/10s/KILL")
+	p.m.rewrite = map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT}
+	p.happens("removed", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile") // not of the schedule
 }
 
 func TestMachineSaysChangedAndUnknownOnce(t *testing.T) {

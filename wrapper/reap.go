@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -9,8 +10,8 @@ import (
 // children tells when there is somebody to wait for. It does not wait itself: two
 // that do would steal each other's statuses.
 type children struct {
-	ended  chan struct{} // a child has ended
-	reaped chan struct{} // the answer: no ended child is left
+	ended  chan struct{} // a child has ended, or was stopped
+	reaped chan struct{} // the answer: it was waited for
 }
 
 // watchChildren needs at least one child, and tells of the ends of all that this
@@ -26,7 +27,7 @@ func watchChildren() *children {
 
 func (c *children) watch() {
 	for {
-		switch unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil) {
+		switch unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil) {
 		case nil:
 			c.ended <- struct{}{}
 			<-c.reaped
@@ -41,21 +42,58 @@ func (c *children) watch() {
 // turn.
 const reapBatch = 512
 
-// reap waits for every child that has ended.
+// reap waits for every child that has ended, and hears of those that job control
+// has stopped.
 func (l *loop) reap() {
-	defer func() { l.children.reaped <- struct{}{} }()
 	for range reapBatch {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-		switch {
-		case err == syscall.EINTR:
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG|syscall.WUNTRACED, nil)
+		if err == syscall.EINTR {
 			continue
-		case err != nil || pid == 0: // ECHILD, or nobody has ended
-			return
-		case pid == l.pid:
-			l.pid = 0
-			l.happen(event{kind: exited, status: status})
-			return
+		}
+		if err != nil || pid == 0 { // ECHILD, or nobody has ended
+			break
+		}
+		l.waited(pid, status)
+	}
+	if l.machine.state == sweeping {
+		l.happen(l.survey())
+	}
+	l.children.reaped <- struct{}{}
+}
+
+func (l *loop) waited(pid int, status syscall.WaitStatus) {
+	if !status.Stopped() {
+		delete(l.strangers, pid) // a descendant may get its PID
+	}
+	switch {
+	case status.Stopped():
+		if pid == l.pid {
+			l.happen(event{kind: halted, signal: status.StopSignal()})
+		}
+	case pid == l.pid:
+		l.pid = 0
+		if l.terminal != nil {
+			l.terminal.noteEnd(status, l.sent)
+			l.terminal.takeBack(pid)
+		}
+		l.endRelay()
+		l.happen(event{kind: exited, status: status})
+	case pid == l.commandPID:
+		l.commandPID = 0
+		l.happen(event{kind: commandDone})
+	}
+}
+
+// survey tells whether anything is left to wait for that came of the program.
+func (l *loop) survey() event {
+	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
+		return event{kind: emptied}
+	}
+	if len(l.strangers) > 0 {
+		if left, err := descendants(os.Getpid(), l.strangers); err == nil && len(left) == 0 {
+			return event{kind: emptied}
 		}
 	}
+	return event{kind: remaining}
 }

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"os"
 	"os/signal"
+	"runtime"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -17,9 +20,19 @@ type Signals struct {
 	// forward has those that are meant for the program. os/signal drops what does
 	// not fit; equal pending signals merge in the kernel, so that 128 are plenty.
 	forward chan os.Signal
+	// groupwide has those that the kernel itself has sent, which reached pidleash's
+	// whole process group: ^C and the like.
+	groupwide chan os.Signal
+	// caught has those that came through os/signal, of either kind.
+	caught chan os.Signal
 	// ignored and blocked are the program's.
 	ignored, blocked atstart.SignalSet
-	ready            chan struct{} // closed when all of this is in place
+	// fd is the signalfd(2) that most signals are read from; -1: there is none.
+	fd int
+	// sibling is the program's PID when it is in pidleash's process group: what it
+	// sends to the group, as editors do with SIGTSTP, it has had itself.
+	sibling atomic.Uint32
+	ready   chan struct{} // closed when all of this is in place
 }
 
 // sigIgn is SIG_IGN of sigaction(2).
@@ -28,9 +41,14 @@ const sigIgn = 1
 // CatchSignals starts to collect signals; call it before anything else.
 func CatchSignals() *Signals {
 	s := &Signals{
-		forward: make(chan os.Signal, 128),
-		ready:   make(chan struct{}),
+		forward:   make(chan os.Signal, 128),
+		groupwide: make(chan os.Signal, 128),
+		caught:    make(chan os.Signal, 128),
+		ready:     make(chan struct{}),
+		fd:        -1,
 	}
+	s.ignored, s.blocked = programSignals()
+	surviveUncatchable()
 	// In the background: for each signal that os/signal enables, the runtime talks
 	// to another thread, 20 to 60 µs. That is time to read the command line in.
 	go s.catch()
@@ -42,12 +60,12 @@ func (s *Signals) wait() { <-s.ready }
 
 func (s *Signals) catch() {
 	defer close(s.ready)
-	s.ignored, s.blocked = programSignals()
-	surviveUncatchable()
 	if _, _, blocked := atstart.Signals(); blocked {
 		if fd, err := unix.Signalfd(-1, sigset(wanted()), unix.SFD_CLOEXEC); err == nil {
-			signal.Notify(s.forward, unblockable()...)
-			go s.read(fd)
+			s.fd = fd
+			noteOrigins()
+			signal.Notify(s.caught, unblockable()...)
+			go s.read()
 			return
 		}
 	}
@@ -58,7 +76,8 @@ func (s *Signals) catch() {
 	for _, sig := range wanted() {
 		list = append(list, sig)
 	}
-	signal.Notify(s.forward, list...)
+	noteOrigins()
+	signal.Notify(s.caught, list...)
 }
 
 // unblockable are the wanted signals that the Go runtime unblocks in each of its
@@ -75,26 +94,58 @@ func unblockable() (list []os.Signal) {
 	return list
 }
 
+// leave takes nothing but these signals out of what is read from the signalfd.
+func (s *Signals) leave(left ...syscall.Signal) {
+	if s.fd < 0 {
+		return
+	}
+	set := sigset(wanted())
+	for _, sig := range left {
+		set.Val[0] &^= 1 << (sig - 1)
+	}
+	_, _ = unix.Signalfd(s.fd, set, unix.SFD_CLOEXEC)
+}
+
 // read passes on what comes through the signalfd(2), in the kernel's order.
-func (s *Signals) read(fd int) {
+func (s *Signals) read() {
 	var info [unsafe.Sizeof(unix.SignalfdSiginfo{})]byte
 	for {
-		n, err := unix.Read(fd, info[:])
+		n, err := unix.Read(s.fd, info[:])
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil || n != len(info): // never, signalfd(2)
 			return
 		}
-		s.forward <- syscall.Signal(binary.NativeEndian.Uint32(info[:]))
+		sig, code := syscall.Signal(binary.NativeEndian.Uint32(info[0:])), binary.NativeEndian.Uint32(info[8:])
+		sender := binary.NativeEndian.Uint32(info[12:])
+		if (code == siKernel || sender != 0 && sender == s.sibling.Load()) && canBeGroupwide(sig) {
+			s.groupwide <- sig
+		} else {
+			s.forward <- sig
+		}
 	}
 }
+
+// canBeGroupwide reports a signal that the kernel sends to a whole process group:
+// the terminal's, and what an orphaned group gets.
+func canBeGroupwide(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH,
+		syscall.SIGHUP, syscall.SIGCONT:
+		return true
+	}
+	return false
+}
+
+// siKernel is SI_KERNEL of sigaction(2): the terminal's signals have it.
+const siKernel = 0x80
 
 // wanted lists the signals to collect for the program.
 func wanted() []syscall.Signal {
 	var list []syscall.Signal
 	for sig := syscall.Signal(1); sig <= 64; sig++ {
-		if forwarded(sig) && !keptIgnored(sig) {
+		if Forwarded(sig) && !keptIgnored(sig) {
 			list = append(list, sig)
 		}
 	}
@@ -109,9 +160,9 @@ func sigset(list []syscall.Signal) *unix.Sigset_t {
 	return &set
 }
 
-// forwarded reports that a signal sent to pidleash is meant for the program
+// Forwarded reports that a signal sent to pidleash is meant for the program
 // and can be caught.
-func forwarded(sig syscall.Signal) bool {
+func Forwarded(sig syscall.Signal) bool {
 	switch sig {
 	case syscall.SIGKILL, syscall.SIGSTOP: // nobody catches these, signal(7)
 		return false
@@ -156,6 +207,9 @@ func programSignals() (ignored, blocked atstart.SignalSet) {
 			ignored |= 1 << (sig - 1)
 		}
 	}
+	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
+		ignored |= 1 << (syscall.SIGPIPE - 1) // IgnoreSIGPIPE=yes, systemd.exec(5)
+	}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&blocked)), 8, 0, 0)
 	return ignored, blocked
 }
@@ -188,6 +242,7 @@ func die(sig syscall.Signal) {
 	if sig != syscall.SIGKILL && sig != syscall.SIGSTOP {
 		setHandler(sig, 0)
 	}
+	runtime.LockOSThread()
 	var none unix.Sigset_t
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)

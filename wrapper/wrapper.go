@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"pidleash/internal/atstart"
 )
 
 // Config says what to run and how. Args and Env are required.
@@ -45,6 +47,16 @@ type Config struct {
 	DeathSignal syscall.Signal
 	// SameGroup leaves the program in pidleash's process group.
 	SameGroup bool
+	// KillMode is whom forwarded signals and those of Stop reach.
+	KillMode KillMode
+	// Rewrite has what is sent instead of a forwarded signal; 0: nothing.
+	Rewrite map[syscall.Signal]syscall.Signal
+	// Ignored has the signals that the program starts with ignored; nil: as
+	// pidleash was started.
+	Ignored *atstart.SignalSet
+	// StopCommand is run by /bin/sh before Stop begins, with the program's PID in
+	// $MAINPID. Empty: none.
+	StopCommand string
 	// Log takes the messages; none is written to standard output. Required.
 	Log hclog.Logger
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -114,17 +115,17 @@ type command struct {
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
 	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
+	given := newArguments()
 	app := &cli.App{
 		Name:            "pidleash",
 		HideHelp:        true,
 		HideHelpCommand: true,
 		HideVersion:     true,
-		// A comma is part of many values.
-		DisableSliceFlagSeparator: true,
-		Flags:                     flags(),
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return translate(err) },
-		ExitErrHandler:            func(*cli.Context, error) {}, // the default exits
-		Action:                    func(ctx *cli.Context) error { return cmd.fill(ctx) },
+		Compiled:        time.Unix(0, 0), // or the library asks the file system
+		Flags:           given.flags(),
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err) },
+		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
+		Action:          func(ctx *cli.Context) error { return cmd.fill(given, ctx.Args().Slice()) },
 	}
 	return cmd, app.Run(append([]string{"pidleash"}, args...))
 }

@@ -25,10 +25,28 @@ STOPPING
                     waits in turn, such as INT/5s/TERM/10s/KILL. A bare number
                     is a wait in seconds, -9 a signal's number, "forever" a wait
                     without end (default TERM/10s/KILL)
+  -stop-command CMD run by "sh -c" before the schedule begins, with PROGRAM's PID
+                    in $MAINPID; killed when it runs longer than the schedule's
+                    first wait
   -pdeathsig SIGNAL what PROGRAM is sent when pidleash itself is killed, or
                     "none" (default KILL)
   -same-group       leave PROGRAM in pidleash's process group; without it,
                     PROGRAM gets one of its own
+
+SIGNALS
+  All that can be caught are forwarded to PROGRAM.
+
+  -kill-mode MODE   whom forwarded signals and those of the schedule reach:
+      process       PROGRAM only
+      mixed         PROGRAM only; when pidleash has stopped it, what is left of
+                    its descendants gets the schedule too (default)
+      group         PROGRAM's process group
+      tree          every descendant, also in other groups and sessions; what is
+                    left after PROGRAM's own end gets the schedule too
+  -rewrite FROM:TO  send TO when FROM arrives, or with FROM:none nothing; can be
+                    given several times
+  -ignore SIGNALS   PROGRAM starts with exactly these ignored, such as PIPE,USR1,
+                    or "none" (default as pidleash was started)
 
 EXIT CODE
   -success CODES    codes that become 0, such as 3,140-150; a code N above 128
@@ -54,8 +72,9 @@ ENVIRONMENT
   PIDFILE           the PID file when -pidfile is not given. systemd sets it for
                     units with PIDFile=
   PIDLEASH_...      every option with a value or a switch, such as
-                    PIDLEASH_LOG_LEVEL=info or PIDLEASH_SAME_GROUP=true. The
-                    command line wins; an empty variable counts as unset
+                    PIDLEASH_LOG_LEVEL=info or PIDLEASH_SAME_GROUP=true; several
+                    -rewrite go one a line. The command line wins; an empty
+                    variable counts as unset
 
   PROGRAM does not get these variables, nor a PIDFILE that names the file in
   use.

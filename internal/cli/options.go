@@ -2,15 +2,18 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"pidleash/internal/atstart"
 	"pidleash/wrapper"
 )
 
@@ -25,6 +28,9 @@ type option struct {
 	remedy string
 	// isSwitch: the option takes no value.
 	isSwitch bool
+	// isList: the option can be given several times, in the environment with one
+	// value a line; set is called for each.
+	isList bool
 	// initial is the value when nobody gives one; empty: set is not called.
 	initial string
 }
@@ -38,6 +44,10 @@ func options() []option {
 		{name: "pidfile", set: setPIDFile},
 		{name: "settle", set: setSettle, remedy: "a number with its unit, such as 500ms", initial: "100ms"},
 		{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + wrapper.DefaultSchedule, initial: wrapper.DefaultSchedule},
+		{name: "stop-command", set: setStopCommand},
+		{name: "kill-mode", set: setKillMode, remedy: "process, mixed, group or tree", initial: "mixed"},
+		{name: "rewrite", set: setRewrite, remedy: "two signals such as TERM:QUIT, or WINCH:none", isList: true},
+		{name: "ignore", set: setIgnore, remedy: "signals such as PIPE,USR1, or none"},
 		{name: "success", set: setSuccess, remedy: "codes from 0 to 255, such as 3,140-150"},
 		{name: "removed-exit", set: setRemovedExit, remedy: "a code from 0 to 255"},
 		{name: "pdeathsig", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL"},
@@ -45,18 +55,57 @@ func options() []option {
 	}
 }
 
-// flags is the same for the parser.
-func flags() []cli.Flag {
-	list := []cli.Flag{
-		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}},
-		&cli.BoolFlag{Name: "version"},
+// given is what the command line says of one option. It is a flag of the parser:
+// the library's own types look each name up with a regular expression, several
+// times for each option, which is half a millisecond for twenty of them.
+type given struct {
+	names  []string
+	values []string
+	// isSwitch: the option takes no value; isList: a further value adds to the
+	// ones before, else it replaces them.
+	isSwitch, isList bool
+}
+
+// Apply, Names and IsSet make it a cli.Flag.
+func (g *given) Apply(set *flag.FlagSet) error {
+	for _, name := range g.names {
+		set.Var(g, name, "")
+	}
+	return nil
+}
+func (g *given) Names() []string { return g.names }
+func (g *given) IsSet() bool     { return len(g.values) > 0 }
+
+// String, Set and IsBoolFlag make it a flag.Value.
+func (g *given) String() string { return "" }
+func (g *given) Set(value string) error {
+	if !g.isList {
+		g.values = nil
+	}
+	g.values = append(g.values, value)
+	return nil
+}
+func (g *given) IsBoolFlag() bool { return g.isSwitch }
+
+// arguments has what was given for each option, by name.
+type arguments map[string]*given
+
+func newArguments() arguments {
+	a := arguments{
+		"help":    {names: []string{"help", "h"}, isSwitch: true},
+		"version": {names: []string{"version"}, isSwitch: true},
 	}
 	for _, o := range options() {
-		if o.isSwitch {
-			list = append(list, &cli.BoolFlag{Name: o.name})
-		} else {
-			list = append(list, &cli.StringFlag{Name: o.name})
-		}
+		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch, isList: o.isList}
+	}
+	return a
+}
+
+// flags is the same for the parser.
+func (a arguments) flags() []cli.Flag {
+	list := make([]cli.Flag, 0, len(a))
+	for _, g := range a {
+		list = append(list, g)
 	}
 	return list
 }
@@ -68,39 +117,70 @@ func envName(option string) string {
 
 // fill takes every option from the command line, else from the environment,
 // else its initial value, and then the program.
-func (c *command) fill(ctx *cli.Context) error {
-	if c.help, c.version = ctx.Bool("help"), ctx.Bool("version"); c.help || c.version {
+func (c *command) fill(given arguments, program []string) error {
+	if c.help, c.version = given["help"].IsSet(), given["version"].IsSet(); c.help || c.version {
 		return nil
 	}
 	for _, o := range options() {
-		value, source := o.find(ctx)
-		if value == "" && !ctx.IsSet(o.name) {
-			continue
-		}
-		if err := o.set(c, value); err != nil {
-			return &usageError{fmt.Sprintf("%s %q: %v", source, value, err), o.remedy}
+		values, source := o.find(given[o.name])
+		for _, value := range values {
+			if err := o.set(c, value); err != nil {
+				return &usageError{fmt.Sprintf("%s %q: %v", source, value, err), o.remedy}
+			}
 		}
 	}
-	if !ctx.Args().Present() {
+	if err := c.check(given); err != nil {
+		return err
+	}
+	if len(program) == 0 {
 		return &usageError{"no program given", "pidleash [OPTION...] [--] PROGRAM [ARG...]"}
 	}
-	c.config.Args = ctx.Args().Slice()
-	c.config.Env = programEnv(os.Environ(), c.config.PIDFile)
+	c.config.Args = program
+	c.config.Env = programEnv(atstart.Environ(), c.config.PIDFile)
 	return nil
 }
 
-// find returns an option's value and what to call its source in a message. An
+// find returns an option's values and what to call their source in a message. An
 // empty variable counts as unset.
-func (o *option) find(ctx *cli.Context) (value, source string) {
-	if ctx.IsSet(o.name) {
-		return fmt.Sprint(ctx.Value(o.name)), "option -" + o.name
+func (o *option) find(given *given) (values []string, source string) {
+	source = "option -" + o.name
+	if given.IsSet() {
+		return given.values, source
 	}
 	for _, name := range o.variables() {
-		if value := os.Getenv(name); value != "" {
-			return value, "variable " + name
+		value := os.Getenv(name)
+		switch {
+		case value == "":
+		case o.isList:
+			return strings.Split(strings.TrimSuffix(value, "\n"), "\n"), "variable " + name
+		default:
+			return []string{value}, "variable " + name
 		}
 	}
-	return o.initial, "option -" + o.name
+	if o.initial == "" {
+		return nil, source
+	}
+	return []string{o.initial}, source
+}
+
+// check refuses what cannot mean anything together. Variables are spared: they
+// may be set for many programs.
+func (c *command) check(given arguments) error {
+	if c.config.SameGroup && c.config.KillMode == wrapper.KillGroup {
+		return &usageError{"-kill-mode group and -same-group: the signals would reach pidleash itself", "leave one of them out"}
+	}
+	if c.config.PIDFile != "" {
+		return nil
+	}
+	for _, name := range []string{"settle", "stop-command", "removed-exit"} {
+		if given[name].IsSet() {
+			return &usageError{"option -" + name + " is about the removal of the PID file, and there is none", "-pidfile FILE"}
+		}
+	}
+	if given["stop"].IsSet() && c.config.KillMode != wrapper.KillTree {
+		return &usageError{"option -stop is about the removal of the PID file, and there is none", "-pidfile FILE"}
+	}
+	return nil
 }
 
 // variables lists the environment variables that set the option, the strongest
@@ -165,6 +245,75 @@ func setSettle(c *command, value string) error {
 func setStop(c *command, value string) (err error) {
 	c.config.Stop, err = wrapper.ParseSchedule(value)
 	return err
+}
+
+func setStopCommand(c *command, value string) error {
+	c.config.StopCommand = value
+	return nil
+}
+
+func setKillMode(c *command, value string) error {
+	switch value {
+	case "process":
+		c.config.KillMode = wrapper.KillProcess
+	case "mixed":
+		c.config.KillMode = wrapper.KillMixed
+	case "group":
+		c.config.KillMode = wrapper.KillGroup
+	case "tree":
+		c.config.KillMode = wrapper.KillTree
+	default:
+		return errors.New("no such mode")
+	}
+	return nil
+}
+
+// setRewrite reads "FROM:TO".
+func setRewrite(c *command, value string) error {
+	left, right, ok := strings.Cut(value, ":")
+	if !ok {
+		return errors.New("no FROM:TO")
+	}
+	from, err := wrapper.ParseSignal(left)
+	if err != nil {
+		return err
+	}
+	if !wrapper.Forwarded(from) {
+		return fmt.Errorf("%s is not forwarded", wrapper.SignalName(from))
+	}
+	var to syscall.Signal
+	if !strings.EqualFold(right, "none") {
+		if to, err = wrapper.ParseSignal(right); err != nil {
+			return err
+		}
+	}
+	if _, twice := c.config.Rewrite[from]; twice {
+		return fmt.Errorf("%s is rewritten twice", wrapper.SignalName(from))
+	}
+	if c.config.Rewrite == nil {
+		c.config.Rewrite = map[syscall.Signal]syscall.Signal{}
+	}
+	c.config.Rewrite[from] = to
+	return nil
+}
+
+// setIgnore reads "PIPE,USR1".
+func setIgnore(c *command, value string) error {
+	c.config.Ignored = new(atstart.SignalSet)
+	if strings.EqualFold(value, "none") {
+		return nil
+	}
+	for _, item := range strings.Split(value, ",") {
+		sig, err := wrapper.ParseSignal(item)
+		if err != nil {
+			return err
+		}
+		if sig == syscall.SIGKILL || sig == syscall.SIGSTOP {
+			return fmt.Errorf("%s cannot be ignored", wrapper.SignalName(sig))
+		}
+		*c.config.Ignored |= 1 << (sig - 1)
+	}
+	return nil
 }
 
 // setSuccess reads "3,140-150".

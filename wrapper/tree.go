@@ -1,0 +1,95 @@
+package wrapper
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
+)
+
+// killTree sends a signal to every descendant of this process but strangers and
+// what came of them. Descendants whose own parents have ended are children of
+// this process, which is a subreaper or PID 1.
+//
+// Others reap most of them, so their PIDs can be recycled at any time: the signal
+// goes through a pidfd, to a process that was seen to be a descendant with the
+// descriptor open, pidfd_open(2).
+func killTree(sig syscall.Signal, strangers map[int]bool) error {
+	all, err := descendants(os.Getpid(), strangers)
+	if err != nil {
+		return err
+	}
+	for pid, start := range all {
+		killExactly(pid, start, sig)
+	}
+	return nil
+}
+
+// killExactly signals the process of that PID and start time, or nobody.
+func killExactly(pid int, start process.Ticks, sig syscall.Signal) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it has ended
+	}
+	defer unix.Close(fd)
+	if p, err := process.Read(pid); err == nil && p.Start == start {
+		_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+	}
+}
+
+// descendants returns the PIDs and start times of all processes below ancestor,
+// without strangers, zombies and what is below strangers. It looks twice: a
+// process whose parent ends during the first look hangs in the air, and is this
+// process's child in the second.
+func descendants(ancestor int, strangers map[int]bool) (map[int]process.Ticks, error) {
+	found := map[int]process.Ticks{}
+	for range 2 {
+		table, err := process.Table()
+		if err != nil {
+			return nil, err
+		}
+		for pid, p := range table {
+			if !p.Dead() && below(pid, ancestor, table, strangers) {
+				found[pid] = p.Start
+			}
+		}
+	}
+	return found, nil
+}
+
+// below reports that ancestor is one of pid's ancestors in the table, with no
+// stranger on the way.
+func below(pid, ancestor int, table map[int]process.Process, strangers map[int]bool) bool {
+	for range len(table) { // a table read in several moments could have a circle
+		if strangers[pid] {
+			return false
+		}
+		p, ok := table[pid]
+		switch {
+		case !ok:
+			return false
+		case p.Parent == ancestor:
+			return true
+		}
+		pid = p.Parent
+	}
+	return false
+}
+
+// strangers are the children that this process had before it became pidleash:
+// "background-job & exec pidleash …" hands them over.
+func findStrangers() map[int]bool {
+	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
+		return map[int]bool{} // as nearly always; /proc need not be read
+	}
+	strangers := map[int]bool{}
+	table, _ := process.Table()
+	for pid, p := range table {
+		if p.Parent == os.Getpid() {
+			strangers[pid] = true
+		}
+	}
+	return strangers
+}
