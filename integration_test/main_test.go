@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"unsafe"
 )
 
 // pidleash is the absolute path of the binary under test, built once by
@@ -16,6 +18,7 @@ import (
 var pidleash string
 
 func TestMain(m *testing.M) {
+	defaultSignals()
 	os.Exit(buildAndRun(m))
 }
 
@@ -49,4 +52,18 @@ func missing(t testing.TB, format string, args ...any) {
 		t.Fatalf("missing in CI: "+format, args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// defaultSignals gives every program of these tests the usual start: whoever
+// runs them may ignore signals, and some do so with those of the C library, which
+// the Go runtime leaves as they are.
+func defaultSignals() {
+	for sig := 1; sig <= 64; sig++ {
+		// struct sigaction is all zero for SIG_DFL; the error is that of KILL and STOP.
+		var old, none [4]uintptr
+		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		if old[0] == 1 { // SIG_IGN
+			syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+		}
+	}
 }

@@ -38,6 +38,8 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
 		RequireUniqueNames: true,
+		// Otherwise a run of some of the scripts leaves a directory behind.
+		WorkdirRoot: t.TempDir(),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SIGNALS", signals)
 			env.Setenv("PATH", strings.Join([]string{env.WorkDir + "/bin", filepath.Dir(pidleash), env.Getenv("PATH")}, ":"))
