@@ -82,6 +82,7 @@ func contenders(t *testing.T) []*contender {
 	list := []*contender{
 		{name: "tini -s", argv: []string{tini, "-s", "--", probe}},
 		{name: "no wrapper", argv: []string{probe}},
+		{name: "least Go wrapper", argv: []string{buildFloor(t), probe}},
 		{name: "pidleash", argv: []string{pidleash, "--", probe}},
 		{name: "pidleash -pidfile", argv: []string{pidleash, "-pidfile", file, "-settle", "0", "--", probe}, pidFile: file},
 	}
@@ -104,6 +105,16 @@ func buildBenchProbe(t *testing.T) string {
 		missing(t, "gcc -static: %v: %s", err, out)
 	}
 	return probe
+}
+
+func buildFloor(t *testing.T) string {
+	floor := filepath.Join(t.TempDir(), "floor")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", floor, "./testdata/floor")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the least wrapper: %v: %s", err, out)
+	}
+	return floor
 }
 
 // live measures the start, the signals, and the end of a program that ends by
