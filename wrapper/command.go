@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
 )
 
 // runCommand starts the stop command in the program's surroundings, and in a
@@ -31,7 +33,9 @@ func (l *loop) runCommand() {
 		return
 	}
 	l.commandPID = pid
-	l.strangers[pid] = true // it did not come of the program
+	if p, err := process.Read(pid); err == nil {
+		l.strangers[pid] = p.Start // it did not come of the program
+	}
 }
 
 // killCommand also kills what the command has in other groups. What has lost its

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/pidfile"
+	"pidleash/internal/process"
 	"pidleash/internal/sdnotify"
 	"pidleash/watch"
 )
@@ -27,7 +28,7 @@ type loop struct {
 
 	pid        int                     // the program's, while it has not been reaped
 	commandPID int                     // the stop command's, likewise
-	strangers  map[int]bool            // children from before our time
+	strangers  map[int]process.Ticks   // descendants that are not the program's, and their start
 	sent       map[syscall.Signal]bool // what the program was sent
 	terminal   *terminal               // nil: none
 	relay      *sdnotify.Relay         // nil: nobody to notify

@@ -63,9 +63,6 @@ func (l *loop) reap() {
 }
 
 func (l *loop) waited(pid int, status syscall.WaitStatus) {
-	if !status.Stopped() {
-		delete(l.strangers, pid) // a descendant may get its PID
-	}
 	switch {
 	case status.Stopped():
 		if pid == l.pid {

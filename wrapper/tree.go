@@ -16,7 +16,7 @@ import (
 // Others reap most of them, so their PIDs can be recycled at any time: the signal
 // goes through a pidfd, to a process that was seen to be a descendant with the
 // descriptor open, pidfd_open(2).
-func killTree(sig syscall.Signal, strangers map[int]bool) error {
+func killTree(sig syscall.Signal, strangers map[int]process.Ticks) error {
 	all, err := descendants(os.Getpid(), strangers)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func killExactly(pid int, start process.Ticks, sig syscall.Signal) {
 // without strangers, zombies and what is below strangers. It looks twice: a
 // process whose parent ends during the first look hangs in the air, and is this
 // process's child in the second.
-func descendants(ancestor int, strangers map[int]bool) (map[int]process.Ticks, error) {
+func descendants(ancestor int, strangers map[int]process.Ticks) (map[int]process.Ticks, error) {
 	found := map[int]process.Ticks{}
 	for range 2 {
 		table, err := process.Table()
@@ -61,14 +61,12 @@ func descendants(ancestor int, strangers map[int]bool) (map[int]process.Ticks, e
 
 // below reports that ancestor is one of pid's ancestors in the table, with no
 // stranger on the way.
-func below(pid, ancestor int, table map[int]process.Process, strangers map[int]bool) bool {
+func below(pid, ancestor int, table map[int]process.Process, strangers map[int]process.Ticks) bool {
 	for range len(table) { // a table read in several moments could have a circle
-		if strangers[pid] {
-			return false
-		}
 		p, ok := table[pid]
+		start, known := strangers[pid]
 		switch {
-		case !ok:
+		case !ok, known && start == p.Start:
 			return false
 		case p.Parent == ancestor:
 			return true
@@ -78,18 +76,16 @@ func below(pid, ancestor int, table map[int]process.Process, strangers map[int]b
 	return false
 }
 
-// strangers are the children that this process had before it became pidleash:
-// "background-job & exec pidleash …" hands them over.
-func findStrangers() map[int]bool {
+// findStrangers returns what this process had below it before it became pidleash,
+// with the start times: "background-job & exec pidleash …" hands it over. All of
+// it, because what has a parent now may fall to pidleash later.
+func findStrangers() map[int]process.Ticks {
 	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
-		return map[int]bool{} // as nearly always; /proc need not be read
+		return map[int]process.Ticks{} // as nearly always; /proc need not be read
 	}
-	strangers := map[int]bool{}
-	table, _ := process.Table()
-	for pid, p := range table {
-		if p.Parent == os.Getpid() {
-			strangers[pid] = true
-		}
+	strangers, err := descendants(os.Getpid(), nil)
+	if err != nil {
+		return map[int]process.Ticks{} // without /proc nobody looks for descendants
 	}
 	return strangers
 }
