@@ -298,6 +298,15 @@ func (s *shell) begins(line string) place {
 	return p
 }
 
+// cleanUp ends a terminal program that has left its tree, should a test give up.
+func (s *shell) cleanUp(p place) {
+	s.t.Cleanup(func() {
+		if exe, _ := os.Readlink(procFile(p.pid, "exe")); exe == terminalProgram(s.t) {
+			syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	})
+}
+
 // settled returns when pidleash, if there is one, has handled all that it was
 // sent before: no second ^C is on its way then. Pending signals come in the order
 // of their numbers, and each of these is higher than those of the terminal that
@@ -528,6 +537,7 @@ func TestTerminalGoesBackFromAJob(t *testing.T) {
 		s.expect(shellPrompt)
 		s.types("$T idle\n")
 		p := s.place()
+		s.cleanUp(p)
 		s.expect("foreground\n")
 		must(s.t, syscall.Kill(p.parent, syscall.SIGKILL))
 		s.expect("Killed")
@@ -653,6 +663,7 @@ func TestTerminalKilledWatchdog(t *testing.T) {
 func TestTerminalTakenByTheShell(t *testing.T) {
 	s := newShell(t, pidleash+" -pidfile DIR/p.pid")
 	p := s.begins("$W $T idle")
+	s.cleanUp(p)
 	must(t, syscall.Kill(p.parent, syscall.SIGSTOP))
 	s.expect("Stopped")
 	s.expect(shellPrompt)
@@ -919,4 +930,45 @@ func TestTerminalContainer(t *testing.T) {
 			t.Errorf("the container ended by %s, want exit code 5: %q", describe(status), c.all())
 		}
 	})
+}
+
+// A script reads the terminal after PROGRAM, however that ended, and whoever was
+// in the foreground then: no shell takes it back for a script.
+func TestTerminalScriptReadsOn(t *testing.T) {
+	sameDialogue(t, func(s *shell) {
+		for _, sig := range []syscall.Signal{0, syscall.SIGKILL} {
+			s.types("sh -c '$W $T talk; read x; echo \"<$x>\"'\n")
+			p := s.place()
+			s.expect("foreground\n")
+			if sig == 0 {
+				s.types("end 5\n")
+			} else {
+				must(s.t, syscall.Kill(p.pid, sig))
+			}
+			await(s.t, "PROGRAM and pidleash have ended", func() bool { return gone(p.pid) && (!s.wrapped || gone(p.parent)) })
+			s.types("hello\n")
+			s.expect("<hello>\n")
+			s.expect(shellPrompt)
+		}
+	})
+}
+
+// The foreground job of a PROGRAM that was killed does not keep the terminal from
+// the script. Nobody takes it back from the job of a bare program.
+func TestTerminalScriptReadsOnAfterAJob(t *testing.T) {
+	s := newShell(t, pidleash+" -pidfile DIR/p.pid")
+	s.types("sh -c '$W bash --norc --noprofile --noediting -i; read x; echo \"<$x>\"'\n")
+	s.expect(shellPrompt)
+	s.types("$T idle\n")
+	p := s.place()
+	s.cleanUp(p)
+	s.expect("foreground\n")
+	must(t, syscall.Kill(p.parent, syscall.SIGKILL))
+	await(t, "PROGRAM has ended", func() bool { return gone(p.parent) })
+	s.expect("Killed\n")
+	s.types("hello\n")
+	s.expect("<hello>\n")
+	s.expect(shellPrompt)
+	syscall.Kill(p.pid, syscall.SIGKILL)
+	await(t, "the job has ended", func() bool { return dead(p.pid) })
 }
