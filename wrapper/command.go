@@ -20,21 +20,40 @@ func (l *loop) runCommand() {
 			env = append(env, entry)
 		}
 	}
+	opened, err := l.cfg.Surroundings.open()
+	if err != nil {
+		l.commandFailed(err)
+		return
+	}
+	defer opened.close()
 	pid, err := launch(launchSpec{
-		program:     &program{name: shell, candidates: []string{shell}},
+		program:     &program{name: shell, candidates: []string{shell}, around: &l.cfg.Surroundings},
 		args:        []string{shell, "-c", l.cfg.StopCommand},
 		env:         env,
 		signals:     l.signals,
 		deathSignal: syscall.SIGKILL,
+		around:      opened,
 	})
 	if err != nil {
-		l.cfg.Log.Warn(fmt.Sprintf("stop command: %v", err))
-		l.queue = append(l.queue, event{kind: commandDone})
+		l.commandFailed(err)
 		return
 	}
 	l.commandPID = pid
+	l.noteStranger(pid)
+	if l.children == nil { // of a watchdog it is the only child
+		l.children = watchChildren()
+	}
+}
+
+func (l *loop) commandFailed(err error) {
+	l.cfg.Log.Warn(fmt.Sprintf("stop command: %v", err))
+	l.queue = append(l.queue, event{kind: commandDone})
+}
+
+// noteStranger keeps a process of pidleash's own out of what came of the program.
+func (l *loop) noteStranger(pid int) {
 	if p, err := process.Read(pid); err == nil {
-		l.strangers[pid] = p.Start // it did not come of the program
+		l.strangers[pid] = p.Start
 	}
 }
 

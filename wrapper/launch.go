@@ -1,7 +1,6 @@
 package wrapper
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,6 +48,10 @@ type launchPlan struct {
 	sameGroup bool
 	terminal  uintptr // descriptor of the terminal to take, if takeTTY
 	takeTTY   bool
+	detached  bool         // in a session of its own, and not as our child
+	inherit   []descriptor // what the program gets under which number
+	closeFrom uintptr      // close all descriptors from this number on; 0: none
+	around    surroundingsPlan
 	deathSig  uintptr // 0: none
 	parent    uintptr // who must still be there for deathSig to have a meaning
 	nofile    *atstart.Rlimit
@@ -79,6 +82,7 @@ type execTarget struct {
 type launchResult struct {
 	step  launchStep
 	errno syscall.Errno
+	pid   uintptr // the program's
 	// target is the index of the execTarget that errno is about.
 	target uintptr
 }
@@ -87,9 +91,16 @@ type launchStep uint32
 
 const (
 	stepNone launchStep = iota
+	stepDetach
 	stepGroup
+	stepDescriptors
+	stepNice
+	stepOOMScoreAdj
 	stepWritePID
 	stepPublish
+	stepGroups
+	stepUser
+	stepDir
 	stepExec
 )
 
@@ -103,7 +114,18 @@ type launchSpec struct {
 	sameGroup   bool
 	terminal    *terminal // to take from pidleash
 	deathSignal syscall.Signal
+	around      *surroundings
+	// detached starts it in a session of its own, as a child of whoever adopts
+	// orphans here.
+	detached bool
+	// inherit has the descriptors that it gets beside those without close-on-exec.
+	inherit []descriptor
+	// closeFrom closes all descriptors from this number on.
+	closeFrom int
 }
+
+// descriptor becomes number to.
+type descriptor struct{ fd, to uintptr }
 
 // launch starts the program and returns its PID. With a claim the PID file is
 // there when it returns. A *lostRaceError says that somebody else has published
@@ -131,6 +153,10 @@ func launch(spec launchSpec) (pid int, err error) {
 	if errno != 0 {
 		return 0, fmt.Errorf("cannot fork: %w", errno)
 	}
+	if spec.detached {
+		reapFailed(pid) // it has only made the session
+		pid = int(plan.result.pid)
+	}
 	if plan.result.step == stepNone {
 		return pid, nil
 	}
@@ -147,16 +173,12 @@ func reapFailed(pid int) {
 	}
 }
 
-// errLostRace says that between the claim and the launch somebody else has
-// published a PID file at the path.
-var errLostRace = errors.New("another start was faster")
-
 func (p *launchPlan) explain(spec *launchSpec) error {
 	r, program, claim := p.result, spec.program, spec.claim
 	switch r.step {
 	case stepWritePID, stepPublish:
 		if r.errno == syscall.EEXIST {
-			return errLostRace
+			return pidfile.ErrLostRace
 		}
 		e := &pidfile.Error{Path: claim.Path, Problem: "cannot be written", Err: r.errno}
 		if r.errno == syscall.ENOSPC || r.errno == syscall.EDQUOT {
@@ -165,8 +187,14 @@ func (p *launchPlan) explain(spec *launchSpec) error {
 		return e
 	case stepExec:
 		return program.execError(program.candidates[r.target], r.errno)
+	case stepDetach:
+		return fmt.Errorf("cannot make a session for %s: %w", program.name, r.errno)
+	case stepGroup:
+		return fmt.Errorf("cannot make a process group for %s: %w", program.name, r.errno)
+	case stepDescriptors:
+		return fmt.Errorf("cannot place the descriptors of %s: %w", program.name, r.errno)
 	}
-	return fmt.Errorf("cannot make a process group for %s: %w", program.name, r.errno)
+	return spec.around.explain(r.step, r.errno)
 }
 
 func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
@@ -182,13 +210,17 @@ func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 		sameGroup: spec.sameGroup,
 		deathSig:  uintptr(spec.deathSignal),
 		parent:    uintptr(os.Getpid()),
+		detached:  spec.detached,
+		inherit:   slices.Clone(spec.inherit),
+		closeFrom: uintptr(spec.closeFrom),
+		around:    spec.around.plan(),
 	}
 	p.setEnv(spec.env)
 	if limit, ok := atstart.Nofile(); ok {
 		p.nofile = &limit
 	}
 	for fd := range p.closed {
-		p.closed[fd] = atstart.Closed(fd)
+		p.closed[fd] = atstart.Closed(fd) && p.around.stdio[fd] == asIs
 	}
 	if spec.claim != nil {
 		p.publish = true
@@ -263,21 +295,27 @@ func (p *launchPlan) fork() (pid int, errno syscall.Errno) {
 	child, failure := vfork(vforkFlags)
 	if child == 0 && failure == 0 {
 		p.inChild()
+		exitChild()
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
 	return int(child), syscall.Errno(failure)
 }
 
-// inChild becomes the program, or reports why not and ends. In the child.
+// inChild becomes the program, or returns when result says why not. In the child.
 //
 //go:noinline
 //go:norace
 //go:nosplit
 func (p *launchPlan) inChild() {
+	if p.detached && !p.detach() {
+		return
+	}
 	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	p.result.pid = pid
 	if !p.sameGroup {
 		if _, _, errno := syscall.RawSyscall6(unix.SYS_SETPGID, 0, 0, 0, 0, 0, 0); errno != 0 {
 			p.giveUp(stepGroup, errno)
+			return
 		}
 	}
 	if p.nofile != nil {
@@ -292,23 +330,86 @@ func (p *launchPlan) inChild() {
 	for i := range p.ownPID {
 		spell(p.ownPID[i], pid, 0)
 	}
-	if p.publish {
-		p.publishPID(pid)
+	if !p.arrange() || p.publish && !p.publishPID(pid) || !p.changeUser() || !p.passDescriptors() {
+		return
 	}
-	// If the parent ended before the setting, no signal comes: look once more.
+	// After the change of user, which clears it, PR_SET_PDEATHSIG(2const). If the
+	// parent ended before the setting, no signal comes: look once more.
 	if p.deathSig != 0 {
 		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, p.deathSig, 0, 0, 0, 0)
 		if ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); ppid != p.parent {
-			syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 1, 0, 0, 0, 0, 0)
+			exitChild()
 		}
 	}
+	p.resetSignals()
+	p.exec()
+}
+
+// detach makes a session of its own and goes on in a child, which is not the
+// session's leader: it can never get a controlling terminal, daemon(7). That child
+// has lost its parent by then. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *launchPlan) detach() bool {
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0); errno != 0 {
+		p.giveUp(stepDetach, errno)
+		return false
+	}
+	child, failure := vfork(vforkFlags)
+	switch {
+	case failure != 0:
+		p.giveUp(stepDetach, syscall.Errno(failure))
+		return false
+	case child != 0:
+		exitChild()
+	}
+	return true
+}
+
+// passDescriptors leaves the program those that it is to have. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *launchPlan) passDescriptors() bool {
 	for fd := uintptr(0); fd < 3; fd++ {
 		if p.closed[fd] {
 			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
-	p.resetSignals()
-	p.exec()
+	for i := range p.inherit {
+		if !p.place(p.inherit[i]) {
+			return false
+		}
+	}
+	if p.closeFrom != 0 {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, p.closeFrom, ^uintptr(0)>>32, 0, 0, 0, 0); errno != 0 {
+			for fd := p.closeFrom; fd < 1<<16; fd++ { // before Linux 5.9
+				syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+			}
+		}
+	}
+	return true
+}
+
+// place gives a descriptor its number, for the program to have. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *launchPlan) place(d descriptor) bool {
+	var errno syscall.Errno
+	if d.fd == d.to {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_FCNTL, d.fd, unix.F_SETFD, 0, 0, 0, 0)
+	} else {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_DUP3, d.fd, d.to, 0, 0, 0, 0)
+	}
+	if errno != 0 {
+		p.giveUp(stepDescriptors, errno)
+	}
+	return errno == 0
 }
 
 // spell writes the decimal digits of a PID, and the byte after them, and returns
@@ -335,7 +436,7 @@ func spell(to *[pidDigits]byte, pid uintptr, after byte) uintptr {
 //go:noinline
 //go:norace
 //go:nosplit
-func (p *launchPlan) publishPID(pid uintptr) {
+func (p *launchPlan) publishPID(pid uintptr) bool {
 	var text [pidDigits]byte
 	length := spell(&text, pid, '\n') + 1
 	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, p.pidFD, uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
@@ -344,10 +445,13 @@ func (p *launchPlan) publishPID(pid uintptr) {
 	}
 	if errno != 0 {
 		p.giveUp(stepWritePID, errno)
+		return false
 	}
 	if errno := p.movePIDFile(); errno != 0 {
 		p.giveUp(stepPublish, errno)
+		return false
 	}
+	return true
 }
 
 // movePIDFile never replaces a file. Where renameat2(2) cannot promise that (NFS,
@@ -418,13 +522,21 @@ func (p *launchPlan) exec() {
 	p.giveUp(stepExec, p.result.errno)
 }
 
-// giveUp ends the child. In the child.
+// giveUp notes why the child does not become the program. In the child.
 //
 //go:noinline
 //go:norace
 //go:nosplit
 func (p *launchPlan) giveUp(step launchStep, errno syscall.Errno) {
 	p.result.step, p.result.errno = step, errno
+}
+
+// exitChild ends the child. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func exitChild() {
 	for {
 		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 127, 0, 0, 0, 0, 0)
 	}

@@ -27,6 +27,13 @@ type loop struct {
 	children *children
 
 	pid        int                     // the program's, while it has not been reaped
+	pgrp       int                     // its process group, which outlives it
+	neighbour  *neighbour              // the program, when it is no child; nil: it is
+	finder     finder                  // of the daemon
+	readiness  *readiness              // nil: nothing to wait for
+	readyMet   <-chan error            // nil: nobody waits
+	logs       []*logFile              // of the program, for its last words
+	launcher   *launcher               // of the watchdog; nil: none
 	commandPID int                     // the stop command's, likewise
 	strangers  map[int]process.Ticks   // descendants that are not the program's, and their start
 	sent       map[syscall.Signal]bool // what the program was sent
@@ -34,33 +41,65 @@ type loop struct {
 	relay      *sdnotify.Relay         // nil: nobody to notify
 	reason     string                  // why pidleash has stopped the program, if it has
 
-	file    *pidfile.File
-	watch   *watch.Watch
-	hints   <-chan struct{} // nil: no watch
+	file        *pidfile.File
+	reservation *pidfile.Reservation // of a daemon's PID file; nil: none
+	supervisor  *pidfile.File        // of pidleash's own PID; nil: none
+	watch       *watch.Watch
+	hints       <-chan struct{} // nil: no watch
+	followWatch *watch.Watch    // of the daemon's own PID file; nil: none
+	followHints <-chan struct{} // likewise
 	timer   *time.Timer
 	queue   []event // what is still to be handled
 	ended   bool
-	failed  error // why the program never ran
-	lookErr error // why the last look gave no answer
+	failed  error          // why the program never ran
+	whyNot  error          // why it did not come up
+	told    syscall.Signal // what told a launcher to end; 0: nothing
+	lookErr error          // why the last look gave no answer
 }
 
 // Run starts the program and returns when it has ended. The error says why it
 // could not be started: a *StartError, a *pidfile.HeldError, or another, which
 // is pidleash's own failure.
 func Run(cfg *Config, signals *Signals) (Outcome, error) {
-	program, err := findProgram(cfg.Args[0])
+	if cfg.Mode != Child && os.Getpid() == 1 {
+		return Outcome{}, errors.New("as process 1 pidleash must stay: everything ends with it; hint: without -daemon and -sidecar")
+	}
+	if err := cfg.check(); err != nil {
+		return Outcome{}, err
+	}
+	program, err := findProgram(cfg.Args[0], &cfg.Surroundings)
 	if err != nil {
 		return Outcome{}, err
 	}
+	if cfg.Mode == Sidecar {
+		return runSidecar(cfg, signals, program)
+	}
 	adoptOrphans()
+	l := newLoop(cfg, signals)
+	l.strangers, l.program = findStrangers(), program
+	if cfg.Mode == Child {
+		l.terminal = openTerminal()
+	}
+	if err := l.openRelay(); err != nil {
+		return Outcome{}, err
+	}
+	signals.prepare(cfg)
+	l.happen(event{kind: began})
+	l.run()
+	return l.outcome()
+}
+
+func newLoop(cfg *Config, signals *Signals) *loop {
 	l := &loop{
-		strangers: findStrangers(),
-		terminal:  openTerminal(),
 		cfg:       cfg,
 		signals:   signals,
-		program:   program,
+		strangers: map[int]process.Ticks{},
 		machine: machine{
 			hasFile:    cfg.PIDFile != "",
+			forking:    cfg.Forking,
+			awaits:     cfg.Ready.Given,
+			background: cfg.Mode == Daemon,
+			limit:      cfg.StartLimit,
 			settle:     cfg.Settle,
 			schedule:   cfg.Stop,
 			hasCommand: cfg.StopCommand != "",
@@ -71,19 +110,29 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 		timer: time.NewTimer(time.Hour),
 	}
 	l.timer.Stop()
-	l.openRelay()
-	signals.wait()
-	if cfg.Ignored != nil {
-		signals.ignored = *cfg.Ignored
+	return l
+}
+
+// outcome is how pidleash ends, when the loop has.
+func (l *loop) outcome() (Outcome, error) {
+	handedOver := l.machine.up && l.cfg.Mode == Daemon
+	if !handedOver {
+		l.launcher.dismiss()
+		l.release()
 	}
-	l.run()
-	if l.failed != nil {
-		return Outcome{}, l.failed
+	if l.told != 0 {
+		return Outcome{Signal: l.told, Code: 128 + int(l.told)}, nil
+	}
+	if err := l.failedStart(); err != nil {
+		return Outcome{}, err
+	}
+	if handedOver {
+		return Outcome{}, nil
 	}
 	if l.terminal != nil {
 		l.terminal.passOn()
 	}
-	return outcomeOf(cfg, l.machine.status, l.machine.byRemoval), nil
+	return outcomeOf(l.cfg, l.machine.status, l.machine.byRemoval), nil
 }
 
 // adoptOrphans makes this process the one that the descendants of the program
@@ -97,13 +146,16 @@ func adoptOrphans() {
 }
 
 func (l *loop) run() {
-	l.happen(event{kind: began})
 	for !l.ended {
 		select {
-		case <-l.children.ended:
+		case <-l.children.ends():
 			l.reap()
+		case err := <-l.readyMet:
+			l.noteReady(err)
+		case <-l.followHints:
+			l.happen(l.look())
 		case s := <-l.signals.forward:
-			l.happen(event{kind: signaled, signal: s.(syscall.Signal)})
+			l.tell(s.(syscall.Signal))
 		case s := <-l.signals.groupwide:
 			l.signaled(s.(syscall.Signal), true)
 		case s := <-l.signals.caught:
@@ -123,6 +175,17 @@ func (l *loop) run() {
 func (l *loop) signaled(sig syscall.Signal, groupwide bool) {
 	if groupwide && l.cfg.SameGroup && !(sig == syscall.SIGHUP && isSessionLeader()) {
 		return
+	}
+	l.tell(sig)
+}
+
+// tell passes a signal to the machine. Who tells a launcher to end means that.
+func (l *loop) tell(sig syscall.Signal) {
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
+		if l.cfg.Mode == Daemon && l.told == 0 {
+			l.told = sig
+		}
 	}
 	l.happen(event{kind: signaled, signal: sig})
 }
@@ -158,11 +221,20 @@ func (l *loop) do(a action) {
 	switch a.kind {
 	case spawn:
 		l.spawn()
+	case seek:
+		l.seek()
+	case await:
+		l.awaitReady()
+	case tellReady:
+		l.tellReady()
+	case handOver:
+		l.handOver()
+	case sayLate:
+		l.whyNot = fmt.Errorf("is not up after %v", l.cfg.StartLimit)
 	case watchFile:
 		l.startWatch()
 	case unwatchFile:
-		l.watch.Stop()
-		l.hints = nil
+		l.stopWatch()
 	case look:
 		l.queue = append(l.queue, l.look())
 	case adoptFile:
@@ -204,34 +276,85 @@ func (l *loop) start() error {
 		if err != nil {
 			return err
 		}
-		pid, err := l.launch(claim)
+		pid, err := l.prepareAndLaunch(claim)
 		switch {
 		case err == nil:
-			// For good, and after the launch: to lock costs the runtime a thread more.
-			runtime.LockOSThread()
-			l.pid = pid
-			if l.cfg.SameGroup {
-				l.signals.sibling.Store(uint32(pid))
-			}
-			l.children = watchChildren()
-			if l.relay != nil {
-				l.relay.Start(pid)
-			}
-			if claim != nil {
-				l.file = claim.Published(pid)
-			}
+			l.started(claim, pid)
 			return nil
 		case claim != nil:
 			l.takeBack(claim, pid)
 		}
-		if !errors.Is(err, errLostRace) {
+		if !errors.Is(err, pidfile.ErrLostRace) {
 			return err
 		}
 	}
 }
 
+// started takes note of a program that runs.
+func (l *loop) started(claim *pidfile.Claim, pid int) {
+	// For good, and after the launch: to lock costs the runtime a thread more.
+	runtime.LockOSThread()
+	l.pid, l.pgrp = pid, pid
+	if l.cfg.SameGroup {
+		l.pgrp = unix.Getpgrp()
+		l.signals.sibling.Store(uint32(pid))
+	}
+	l.children = watchChildren()
+	if l.relay != nil {
+		l.relay.Start(pid)
+	}
+	if claim != nil {
+		l.file = claim.Published(pid)
+	}
+}
+
+// prepareAndLaunch opens the program's files, starts the watchdog that is to have
+// it, and launches it.
+func (l *loop) prepareAndLaunch(claim *pidfile.Claim) (pid int, err error) {
+	opened, err := l.cfg.Surroundings.open()
+	if err != nil {
+		return 0, err
+	}
+	defer opened.close()
+	if err := l.superviseFrom(opened); err != nil {
+		return 0, err
+	}
+	if l.cfg.Mode == Daemon {
+		devNull, err := opened.fillStdio()
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(devNull)
+	}
+	return l.launch(claim, opened)
+}
+
+// superviseFrom starts the watchdog, if one is to take the program over, and
+// publishes the PID of who looks after the program.
+func (l *loop) superviseFrom(opened *surroundings) (err error) {
+	if l.launcher != nil || l.supervisor != nil {
+		return nil // at an earlier try
+	}
+	var claim *pidfile.Claim
+	if l.cfg.Supervisor != "" {
+		if claim, err = pidfile.New(l.cfg.Supervisor); err != nil {
+			return err
+		}
+	}
+	switch {
+	case l.cfg.Mode == Daemon && l.cfg.PIDFile != "":
+		l.launcher, err = startWatchdog(l.cfg, l.signals, opened, claim)
+		if err == nil {
+			l.noteStranger(l.launcher.pid)
+		}
+	case claim != nil:
+		l.supervisor, err = claim.Publish(os.Getpid())
+	}
+	return err
+}
+
 // launch starts the program, in the foreground if pidleash is there.
-func (l *loop) launch(claim *pidfile.Claim) (pid int, err error) {
+func (l *loop) launch(claim *pidfile.Claim, opened *surroundings) (pid int, err error) {
 	spec := launchSpec{
 		program:     l.program,
 		args:        l.cfg.Args,
@@ -239,27 +362,95 @@ func (l *loop) launch(claim *pidfile.Claim) (pid int, err error) {
 		claim:       claim,
 		signals:     l.signals,
 		sameGroup:   l.cfg.SameGroup,
-		deathSignal: l.cfg.DeathSignal,
+		around:      opened,
+		detached:    l.cfg.Mode == Daemon,
+	}
+	if l.cfg.Mode == Child && !l.cfg.Forking {
+		spec.deathSignal = l.cfg.DeathSignal
+	}
+	if spec.inherit, err = l.prepareReady(); err != nil {
+		return 0, err
+	}
+	if l.reservation != nil {
+		if err := l.reservation.Clear(); err != nil {
+			return 0, err
+		}
 	}
 	if t := l.terminal; t != nil && !l.cfg.SameGroup && t.interactive && t.isOurs() {
 		spec.terminal, t.lent = t, true
 	}
 	pid, err = launch(spec)
+	l.readiness.launched()
 	if err != nil && l.terminal != nil {
 		l.terminal.takeBack(pid)
 	}
 	return pid, err
 }
 
-func (l *loop) claim() (*pidfile.Claim, error) {
-	if l.cfg.PIDFile == "" {
+// prepareReady comes before the program can write a word.
+func (l *loop) prepareReady() (inherit []descriptor, err error) {
+	paths := append([]string{l.cfg.Stderr, l.cfg.Stdout}, l.cfg.ReadyFiles...)
+	l.logs = noteLogs(paths)
+	if !l.cfg.Ready.Given {
 		return nil, nil
 	}
-	claim, err := pidfile.New(l.cfg.PIDFile)
-	if err == nil && claim.StaleReason != "" {
-		l.cfg.Log.Info(fmt.Sprintf("pidfile %s: stale, replacing it: %s", claim.Path, claim.StaleReason))
+	l.readiness, err = l.cfg.Ready.prepare(noteLogs(paths))
+	if err == nil && l.readiness.pipe[1] >= 0 {
+		inherit = []descriptor{{uintptr(l.readiness.pipe[1]), uintptr(l.cfg.Ready.fd)}}
+	}
+	return inherit, err
+}
+
+func (l *loop) awaitReady() {
+	l.cfg.Ready.await(l.readiness)
+	l.readyMet = l.readiness.met
+	if l.cfg.Ready.kind == readyNotify {
+		l.readyMet = l.relay.Ready()
+	}
+}
+
+func (l *loop) noteReady(err error) {
+	l.readyMet = nil
+	if err != nil {
+		l.whyNot = err
+		l.happen(event{kind: unready})
+		return
+	}
+	l.happen(event{kind: readied})
+}
+
+// claim reserves the path of the PID file, or claims it; nil: the path is reserved,
+// or there is none.
+func (l *loop) claim() (claim *pidfile.Claim, err error) {
+	var reason string
+	switch {
+	case l.cfg.PIDFile == "" || l.reservation != nil:
+		return nil, nil
+	case l.cfg.Forking:
+		if l.reservation, err = pidfile.Reserve(l.cfg.PIDFile); err == nil {
+			reason = l.reservation.StaleReason
+		}
+	default:
+		if claim, err = pidfile.New(l.cfg.PIDFile); err == nil {
+			reason = claim.StaleReason
+		}
+	}
+	if reason != "" {
+		l.cfg.Log.Info(fmt.Sprintf("pidfile %s: stale, replacing it: %s", l.cfg.PIDFile, reason))
 	}
 	return claim, err
+}
+
+// release gives free what is beside the PID file.
+func (l *loop) release() {
+	l.reservation.Release()
+	if l.supervisor == nil {
+		return
+	}
+	if _, err := l.supervisor.Remove(); err != nil {
+		l.cfg.Log.Warn(err.Error())
+	}
+	l.supervisor = nil
 }
 
 // takeBack undoes a claim after a launch that failed, before or after the child
@@ -280,16 +471,42 @@ func (l *loop) startWatch() {
 	if err := l.watch.Err(); err != nil {
 		l.cfg.Log.Info(fmt.Sprintf("pidfile %s: looking every %v: %v", l.cfg.PIDFile, watch.FastPoll, err))
 	}
+	if l.cfg.Follow != "" && l.cfg.Follow != l.cfg.PIDFile {
+		l.followWatch = watch.New(l.cfg.Follow)
+		l.followHints = l.followWatch.Hints()
+	}
+}
+
+func (l *loop) stopWatch() {
+	l.watch.Stop()
+	l.hints = nil
+	if l.followWatch != nil {
+		l.followWatch.Stop()
+		l.followHints = nil
+	}
 }
 
 // look says what is at the path of the PID file.
 func (l *loop) look() event {
+	if l.followWatch != nil && l.handedOver() {
+		l.followWatch.Renew()
+		if err := l.file.Replace(l.pid); err != nil {
+			l.cfg.Log.Warn(err.Error())
+		}
+		l.watch.Renew()
+	}
 	state, err := l.file.Look()
 	l.lookErr = err
-	if state == pidfile.Present {
+	switch {
+	case state == pidfile.Present:
 		if err := l.file.Touch(time.Now()); err != nil {
 			l.cfg.Log.Debug(fmt.Sprintf("pidfile %s: cannot be touched: %v", l.cfg.PIDFile, err))
 		}
+	case (state == pidfile.Replaced || state == pidfile.Changed) && l.handedOver():
+		l.file.SetPID(l.pid)
+		return event{kind: sighted, sight: rewritten}
+	case state == pidfile.Removed && l.handingOver():
+		return event{kind: sighted, sight: moving}
 	}
 	return event{kind: sighted, sight: sights[state]}
 }
@@ -314,6 +531,9 @@ func (l *loop) adopt() {
 }
 
 func (l *loop) removeFile() {
+	if l.file == nil {
+		return // no daemon has been found for it
+	}
 	state, err := l.file.Remove()
 	switch {
 	case err != nil:
@@ -323,38 +543,44 @@ func (l *loop) removeFile() {
 	}
 }
 
-// group is the program's process group, which outlives it.
-func (l *loop) group() int {
-	if l.cfg.SameGroup {
-		return unix.Getpgrp()
-	}
-	return l.pid
-}
-
 func (l *loop) kill(sig syscall.Signal, to target) {
 	l.sent[sig] = true
-	var err error
-	whom := "PID " + strconv.Itoa(l.pid)
-	switch to {
-	case toProgram:
-		err = unix.Kill(l.pid, sig)
-	case toGroup:
-		whom = "process group " + strconv.Itoa(l.group())
-		err = unix.Kill(-l.group(), sig)
-	case toTree:
-		whom = "all descendants"
-		err = killTree(sig, l.strangers)
-	}
+	whom, err := l.send(sig, to)
 	l.cfg.Log.Debug(fmt.Sprintf("sending %s to %s", SignalName(sig), whom))
 	if err != nil {
 		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to %s: %v", SignalName(sig), whom, err))
 	}
 }
 
+func (l *loop) send(sig syscall.Signal, to target) (whom string, err error) {
+	switch {
+	case to == toGroup:
+		return "process group " + strconv.Itoa(l.pgrp), unix.Kill(-l.pgrp, sig)
+	case to == toTree:
+		return "all descendants", l.killDescendants(sig)
+	case l.neighbour != nil:
+		return "PID " + strconv.Itoa(l.pid), l.neighbour.signal(sig)
+	}
+	return "PID " + strconv.Itoa(l.pid), unix.Kill(l.pid, sig)
+}
+
+// killDescendants reaches, of a neighbour, its process group.
+func (l *loop) killDescendants(sig syscall.Signal) error {
+	if l.neighbour == nil {
+		return killTree(sig, l.strangers)
+	}
+	members, err := l.neighbour.members()
+	for pid, start := range members {
+		killExactly(pid, start, sig)
+	}
+	return err
+}
+
 // say tells what has happened to the file.
 func (l *loop) say(a action) {
 	path := l.cfg.PIDFile
 	if a.stop {
+		l.reservation.Release() // another start need not wait
 		l.reason = "PID file " + path + " " + a.sight.String()
 		l.tellStatus("Stopping")
 	}

@@ -9,18 +9,23 @@ import (
 // to be done about it an action. The machine touches neither processes nor
 // files nor clocks, so that every sequence of events can be tried in a test.
 //
-//	            idle    starting  running     commanding  stopping   sweeping
-//	began       spawn   -         -           -           -          -
-//	started     -       watch     -           -           -          -
-//	failed      -       end       -           -           -          -
-//	signaled    -       -         forward     forward     forward    forward
-//	sighted     -       -         judge       -           -          -
-//	halted      -       -         suspend     -           -          -
-//	exited      -       -         finish      outlive     finish     -
-//	ticked      -       -         look again  overtake    next step  next step
-//	commandDone -       -         -           next step   -          -
-//	remaining   -       -         -           -           -          next step
-//	emptied     -       -         -           -           -          end
+//	            idle    starting  finding    running     commanding  stopping   sweeping
+//	began       spawn   -         -          -           -          -          -
+//	taken       watch   -         -          -           -          -          -
+//	started     -       launched  -          -           -          -          -
+//	failed      -       end       -          -           -          -          -
+//	found       -       -         follow     -           -          -          -
+//	readied     -       -         -          be up       -          -          -
+//	unready     -       -         give up    give up     -          -          -
+//	signaled    -       -         keep       forward     forward    forward    forward
+//	sighted     -       -         -          judge       -          -          -
+//	halted      -       -         -          suspend     -          -          -
+//	exited      -       -         await      finish      outlive    finish     -
+//	ticked      -       -         seek       look again  overtake   next step  next step
+//	commandDone -       -         -          -           next step  -          -
+//	remaining   -       -         -          -           -          -          next step
+//	emptied     -       -         -          -           -          -          end
+//	handedOver  -       -         -          end         -          -          -
 //
 // Signals that arrive before the program runs wait in their channel: the loop
 // spawns and reports in one breath. After over nothing happens any more.
@@ -30,6 +35,7 @@ type state uint8
 const (
 	idle       state = iota // the program has not been asked for
 	starting                // it is being launched
+	finding                 // it becomes a daemon, which is not known yet
 	running                 // it runs, and nobody here wants it to end
 	commanding              // the stop command is under way
 	stopping                // the stop schedule is under way
@@ -41,9 +47,14 @@ const (
 type eventKind uint8
 
 const (
-	began eventKind = iota
-	started
+	began   eventKind = iota
+	taken             // a watchdog was given a running program
+	started           // the program was launched
 	failed
+	found       // the daemon is known
+	readied     // the program is up
+	unready     // it will not be
+	handedOver  // a watchdog has taken the program
 	signaled    // pidleash received a signal
 	sighted     // somebody looked at the PID file
 	halted      // the program was stopped, as job control does
@@ -74,6 +85,7 @@ const (
 	changed
 	unfinished
 	unknown
+	moving // renamed by a program that hands over to a new process
 	numSights
 )
 
@@ -81,6 +93,11 @@ type actionKind uint8
 
 const (
 	spawn       actionKind = iota
+	seek                   // look for the daemon and report found or unready
+	await                  // report readied or unready
+	tellReady              // tell the service manager
+	handOver               // leave the program to a watchdog
+	sayLate                // the program has not come up in time
 	watchFile              // hints from now on
 	unwatchFile            // no more hints
 	look                   // look at the file and report it as sighted
@@ -131,6 +148,11 @@ const (
 const (
 	// patience is how long an empty file is given to be completed.
 	patience = time.Second
+	// movePatience is how long a new process may take to write the file that the
+	// old one has renamed for it: it reads its configuration first.
+	movePatience = 30 * time.Second
+	// seekInterval is the time between two looks for the daemon.
+	seekInterval = 2 * time.Millisecond
 	// patienceStep is the time between two looks at such a file.
 	patienceStep = 50 * time.Millisecond
 )
@@ -139,6 +161,10 @@ const (
 // ready; it starts with the event began.
 type machine struct {
 	hasFile    bool          // there is a PID file
+	forking    bool          // the program turns itself into a daemon
+	awaits     bool          // the program is up only when it is ready
+	background bool          // leave the program to a watchdog when it is up
+	limit      time.Duration // how long it may take to come up; 0: for ever
 	settle     time.Duration // how long a removal must last to count
 	schedule   Schedule      // what is sent when pidleash stops the program
 	hasCommand bool          // there is a stop command
@@ -147,7 +173,12 @@ type machine struct {
 
 	state     state
 	watching  bool               // hints are wanted
+	up        bool               // the program has come up
+	startBy   time.Time          // when it must be up; zero: no limit, or it is
+	seekAt    time.Time          // when to seek next, in finding
+	kept      []event            // signals that came while there was nobody to have them
 	byRemoval bool               // the program was stopped because of its file
+	gaveUp    bool               // it was stopped because it did not come up
 	gone      bool               // the program has been reaped
 	status    syscall.WaitStatus // the program's, when gone
 
@@ -165,10 +196,13 @@ type machine struct {
 // table has the transitions of the picture above; nil means that the event
 // changes nothing in that state.
 var table = [numStates][numEventKinds]func(*machine, time.Time, event) []action{
-	idle:     {began: (*machine).spawn},
-	starting: {started: (*machine).watch, failed: (*machine).fail},
-	running: {signaled: (*machine).forward, sighted: (*machine).judge, halted: (*machine).suspend,
-		exited: (*machine).finish, ticked: (*machine).lookAgain},
+	idle:     {began: (*machine).spawn, taken: (*machine).take},
+	starting: {started: (*machine).launched, failed: (*machine).fail},
+	finding: {found: (*machine).follow, unready: (*machine).giveUp, signaled: (*machine).keep,
+		exited: (*machine).detached, ticked: (*machine).seek},
+	running: {readied: (*machine).beUp, unready: (*machine).giveUp, signaled: (*machine).forward,
+		sighted: (*machine).judge, halted: (*machine).suspend, exited: (*machine).finish,
+		ticked: (*machine).lookAgain, handedOver: (*machine).leave},
 	commanding: {signaled: (*machine).forward, exited: (*machine).outlive,
 		ticked: (*machine).overtake, commandDone: (*machine).obey},
 	stopping: {signaled: (*machine).forward, exited: (*machine).finish, ticked: (*machine).step},
@@ -189,8 +223,10 @@ func (m *machine) handle(now time.Time, e event) []action {
 // deadline is when the machine wants to be ticked; zero: not at all.
 func (m *machine) deadline() time.Time {
 	switch m.state {
+	case finding:
+		return earlier(m.seekAt, m.startBy)
 	case running:
-		return m.confirmAt
+		return earlier(m.confirmAt, m.startBy)
 	case commanding, stopping, sweeping:
 		return m.stepAt
 	}
@@ -202,13 +238,124 @@ func (m *machine) spawn(time.Time, event) []action {
 	return []action{{kind: spawn}}
 }
 
-func (m *machine) watch(time.Time, event) []action {
+// earlier is the first of two deadlines, of which each may be none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// take begins with a program that is up.
+func (m *machine) take(time.Time, event) []action {
+	m.state, m.up = running, true
+	return m.watch()
+}
+
+// launched begins to wait for the program to come up.
+func (m *machine) launched(now time.Time, _ event) []action {
+	if m.limit > 0 && (m.forking || m.awaits) {
+		m.startBy = now.Add(m.limit)
+	}
+	if m.forking {
+		m.state, m.seekAt = finding, now.Add(seekInterval)
+		return nil
+	}
 	m.state = running
+	return m.comeUp()
+}
+
+// comeUp is for the program that runs, itself and not what starts it.
+func (m *machine) comeUp() []action {
+	actions := m.watch()
+	if m.awaits {
+		return append(actions, action{kind: await})
+	}
+	return append(actions, m.beUp(time.Time{}, event{})...)
+}
+
+func (m *machine) watch() []action {
 	if !m.hasFile {
 		return nil
 	}
 	m.watching = true
 	return []action{{kind: watchFile}}
+}
+
+// beUp ends the waiting.
+func (m *machine) beUp(time.Time, event) []action {
+	m.startBy = time.Time{}
+	if m.background {
+		return append(m.unwatch(), action{kind: handOver})
+	}
+	m.up = true
+	if m.awaits {
+		return []action{{kind: tellReady}}
+	}
+	return nil
+}
+
+// leave ends with the program running: a watchdog has it, and its file.
+func (m *machine) leave(time.Time, event) []action {
+	m.state, m.up = over, true
+	return []action{{kind: end}}
+}
+
+// seek looks for the daemon, as often as it takes.
+func (m *machine) seek(now time.Time, _ event) []action {
+	switch {
+	case m.late(now):
+		return append([]action{{kind: sayLate}}, m.giveUp(now, event{})...)
+	case now.Before(m.seekAt):
+		return nil
+	}
+	m.seekAt = now.Add(seekInterval)
+	return []action{{kind: seek}}
+}
+
+func (m *machine) late(now time.Time) bool { return !m.startBy.IsZero() && !now.Before(m.startBy) }
+
+// detached takes the end of the process that was started. A daemon is what it
+// leaves behind when all went well.
+func (m *machine) detached(now time.Time, e event) []action {
+	m.gone, m.status = true, e.status
+	if e.status.ExitStatus() != 0 {
+		return m.giveUp(now, e)
+	}
+	m.seekAt = now
+	return []action{{kind: seek}}
+}
+
+// keep has signals wait for the daemon when what started it has ended.
+func (m *machine) keep(now time.Time, e event) []action {
+	if !m.gone {
+		return m.forward(now, e)
+	}
+	m.kept = append(m.kept, e)
+	return nil
+}
+
+// follow goes on with the daemon.
+func (m *machine) follow(now time.Time, _ event) []action {
+	m.state, m.gone = running, false
+	actions := m.comeUp()
+	for _, e := range m.kept {
+		actions = append(actions, m.forward(now, e)...)
+	}
+	m.kept = nil
+	return actions
+}
+
+// giveUp stops what has not come up, and all that came of it.
+func (m *machine) giveUp(now time.Time, _ event) []action {
+	m.gaveUp, m.startBy = true, time.Time{}
+	actions := m.unwatch()
+	if m.state == finding {
+		m.gone, m.state = true, sweeping
+		return append(actions, action{kind: survey})
+	}
+	m.state = stopping
+	return append(actions, m.step(now, event{})...)
 }
 
 func (m *machine) fail(time.Time, event) []action {
@@ -287,7 +434,7 @@ func (m *machine) judge(now time.Time, e event) []action {
 	if now.Before(m.confirmAt) {
 		return nil
 	}
-	if e.sight == unfinished && now.Sub(m.suspectAt) < patience {
+	if e.sight == unfinished && now.Sub(m.suspectAt) < patience || e.sight == moving && now.Sub(m.suspectAt) < movePatience {
 		m.confirmAt = now.Add(patienceStep)
 		return nil
 	}
@@ -324,6 +471,9 @@ func (m *machine) lost(now time.Time, s sight) []action {
 }
 
 func (m *machine) lookAgain(now time.Time, _ event) []action {
+	if m.late(now) {
+		return append([]action{{kind: sayLate}}, m.giveUp(now, event{})...)
+	}
 	if m.confirmAt.IsZero() || now.Before(m.confirmAt) {
 		return nil
 	}
@@ -410,7 +560,7 @@ func (m *machine) finish(_ time.Time, e event) []action {
 // sweepOrClose decides about the descendants. In mode tree they have had what the
 // program had of the schedule; in mode mixed it begins anew for them.
 func (m *machine) sweepOrClose() []action {
-	if m.killMode != KillTree && !(m.killMode == KillMixed && m.byRemoval) {
+	if !m.sweeps() {
 		return m.close(time.Time{}, event{})
 	}
 	if m.killMode == KillMixed {
@@ -418,6 +568,13 @@ func (m *machine) sweepOrClose() []action {
 	}
 	m.state = sweeping
 	return []action{{kind: survey}}
+}
+
+// sweeps reports that the program's descendants are to be stopped. Of a program that
+// has not come up nothing is left behind.
+func (m *machine) sweeps() bool {
+	stopped := m.byRemoval || m.gaveUp || m.background && !m.up
+	return m.killMode == KillTree || m.killMode == KillMixed && stopped
 }
 
 // sweep goes on with the schedule. After KILL, a descendant that was forked in
@@ -439,5 +596,5 @@ func (m *machine) close(time.Time, event) []action {
 }
 
 func (s sight) String() string {
-	return [...]string{"present", "removed", "rewritten", "replaced", "changed", "unfinished", "unknown"}[s]
+	return [...]string{"present", "removed", "rewritten", "replaced", "changed", "unfinished", "unknown", "moving"}[s]
 }

@@ -48,16 +48,17 @@ const defaultPath = "/bin:/usr/bin"
 type program struct {
 	name       string
 	candidates []string
+	around     *Surroundings // has the directory that relative ones begin in
 }
 
 // findProgram looks for the files that can be executed under the name, so that
 // a mistake shows before anything is done. os/exec's LookPath is not execvp(3):
 // it refuses what the current directory offers and knows no default path.
-func findProgram(name string) (*program, error) {
-	p := &program{name: name}
+func findProgram(name string, around *Surroundings) (*program, error) {
+	p := &program{name: name, around: around}
 	if strings.Contains(name, "/") {
 		p.candidates = []string{name}
-		if err := executable(name); err != nil {
+		if err := executable(around.from(name)); err != nil {
 			return nil, p.notExecutable(name, err)
 		}
 		return p, nil
@@ -77,7 +78,7 @@ func (p *program) search(name string) error {
 		if dir != "" { // an empty element is the current directory
 			file = dir + "/" + name
 		}
-		switch err := executable(file); {
+		switch err := executable(p.around.from(file)); {
 		case err == nil:
 			p.candidates = append(p.candidates, file)
 		case refused == nil && !missingFile(err):
@@ -130,7 +131,7 @@ func (p *program) notExecutable(file string, err error) error {
 	case err == errDirectory:
 		return &StartError{Program: file, Problem: "is a directory", Code: codeCannotExec}
 	case err == unix.EACCES:
-		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: accessHint(file), Code: codeCannotExec}
+		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: accessHint(p.around.from(file)), Code: codeCannotExec}
 	}
 	return &StartError{Program: file, Problem: "cannot be executed", Err: err, Code: codeCannotExec}
 }
@@ -149,13 +150,16 @@ func (p *program) execError(file string, errno syscall.Errno) error {
 	e := &StartError{Program: file, Problem: "cannot be executed", Err: errno, Code: codeCannotExec}
 	switch errno {
 	case syscall.ENOENT:
-		if executable(file) != nil {
+		if executable(p.around.from(file)) != nil {
 			return p.notExecutable(file, errno)
 		}
 		// execve(2): the file is there, so it is its interpreter that is missing.
-		e.Problem = fmt.Sprintf("its interpreter%s is missing", interpreter(file))
+		e.Problem = fmt.Sprintf("its interpreter%s is missing", interpreter(p.around.from(file)))
 	case syscall.EACCES:
 		e.Hint = "its file system may be mounted noexec, or its interpreter may not be executable"
+		if p.around.User != nil {
+			e.Hint = "user " + p.around.User.Name + " may not execute it, or its file system is mounted noexec"
+		}
 	case syscall.ETXTBSY:
 		e.Hint = "somebody has it open for writing"
 	case syscall.E2BIG:

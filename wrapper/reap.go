@@ -25,6 +25,14 @@ func watchChildren() *children {
 	return c
 }
 
+// ends tells of an end; nil has none.
+func (c *children) ends() <-chan struct{} {
+	if c == nil {
+		return nil
+	}
+	return c.ended
+}
+
 func (c *children) watch() {
 	for {
 		switch unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil) {
@@ -74,7 +82,9 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 			l.terminal.noteEnd(status, l.sent)
 			l.terminal.takeBack(pid)
 		}
-		l.endRelay()
+		if l.machine.state != finding {
+			l.endRelay()
+		}
 		l.happen(event{kind: exited, status: status})
 	case pid == l.commandPID:
 		l.commandPID = 0
@@ -84,6 +94,12 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 
 // survey tells whether anything is left to wait for that came of the program.
 func (l *loop) survey() event {
+	if l.neighbour != nil {
+		if left, err := l.neighbour.members(); err != nil || len(left) == 0 {
+			return event{kind: emptied}
+		}
+		return event{kind: remaining}
+	}
 	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
 		return event{kind: emptied}
 	}

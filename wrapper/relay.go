@@ -11,21 +11,51 @@ import (
 )
 
 // openRelay puts a relay between the program and the service manager, if there
-// is one to notify, sd_notify(3). A program without NOTIFY_SOCKET pays nothing.
-func (l *loop) openRelay() {
+// is one to notify, sd_notify(3). A program without NOTIFY_SOCKET pays nothing. In
+// the background the program is the service manager's own, and only its readiness
+// may be of interest here.
+func (l *loop) openRelay() error {
 	const name = "NOTIFY_SOCKET="
+	asked := l.cfg.Ready.kind == readyNotify
+	if l.cfg.Mode != Child && !asked {
+		return nil
+	}
+	manager := ""
 	i := slices.IndexFunc(l.cfg.Env, func(entry string) bool { return strings.HasPrefix(entry, name) })
-	if i < 0 || l.cfg.Env[i] == name {
-		return
+	if i >= 0 {
+		manager = l.cfg.Env[i][len(name):]
 	}
-	relay, err := sdnotify.NewRelay(l.cfg.Env[i][len(name):], os.Geteuid())
-	if err != nil {
+	if manager == "" && !asked {
+		return nil
+	}
+	users := []int{os.Geteuid()}
+	if l.cfg.User != nil {
+		users = append(users, int(l.cfg.User.UID))
+	}
+	relay, err := sdnotify.NewRelay(manager, users...)
+	switch {
+	case err != nil && asked:
+		return fmt.Errorf("option -ready notify: %w", err)
+	case err != nil:
 		l.cfg.Log.Warn(fmt.Sprintf("NOTIFY_SOCKET: the program's messages cannot be relayed: %v", err))
-		return
+		return nil
 	}
+	relay.OwnReady = l.cfg.Ready.Given && !asked
 	l.relay = relay
 	l.cfg.Env = slices.Clone(l.cfg.Env)
+	if i < 0 {
+		i, l.cfg.Env = len(l.cfg.Env), append(l.cfg.Env, "")
+	}
 	l.cfg.Env[i] = name + relay.Address()
+	return nil
+}
+
+// tellReady tells the service manager that the program is up, which the program
+// has not done itself.
+func (l *loop) tellReady() {
+	if l.relay != nil && l.relay.OwnReady {
+		l.relay.Send("READY=1")
+	}
 }
 
 // drainLimit is how long the service manager may take to read the program's last

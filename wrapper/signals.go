@@ -55,8 +55,13 @@ func CatchSignals() *Signals {
 	return s
 }
 
-// wait returns when every signal is being collected.
-func (s *Signals) wait() { <-s.ready }
+// prepare returns when every signal is being collected.
+func (s *Signals) prepare(cfg *Config) {
+	<-s.ready
+	if cfg.Ignored != nil {
+		s.ignored = *cfg.Ignored
+	}
+}
 
 func (s *Signals) catch() {
 	defer close(s.ready)

@@ -57,6 +57,40 @@ type Config struct {
 	// StopCommand is run by /bin/sh before Stop begins, with the program's PID in
 	// $MAINPID. Empty: none.
 	StopCommand string
+	// Mode is whether pidleash stays, and where.
+	Mode Mode
+	// CommandLine has pidleash's own arguments, without its name: a watchdog is
+	// started with the same. Required in the modes Daemon and Sidecar.
+	CommandLine []string
+	// Supervisor is the absolute path of the file for pidleash's own PID, or the
+	// watchdog's. Empty: none.
+	Supervisor string
+	// Forking: the program turns itself into a daemon.
+	Forking bool
+	// Follow is the absolute path of the daemon's own PID file; empty: PIDFile, if
+	// the daemon writes that.
+	Follow string
+	// Ready is when the program counts as up.
+	Ready Ready
+	// ReadyFiles are logs of the program beside Stdout and Stderr.
+	ReadyFiles []string
+	// StartLimit is how long the program may take to come up; 0: for ever.
+	StartLimit time.Duration
+	// Surroundings are the program's.
+	Surroundings
 	// Log takes the messages; none is written to standard output. Required.
 	Log hclog.Logger
 }
+
+// Mode is where pidleash is while the program runs.
+type Mode uint8
+
+const (
+	// Child: the program is pidleash's child. The default.
+	Child Mode = iota
+	// Daemon: the program is in the background, and a watchdog beside it.
+	Daemon
+	// Sidecar: the program has the process in which pidleash was started, and the
+	// watchdog is beside it.
+	Sidecar
+)

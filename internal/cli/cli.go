@@ -23,11 +23,10 @@ const (
 	codeFailed = 125 // pidleash itself failed
 )
 
-// Main is the whole program, given its arguments without the name. It returns
-// the exit code.
+// Main is the whole program, given its arguments. It returns the exit code.
 func Main(args []string) int {
 	signals := wrapper.CatchSignals()
-	cmd, err := parse(args)
+	cmd, err := parse(args[1:])
 	log := newLog(cmd.logLevel, cmd.logJSON)
 	defer log.flush()
 	switch {
@@ -39,7 +38,12 @@ func Main(args []string) int {
 		return log.print("pidleash " + version() + "\n")
 	}
 	cmd.config.Log = log.Logger
-	outcome, err := wrapper.Run(&cmd.config, signals)
+	cmd.config.CommandLine = args[1:]
+	run := wrapper.Run
+	if args[0] == wrapper.WatchdogName {
+		run = wrapper.RunWatchdog
+	}
+	outcome, err := run(&cmd.config, signals)
 	if err != nil {
 		return log.fail(err)
 	}
@@ -81,6 +85,7 @@ func hintOf(err error) string {
 	var held *pidfile.HeldError
 	var start *wrapper.StartError
 	var file *pidfile.Error
+	var setup *wrapper.SetupError
 	var usage *usageError
 	switch {
 	case errors.As(err, &held) && held.Locked:
@@ -91,6 +96,8 @@ func hintOf(err error) string {
 		return start.Hint
 	case errors.As(err, &file):
 		return file.Hint
+	case errors.As(err, &setup):
+		return setup.Hint
 	case errors.As(err, &usage):
 		return usage.hint
 	}
@@ -104,7 +111,9 @@ func (e *usageError) Error() string { return e.text }
 
 // command is what was asked for.
 type command struct {
-	help, version bool
+	help, version   bool
+	daemon, sidecar bool
+	userEnv         map[string]string // of -user, by name
 	logLevel      string
 	logJSON       bool
 	config        wrapper.Config

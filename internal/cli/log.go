@@ -3,10 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sdnotify"
 )
 
 // Messages. Silent when all is well. One line each: "pidleash: " first, lower
@@ -48,7 +47,7 @@ type log struct {
 func newLog(level string, json bool) *log {
 	l := &log{
 		text:    !json,
-		journal: toJournal(),
+		journal: sdnotify.IsJournal(2),
 	}
 	l.Logger = hclog.New(&hclog.LoggerOptions{
 		Name:        "pidleash",
@@ -58,17 +57,6 @@ func newLog(level string, json bool) *log {
 		DisableTime: !json,
 	})
 	return l
-}
-
-// toJournal reports that standard error is the journal's socket, as systemd
-// says with its device and inode; systemd.exec(5), $JOURNAL_STREAM.
-func toJournal() bool {
-	dev, ino, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
-	var st unix.Stat_t
-	if !ok || unix.Fstat(2, &st) != nil {
-		return false
-	}
-	return dev == strconv.FormatUint(uint64(st.Dev), 10) && ino == strconv.FormatUint(st.Ino, 10)
 }
 
 // Write queues a message without a level; hclog uses LevelWrite.

@@ -41,7 +41,8 @@ func options() []option {
 	return []option{
 		{name: "log-level", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel},
 		{name: "log-format", set: setLogFormat, remedy: "text or json", initial: "text"},
-		{name: "pidfile", set: setPIDFile},
+		{name: "pidfile", set: pathOption(func(c *command) *string { return &c.config.PIDFile })},
+		{name: "supervisor-pidfile", set: pathOption(func(c *command) *string { return &c.config.Supervisor })},
 		{name: "settle", set: setSettle, remedy: "a number with its unit, such as 500ms", initial: "100ms"},
 		{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + wrapper.DefaultSchedule, initial: wrapper.DefaultSchedule},
 		{name: "stop-command", set: setStopCommand},
@@ -51,9 +52,25 @@ func options() []option {
 		{name: "success", set: setSuccess, remedy: "codes from 0 to 255, such as 3,140-150"},
 		{name: "removed-exit", set: setRemovedExit, remedy: "a code from 0 to 255"},
 		{name: "pdeathsig", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL"},
-		{name: "same-group", set: setSameGroup, remedy: "true or false", isSwitch: true},
+		{name: "same-group", set: switchOption(func(c *command) *bool { return &c.config.SameGroup }), remedy: switchRemedy, isSwitch: true},
+		{name: "daemon", set: switchOption(func(c *command) *bool { return &c.daemon }), remedy: switchRemedy, isSwitch: true},
+		{name: "sidecar", set: switchOption(func(c *command) *bool { return &c.sidecar }), remedy: switchRemedy, isSwitch: true},
+		{name: "forking", set: switchOption(func(c *command) *bool { return &c.config.Forking }), remedy: switchRemedy, isSwitch: true},
+		{name: "follow", set: pathOption(func(c *command) *string { return &c.config.Follow })},
+		{name: "ready", set: setReady, remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX"},
+		{name: "ready-file", set: setReadyFile, isList: true},
+		{name: "start-timeout", set: setStartTimeout, remedy: "a number above 0 with its unit, such as 90s", initial: "30s"},
+		{name: "stdout", set: pathOption(func(c *command) *string { return &c.config.Stdout })},
+		{name: "stderr", set: pathOption(func(c *command) *string { return &c.config.Stderr })},
+		{name: "chdir", set: pathOption(func(c *command) *string { return &c.config.Dir })},
+		{name: "umask", set: setUmask, remedy: "an octal number such as 027"},
+		{name: "user", set: setUser, remedy: "USER or USER:GROUP, by name or number"},
+		{name: "nice", set: setNice, remedy: "a number from -20 to 19"},
+		{name: "oom-score-adj", set: setOOMScoreAdj, remedy: "a number from -1000 to 1000"},
 	}
 }
+
+const switchRemedy = "true or false"
 
 // given is what the command line says of one option. It is a flag of the parser:
 // the library's own types look each name up with a regular expression, several
@@ -136,7 +153,7 @@ func (c *command) fill(given arguments, program []string) error {
 		return &usageError{"no program given", "pidleash [OPTION...] [--] PROGRAM [ARG...]"}
 	}
 	c.config.Args = program
-	c.config.Env = programEnv(atstart.Environ(), c.config.PIDFile)
+	c.config.Env = c.programEnv(atstart.Environ())
 	return nil
 }
 
@@ -161,26 +178,6 @@ func (o *option) find(given *given) (values []string, source string) {
 		return nil, source
 	}
 	return []string{o.initial}, source
-}
-
-// check refuses what cannot mean anything together. Variables are spared: they
-// may be set for many programs.
-func (c *command) check(given arguments) error {
-	if c.config.SameGroup && c.config.KillMode == wrapper.KillGroup {
-		return &usageError{"-kill-mode group and -same-group: the signals would reach pidleash itself", "leave one of them out"}
-	}
-	if c.config.PIDFile != "" {
-		return nil
-	}
-	for _, name := range []string{"settle", "stop-command", "removed-exit"} {
-		if given[name].IsSet() {
-			return &usageError{"option -" + name + " is about the removal of the PID file, and there is none", "-pidfile FILE"}
-		}
-	}
-	if given["stop"].IsSet() && c.config.KillMode != wrapper.KillTree {
-		return &usageError{"option -stop is about the removal of the PID file, and there is none", "-pidfile FILE"}
-	}
-	return nil
 }
 
 // variables lists the environment variables that set the option, the strongest
@@ -208,15 +205,29 @@ func setLogFormat(c *command, value string) error {
 	return nil
 }
 
-// setPIDFile makes the path absolute without cleaning it: "x/../y" leads
-// elsewhere where x is a symbolic link.
-func setPIDFile(c *command, value string) error {
-	if value == "" {
+// pathOption is for the path of a file or a directory; empty counts as not given.
+// It becomes absolute without being cleaned: "x/../y" leads elsewhere where x is a
+// symbolic link.
+func pathOption(place func(*command) *string) func(*command, string) error {
+	return func(c *command, value string) error {
+		if value == "" {
+			return nil
+		}
+		path, err := absolute(value)
+		*place(c) = path
+		return err
+	}
+}
+
+func switchOption(place func(*command) *bool) func(*command, string) error {
+	return func(c *command, value string) error {
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return errors.New("neither true nor false")
+		}
+		*place(c) = on
 		return nil
 	}
-	path, err := absolute(value)
-	c.config.PIDFile = path
-	return err
 }
 
 func absolute(path string) (string, error) {
@@ -358,19 +369,62 @@ func setDeathSignal(c *command, value string) error {
 	return err
 }
 
-func setSameGroup(c *command, value string) error {
-	on, err := strconv.ParseBool(value)
-	if err != nil {
-		return errors.New("neither true nor false")
+func setReady(c *command, value string) (err error) {
+	c.config.Ready, err = wrapper.ParseReady(value)
+	return err
+}
+
+func setReadyFile(c *command, value string) error {
+	if value == "" {
+		return errors.New("no file")
 	}
-	c.config.SameGroup = on
+	path, err := absolute(value)
+	c.config.ReadyFiles = append(c.config.ReadyFiles, path)
+	return err
+}
+
+func setStartTimeout(c *command, value string) error {
+	limit, err := time.ParseDuration(value)
+	if err != nil || limit <= 0 {
+		return errors.New("no duration")
+	}
+	c.config.StartLimit = limit
 	return nil
+}
+
+func setUmask(c *command, value string) error {
+	mask, err := strconv.ParseUint(value, 8, 32)
+	if err != nil || mask > 0o777 {
+		return errors.New("no umask")
+	}
+	bits := uint32(mask)
+	c.config.Umask = &bits
+	return nil
+}
+
+func setNice(c *command, value string) (err error) {
+	c.config.Nice, err = parseBetween(value, -20, 19)
+	return err
+}
+
+func setOOMScoreAdj(c *command, value string) (err error) {
+	c.config.OOMScoreAdj, err = parseBetween(value, -1000, 1000)
+	return err
+}
+
+func parseBetween(value string, least, most int) (*int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		return nil, errors.New("no such number")
+	}
+	return &n, nil
 }
 
 // programEnv is the environment without what pidleash has consumed: its own
 // options, and a PIDFILE that names the file in use. A program that honours
-// PIDFILE would become a second writer of that file.
-func programEnv(env []string, pidFile string) []string {
+// PIDFILE would become a second writer of that file; but one that turns itself into
+// a daemon is welcome to write it. Another user has another home.
+func (c *command) programEnv(env []string) []string {
 	consumed := map[string]bool{}
 	for _, o := range options() {
 		consumed[envName(o.name)] = true
@@ -378,10 +432,15 @@ func programEnv(env []string, pidFile string) []string {
 	kept := make([]string, 0, len(env))
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if consumed[name] || name == "PIDFILE" && namesFile(value, pidFile) {
+		if consumed[name] || name == "PIDFILE" && !c.config.Forking && namesFile(value, c.config.PIDFile) || c.userEnv[name] != "" {
 			continue
 		}
 		kept = append(kept, entry)
+	}
+	for _, name := range userVariables {
+		if value := c.userEnv[name]; value != "" {
+			kept = append(kept, name+"="+value)
+		}
 	}
 	return kept
 }

@@ -63,6 +63,9 @@ func withPath(path string, err error) error {
 // takeStale looks at what is at the path. No file: -1. A stale one: a locked
 // descriptor, so that of several starts one goes on. Anything else: an error.
 func takeStale(path string) (fd int, reason string, err error) {
+	if holder := reservedBy(path); holder != 0 {
+		return -1, "", &HeldError{PID: Named(path), Holder: holder, Locked: true}
+	}
 	for {
 		fd, err := openNoFollow(path)
 		if err == unix.ENOENT {
@@ -237,7 +240,54 @@ func (c *Claim) Abandon() {
 // it. It takes over the claim's lock.
 func (c *Claim) Published(pid int) *File {
 	unix.Close(c.Write)
-	return &File{path: c.Path, pid: pid, lock: c.lock, id: c.id, touched: time.Now()}
+	return &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, touched: time.Now()}
+}
+
+// ErrLostRace says that since the claim somebody else has published a file at the
+// path.
+var ErrLostRace = errors.New("another start was faster")
+
+// Publish writes the PID and moves the file into place, where no child does it. On
+// ErrLostRace the claim is void, after every other error too.
+func (c *Claim) Publish(pid int) (*File, error) {
+	err := c.Clear()
+	if err == nil {
+		if err = writePID(c.Write, pid); err == nil {
+			err = moveNew(c.Temp, c.Path)
+		}
+		if err != nil && err != ErrLostRace {
+			err = &Error{Path: c.Path, Problem: "cannot be written", Err: err}
+		}
+	}
+	if err != nil {
+		c.Abandon()
+		return nil, err
+	}
+	return c.Published(pid), nil
+}
+
+func writePID(fd, pid int) error {
+	text := strconv.Itoa(pid) + "\n"
+	n, err := unix.Write(fd, []byte(text))
+	if err == nil && n != len(text) {
+		err = unix.ENOSPC
+	}
+	return err
+}
+
+// moveNew never replaces a file. Where renameat2(2) cannot promise that, link(2)
+// can.
+func moveNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS {
+		if err = unix.Link(from, to); err == nil {
+			_ = unix.Unlink(from)
+		}
+	}
+	if err == unix.EEXIST {
+		return ErrLostRace
+	}
+	return err
 }
 
 // Visible reports that the hidden file has been moved to Path.

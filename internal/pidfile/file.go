@@ -36,15 +36,32 @@ func (s State) String() string {
 
 // File is a published PID file. It is used by one goroutine.
 type File struct {
-	path    string
-	pid     int
-	lock    int // -1 when the file carries the program's own lock
-	id      identity
-	touched time.Time
+	path     string
+	pid      int
+	fd       int  // keeps the inode from being recycled, and holds the lock
+	unlocked bool // a daemon may lock it: leave that to it
+	id       identity
+	touched  time.Time
+}
+
+// Inherit is the file that another process has published or adopted, with the
+// descriptor that it has passed on, see FD. A lock comes with it.
+func Inherit(path string, pid, fd int, unlocked bool) (*File, error) {
+	id, err := identityOfFD(fd)
+	if err != nil {
+		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
+	}
+	return &File{path: path, pid: pid, fd: fd, unlocked: unlocked, id: id, touched: time.Now()}, nil
 }
 
 // Path returns the file's path.
 func (f *File) Path() string { return f.path }
+
+// FD is the descriptor to pass on to who takes the file over.
+func (f *File) FD() int { return f.fd }
+
+// Unlocked reports that the file is the daemon's to lock.
+func (f *File) Unlocked() bool { return f.unlocked }
 
 // Look compares what is at the path with the file. The error explains Unknown
 // and is nil otherwise.
@@ -74,17 +91,7 @@ func (f *File) Look() (State, error) {
 }
 
 // content reads the file that is known to be its own.
-func (f *File) content() ([]byte, error) {
-	if f.lock >= 0 {
-		return readContent(f.lock)
-	}
-	fd, err := openNoFollow(f.path)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	return readContent(fd)
-}
+func (f *File) content() ([]byte, error) { return readContent(f.fd) }
 
 // lookAtOther tells whether the program wrote the inode that has taken the
 // file's place.
@@ -128,15 +135,61 @@ func (f *File) Adopt() error {
 		return &Error{Path: f.path, Problem: "rewritten by the program, cannot be looked at", Err: err}
 	}
 	f.release()
-	f.id = id
-	if err := lock(fd); err != nil {
-		unix.Close(fd)
-		if errors.Is(err, errLocked) {
-			return nil
-		}
+	f.fd, f.id = fd, id
+	if f.unlocked {
+		return nil
+	}
+	if err := lock(fd); err != nil && !errors.Is(err, errLocked) {
 		return withPath(f.path, err)
 	}
-	f.lock = fd
+	return nil
+}
+
+// Named returns the PID that the PID file at path names now: 0 when there is none,
+// or none to be had.
+func Named(path string) int {
+	fd, err := openNoFollow(path)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	content, err := readContent(fd)
+	if err != nil {
+		return 0
+	}
+	return parsePID(content)
+}
+
+// SetPID makes the file stand for another process, which has written it.
+func (f *File) SetPID(pid int) { f.pid = pid }
+
+// MovedAway reports that the file's own inode lives on under another name: it was
+// renamed, not unlinked.
+func (f *File) MovedAway() bool {
+	var st unix.Stat_t
+	return unix.Fstat(f.fd, &st) == nil && st.Nlink > 0 && !isAt(f.path, f.id)
+}
+
+// Replace puts a file that names pid in the place of this one, in one step. It
+// does nothing when the file at the path is not its own any more.
+func (f *File) Replace(pid int) error {
+	c := &Claim{Path: f.path, Write: -1, lock: -1, stale: -1}
+	if err := c.createTemp(); err != nil {
+		c.Abandon()
+		return withPath(f.path, err)
+	}
+	err := writePID(c.Write, pid)
+	if err == nil && isAt(f.path, f.id) {
+		if err = unix.Rename(c.Temp, c.Path); err == nil {
+			f.release()
+			*f = *c.Published(pid)
+			return nil
+		}
+	}
+	c.Abandon()
+	if err != nil {
+		return &Error{Path: f.path, Problem: "cannot be rewritten", Err: err}
+	}
 	return nil
 }
 
@@ -168,9 +221,9 @@ func (f *File) namesNobody() bool {
 }
 
 func (f *File) release() {
-	if f.lock >= 0 {
-		unix.Close(f.lock)
-		f.lock = -1
+	if f.fd >= 0 {
+		unix.Close(f.fd)
+		f.fd = -1
 	}
 }
 
@@ -182,12 +235,12 @@ const touchInterval = 24 * time.Hour
 // acts once a day. The time of the last change stays: it tells which processes
 // the file can name.
 func (f *File) Touch(now time.Time) error {
-	if f.lock < 0 || now.Sub(f.touched) < touchInterval {
+	if now.Sub(f.touched) < touchInterval {
 		return nil
 	}
 	f.touched = now
 	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_OMIT}}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.lock), times, 0)
+	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.fd), times, 0)
 }
 
 // userID is the effective user's number, for hints.

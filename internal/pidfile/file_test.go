@@ -107,7 +107,7 @@ func TestRemove(t *testing.T) {
 			case !c.stays && err == nil:
 				t.Error("it is still there")
 			}
-			if f.lock != -1 {
+			if f.fd != -1 {
 				t.Error("the lock is still held")
 			}
 		})

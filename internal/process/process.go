@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -68,6 +69,39 @@ func Table() (map[int]Process, error) {
 		return nil, errors.New("/proc is not mounted")
 	}
 	return table, nil
+}
+
+// Children lists the PIDs of this process's children, zombies too.
+func Children() ([]int, error) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, task := range tasks {
+		// Each thread has its own, proc_pid_task(5).
+		list, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		if errors.Is(err, fs.ErrNotExist) {
+			return childrenInTable() // the kernel may be without the file
+		}
+		for _, word := range bytes.Fields(list) {
+			if pid, err := strconv.Atoi(string(word)); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
+}
+
+func childrenInTable() ([]int, error) {
+	table, err := Table()
+	var pids []int
+	for pid, p := range table {
+		if p.Parent == os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
 }
 
 func parse(stat []byte) (Process, error) {

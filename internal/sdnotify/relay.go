@@ -24,11 +24,16 @@ import (
 
 // Relay is a socket for the program and what goes to the service manager.
 type Relay struct {
+	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before
+	// Start.
+	OwnReady bool
+
 	in, out int
 	address string        // of in, as NOTIFY_SOCKET has it
 	manager string        // its address
 	users   []uint32      // whose messages are passed on
 	program int           // whose messages are, too
+	ready   chan error    // the program has said READY=1
 	done    chan struct{} // closed when everything before the end has been passed on
 }
 
@@ -39,7 +44,7 @@ const maxMessage = 64 << 10
 const maxDescriptors = 253
 
 // NewRelay makes a socket for messages to the service manager at address, the
-// value of NOTIFY_SOCKET. What root and the given users send there is passed on
+// value of NOTIFY_SOCKET; empty: there is none, and they go nowhere. What root and the given users send there is passed on
 // from Start on.
 //
 // The socket's address is an abstract one that the kernel chooses, unix(7): it
@@ -48,10 +53,10 @@ const maxDescriptors = 253
 func NewRelay(address string, users ...int) (*Relay, error) {
 	// A path or an abstract address, "@" standing for its NUL. There are others,
 	// which newer systemd has for virtual machines.
-	if !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
+	if address != "" && !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
 		return nil, fmt.Errorf("%q is neither a path nor an abstract address", address)
 	}
-	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, done: make(chan struct{})}
+	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, ready: make(chan error, 1), done: make(chan struct{})}
 	for _, user := range users {
 		r.users = append(r.users, uint32(user))
 	}
@@ -100,6 +105,9 @@ func (r *Relay) close() {
 // Address is the NOTIFY_SOCKET for the program.
 func (r *Relay) Address() string { return r.address }
 
+// Ready carries nil when the program has said READY=1.
+func (r *Relay) Ready() <-chan error { return r.ready }
+
 // Start passes on what is sent and what has been sent since NewRelay. The program
 // is its process itself: it may have changed its user, and systemd would not care.
 func (r *Relay) Start(program int) {
@@ -111,6 +119,9 @@ func (r *Relay) Start(program int) {
 // hints for people and the service manager: nothing depends on their arrival,
 // and nobody waits for it.
 func (r *Relay) Send(message string) {
+	if r.manager == "" {
+		return
+	}
 	if unix.Sendto(r.out, []byte(message), unix.MSG_DONTWAIT, r.to()) == unix.EAGAIN {
 		go func() { _ = unix.Sendto(r.out, []byte(message), 0, r.to()) }()
 	}
@@ -164,8 +175,8 @@ func (r *Relay) trusts(m message) bool {
 }
 
 func (r *Relay) forward(m message) {
-	text := withoutMainPID(m.text)
-	if len(text) == 0 {
+	text := r.filter(m.text)
+	if len(text) == 0 || r.manager == "" {
 		return
 	}
 	var rights []byte
@@ -176,11 +187,11 @@ func (r *Relay) forward(m message) {
 	}
 }
 
-// withoutMainPID drops the lines that would make another process the unit's main
-// one, and keeps all others as they are. To systemd a carriage return ends a
-// line, too.
-func withoutMainPID(text []byte) []byte {
-	if !bytes.Contains(text, []byte("MAINPID")) {
+// filter drops the lines that would make another process the unit's main one, and
+// READY=1 where that is not the program's to say. It keeps all others as they
+// are. To systemd a carriage return ends a line, too.
+func (r *Relay) filter(text []byte) []byte {
+	if !bytes.Contains(text, []byte("MAINPID")) && !bytes.Contains(text, []byte("READY=1")) {
 		return text
 	}
 	var kept []byte
@@ -190,12 +201,23 @@ func withoutMainPID(text []byte) []byte {
 			end = len(text)
 		}
 		line := text[:end]
-		if !bytes.HasPrefix(line, []byte("MAINPID=")) && !bytes.HasPrefix(line, []byte("MAINPIDFD")) {
+		if !r.drops(line) {
 			kept = append(kept, line...)
 		}
 		text = text[end:]
 	}
 	return kept
+}
+
+func (r *Relay) drops(line []byte) bool {
+	if string(bytes.TrimRight(line, "\r\n")) == "READY=1" {
+		select {
+		case r.ready <- nil:
+		default: // it has said so before
+		}
+		return r.OwnReady
+	}
+	return bytes.HasPrefix(line, []byte("MAINPID=")) || bytes.HasPrefix(line, []byte("MAINPIDFD"))
 }
 
 // message is one datagram.

@@ -281,7 +281,7 @@ func TestWithoutMainPID(t *testing.T) {
 		"X_MAINPID=1\nMAINPIDX=1":         "X_MAINPID=1\nMAINPIDX=1",
 		"mainpid=1\n MAINPID=1":           "mainpid=1\n MAINPID=1",
 	} {
-		if got := string(withoutMainPID([]byte(text))); got != want {
+		if got := string((&Relay{}).filter([]byte(text))); got != want {
 			t.Errorf("of %q remains %q, want %q", text, got, want)
 		}
 	}
@@ -302,7 +302,7 @@ func FuzzWithoutMainPID(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want := lines(text, false)
-		got := lines(withoutMainPID(bytes.Clone(text)), true)
+		got := lines((&Relay{}).filter(bytes.Clone(text)), true)
 		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 			t.Errorf("of %q remain the lines %q, want %q", text, got, want)
 		}

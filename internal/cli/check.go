@@ -1,0 +1,93 @@
+package cli
+
+import "pidleash/wrapper"
+
+// check refuses what cannot mean anything together. Variables are spared where they
+// would only be without effect: they may be set for many programs.
+func (c *command) check(given arguments) error {
+	switch {
+	case c.daemon && c.sidecar:
+		return &usageError{"-daemon and -sidecar: the program is either in the background or in this process", "leave one of them out"}
+	case c.sidecar && c.config.Forking:
+		return &usageError{"-sidecar and -forking: a program that goes to the background does not stay in this process", "-daemon -forking"}
+	case c.daemon:
+		c.config.Mode = wrapper.Daemon
+	case c.sidecar:
+		c.config.Mode = wrapper.Sidecar
+	}
+	if c.config.SameGroup && c.config.KillMode == wrapper.KillGroup {
+		return &usageError{"-kill-mode group and -same-group: the signals would reach pidleash itself", "leave one of them out"}
+	}
+	if c.config.Ready.OfLog() && c.config.Stdout == "" && c.config.Stderr == "" && len(c.config.ReadyFiles) == 0 {
+		return &usageError{"-ready log: there is no log to look at", "-stdout FILE, -stderr FILE or -ready-file FILE"}
+	}
+	if path := c.sharedPath(); path != "" {
+		return &usageError{"file " + path + " is given for two purposes", "name two files"}
+	}
+	for _, rule := range c.rules() {
+		for _, name := range rule.options {
+			if rule.applies && given[name].IsSet() {
+				return &usageError{"option -" + name + " " + rule.reason, rule.hint}
+			}
+		}
+	}
+	return c.checkBeside()
+}
+
+// sharedPath is a PID file that is meant to be something else, too.
+func (c *command) sharedPath() string {
+	config := &c.config
+	for _, path := range []string{config.PIDFile, config.Supervisor} {
+		if path != "" && (path == config.Stdout || path == config.Stderr) {
+			return path
+		}
+	}
+	if config.PIDFile == config.Supervisor {
+		return config.PIDFile
+	}
+	return ""
+}
+
+// checkBeside is about a watchdog beside the program.
+func (c *command) checkBeside() error {
+	if c.config.Mode == wrapper.Child {
+		return nil
+	}
+	mode := "-daemon"
+	if c.sidecar {
+		mode = "-sidecar"
+	}
+	switch {
+	case c.sidecar && c.config.PIDFile == "":
+		return &usageError{"-sidecar is about a PID file, and there is none", "-pidfile FILE"}
+	case c.config.KillMode == wrapper.KillTree:
+		return &usageError{"-kill-mode tree and " + mode + ": a watchdog beside the program does not learn of all its descendants", "-kill-mode mixed; in a unit, systemd knows them all"}
+	case c.config.SameGroup:
+		return &usageError{"-same-group and " + mode + ": the program is not beside pidleash", "leave one of them out"}
+	}
+	return nil
+}
+
+// rule refuses options that would have no effect.
+type rule struct {
+	applies      bool
+	options      []string
+	reason, hint string
+}
+
+func (c *command) rules() []rule {
+	config := &c.config
+	noFile, beside := config.PIDFile == "", config.Mode != wrapper.Child
+	return []rule{
+		{noFile, []string{"settle", "stop-command", "removed-exit"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
+		{noFile && config.KillMode != wrapper.KillTree && !config.Forking && !config.Ready.Given, []string{"stop"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
+		{noFile && beside, []string{"supervisor-pidfile"}, "is about the watchdog, and without a PID file there is none", "-pidfile FILE"},
+		{beside, []string{"success", "removed-exit"}, "is about pidleash's own end, and the program is the service manager's", "SuccessExitStatus= in a unit"},
+		{beside, []string{"rewrite"}, "is about forwarding, and the program gets its signals itself", "leave it out"},
+		{beside || config.Forking, []string{"pdeathsig"}, "is about a child, and the program will be none", "leave it out"},
+		{!config.Forking, []string{"follow"}, "is about a program that goes to the background", "-forking"},
+		{!config.Ready.OfLog() && !c.daemon, []string{"ready-file"}, "is about -ready log", "-ready log"},
+		{c.sidecar, []string{"ready"}, "is without effect with -sidecar: the program speaks for itself", "leave it out"},
+		{!c.daemon && !c.sidecar && !config.Forking && !config.Ready.Given, []string{"start-timeout"}, "is about the program's readiness", "-ready CONDITION"},
+	}
+}

@@ -1,0 +1,266 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+	"pidleash/internal/daemon"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/sdnotify"
+)
+
+// A watchdog beside the program is a second start of this binary, in a session of
+// its own and nobody's child. It gets the same command line, so that it knows what
+// to do, and over a socket what has come of it: the program, by a pidfd, and the
+// open files that hold the locks.
+//
+//	launcher                      watchdog
+//	start                     →
+//	…claims, launches, waits…     waits
+//	charge: PID, descriptors  →
+//	                          ←   watching
+//	yours                     →   is alone in charge
+//
+// "back" instead of yours, or after it, sends the watchdog away. When the launcher
+// ends without a word, the start has failed and the watchdog stops the program.
+
+// WatchdogName is the name under which a watchdog is started, its argument 0.
+const WatchdogName = "pidleash-watchdog"
+
+// watchdogFD is where a watchdog finds the socket.
+const watchdogFD = 3
+
+// word is what the two say.
+type word struct {
+	Kind  wordKind
+	Error string // of failed
+
+	// Of charge. The descriptors come in the order of the fields that speak of them.
+	PID, Group int
+	File       bool // there is a PID file, with a descriptor
+	Unlocked   bool // it is the daemon's to lock
+	Reserved   bool // there is a reservation, with a descriptor
+	Supervisor bool // there is a file of the watchdog's PID, with a descriptor
+	Dir        string // where the launcher stands
+}
+
+type wordKind string
+
+const (
+	charge   wordKind = "charge"
+	watching wordKind = "watching"
+	failure  wordKind = "failed"
+	yours    wordKind = "yours"
+	back     wordKind = "back"
+)
+
+// launcher is the launcher's end.
+type launcher struct {
+	conn       *daemon.Conn
+	pid        int           // the watchdog's
+	supervisor *pidfile.File // nil: none
+}
+
+// errNoWatchdog is all that can be said of a watchdog that ends without a word.
+var errNoWatchdog = errors.New("the watchdog has ended before it was watching")
+
+// startWatchdog starts it and publishes its PID.
+func startWatchdog(cfg *Config, signals *Signals, opened *surroundings, supervisor *pidfile.Claim) (*launcher, error) {
+	ours, theirs, err := daemon.Pair()
+	if err != nil {
+		return nil, fmt.Errorf("watchdog: %w", err)
+	}
+	defer theirs.Close()
+	const self = "/proc/self/exe"
+	around := &surroundings{Surroundings: &Surroundings{}, stdio: opened.stdio}
+	devNull, err := around.fillStdio()
+	if err == nil {
+		defer unix.Close(devNull)
+		var pid int
+		pid, err = launch(launchSpec{
+			program:   &program{name: "pidleash", candidates: []string{self}, around: around.Surroundings},
+			args:      append([]string{WatchdogName}, cfg.CommandLine...),
+			env:       atstart.Environ(),
+			signals:   signals,
+			around:    around,
+			detached:  true,
+			inherit:   []descriptor{{uintptr(theirs.FD()), watchdogFD}},
+			closeFrom: watchdogFD + 1,
+		})
+		if err == nil {
+			l := &launcher{conn: ours, pid: pid}
+			if supervisor != nil {
+				if l.supervisor, err = supervisor.Publish(pid); err != nil {
+					l.dismiss()
+					return nil, err
+				}
+			}
+			return l, nil
+		}
+	}
+	ours.Close()
+	var missing *StartError
+	if errors.As(err, &missing) {
+		return nil, fmt.Errorf("watchdog: cannot start %s: %w; hint: mount /proc", self, missing.Err)
+	}
+	return nil, fmt.Errorf("watchdog: %w", err)
+}
+
+// fillStdio gives what runs in the background no descriptor of the caller's:
+// /dev/null is the input, and the output where no file and no journal is. The
+// caller closes the descriptor when the program is launched.
+func (s *surroundings) fillStdio() (devNull int, err error) {
+	devNull, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", os.DevNull, err)
+	}
+	s.stdio[0] = devNull
+	for fd := 1; fd <= 2; fd++ {
+		if s.stdio[fd] == asIs && !sdnotify.IsJournal(fd) {
+			s.stdio[fd] = devNull
+		}
+	}
+	return devNull, nil
+}
+
+// entrust gives the watchdog the program and waits until it is watching.
+func (w *launcher) entrust(c word, limit time.Duration, fds ...int) error {
+	c.Kind, c.Supervisor = charge, w.supervisor != nil
+	c.Dir, _ = os.Getwd()
+	if w.supervisor != nil {
+		fds = append(fds, w.supervisor.FD())
+	}
+	if err := w.conn.Send(c, fds...); err != nil {
+		return errNoWatchdog
+	}
+	if limit > 0 {
+		time.AfterFunc(limit, func() { _ = unix.Shutdown(w.conn.FD(), unix.SHUT_RD) })
+	}
+	var answer word
+	switch _, err := w.conn.Receive(&answer); {
+	case err != nil:
+		return errNoWatchdog
+	case answer.Kind == failure:
+		return errors.New("watchdog: " + answer.Error)
+	}
+	return nil
+}
+
+// leave makes the watchdog the only one in charge.
+func (w *launcher) leave() error { return w.conn.Send(word{Kind: yours}) }
+
+// dismiss sends the watchdog away and waits until it is gone.
+func (w *launcher) dismiss() {
+	if w == nil {
+		return
+	}
+	_ = w.conn.Send(word{Kind: back})
+	var answer word
+	for err := error(nil); err == nil; {
+		_, err = w.conn.Receive(&answer)
+	}
+	w.conn.Close()
+	if w.supervisor != nil {
+		_, _ = w.supervisor.Remove()
+	}
+}
+
+// handOver leaves the program to the watchdog, if it is still there: a program
+// that ends right after this process would keep systemd waiting for a file.
+func (l *loop) handOver() {
+	err := l.entrust()
+	if err == nil && l.hasEnded() {
+		return // the loop will hear of it
+	}
+	if err == nil && l.launcher != nil {
+		err = l.launcher.leave()
+	}
+	if err != nil {
+		l.whyNot = err
+		l.queue = append(l.queue, event{kind: unready})
+		return
+	}
+	l.queue = append(l.queue, event{kind: handedOver})
+}
+
+func (l *loop) entrust() error {
+	if l.launcher == nil {
+		return nil // there is no PID file to watch
+	}
+	fd, err := unix.PidfdOpen(l.pid, 0)
+	if err != nil {
+		return pidfdError(err)
+	}
+	defer unix.Close(fd)
+	c, fds := word{PID: l.pid, Group: l.pgrp, File: true, Unlocked: l.file.Unlocked()}, []int{fd, l.file.FD()}
+	if l.reservation != nil {
+		c.Reserved, fds = true, append(fds, l.reservation.FD())
+	}
+	return l.launcher.entrust(c, l.cfg.StartLimit, fds...)
+}
+
+// hasEnded looks at the program without waiting for it.
+func (l *loop) hasEnded() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, l.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err != nil || info.Signo != 0
+}
+
+// codeFailed is pidleash's own failure.
+const codeFailed = 125
+
+// failedStart is why the program did not come up: nil if it did, or if the way in
+// which it has ended says all.
+func (l *loop) failedStart() error {
+	m := &l.machine
+	e := &StartError{Program: l.cfg.Args[0], Code: codeFailed}
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case l.whyNot != nil:
+		e.Problem = l.whyNot.Error()
+	case l.cfg.Mode != Daemon || m.up:
+		return nil
+	case m.byRemoval:
+		e.Problem = "stopped before it was up: " + l.reason
+	default:
+		e.Problem = describe(m.status) + " before it was up"
+		if code := outcomeOf(&Config{}, m.status, false).Code; code != 0 {
+			e.Code = code
+		}
+	}
+	e.Problem += l.lastWords()
+	return e
+}
+
+// describe says how a process has ended.
+func describe(status syscall.WaitStatus) string {
+	if status.Signaled() {
+		core := ""
+		if status.CoreDump() {
+			core = ", core dumped"
+		}
+		return "ended by " + SignalName(status.Signal()) + core
+	}
+	return "ended with code " + strconv.Itoa(status.ExitStatus())
+}
+
+// lastWords is what the program has written to the logs that were named, as the
+// end of a message.
+func (l *loop) lastWords() string {
+	var text strings.Builder
+	for _, log := range l.logs {
+		if words := log.lastWords(); words != "" {
+			fmt.Fprintf(&text, "; %s: %s", log.path, words)
+		}
+	}
+	return text.String()
+}

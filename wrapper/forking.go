@@ -1,0 +1,211 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/pidfile"
+	"pidleash/internal/process"
+)
+
+// A program that turns itself into a daemon: what was started forks and ends,
+// and its descendant falls to pidleash, the subreaper. Which one is it? The one
+// that its PID file names; else the only one that pidleash has adopted.
+
+const (
+	// aloneAsleep is how long the only child must have been the only one when it
+	// waits for something: the middle process of a double fork does not.
+	aloneAsleep = 20 * time.Millisecond
+	// aloneBusy is the same for one that computes.
+	aloneBusy = 500 * time.Millisecond
+	// crowdPatience is how long several children may be there before it is clear
+	// that they will stay.
+	crowdPatience = time.Second
+)
+
+// finder remembers what it has seen.
+type finder struct {
+	adopted []int
+	since   time.Time
+}
+
+// seek looks for the daemon once. It reports found, unready, or nothing.
+func (l *loop) seek() {
+	if l.pid != 0 {
+		return // what was started has not ended: it is not done
+	}
+	pid, err := l.findDaemon(time.Now())
+	if pid != 0 && err == nil {
+		err = l.follow(pid)
+	}
+	switch {
+	case errors.Is(err, pidfile.ErrLostRace):
+		// The file there is about to name it, or the time will run out.
+	case err != nil:
+		l.whyNot = err
+		l.queue = append(l.queue, event{kind: unready})
+	case pid != 0:
+		l.queue = append(l.queue, event{kind: found})
+	}
+}
+
+// findDaemon returns 0 when it is too early to tell.
+func (l *loop) findDaemon(now time.Time) (int, error) {
+	if path := l.followed(); path != "" {
+		if pid := pidfile.Named(path); pid != 0 && l.cameOfProgram(pid) {
+			return pid, nil
+		}
+	}
+	adopted, err := l.adopted()
+	switch {
+	case err != nil:
+		return 0, err
+	case len(adopted) == 0:
+		return 0, errors.New("has ended and has left no daemon behind")
+	case l.cfg.Follow != "":
+		return 0, nil
+	case !slices.Equal(adopted, l.finder.adopted):
+		l.finder = finder{adopted, now}
+		return 0, nil
+	}
+	return l.finder.decide(now)
+}
+
+// decide about children that have not changed for a while.
+func (f *finder) decide(now time.Time) (int, error) {
+	unchanged := now.Sub(f.since)
+	if len(f.adopted) > 1 {
+		if unchanged < crowdPatience {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("has left %d processes behind, PIDs %v: which is the daemon is not clear; hint: -follow FILE, its own PID file", len(f.adopted), f.adopted)
+	}
+	p, err := process.Read(f.adopted[0])
+	if err == nil && (p.State == 'S' && unchanged >= aloneAsleep || unchanged >= aloneBusy) {
+		return f.adopted[0], nil
+	}
+	return 0, nil
+}
+
+// followed is the file that the daemon writes its PID to, if any is known.
+func (l *loop) followed() string {
+	if l.cfg.Follow != "" {
+		return l.cfg.Follow
+	}
+	return l.cfg.PIDFile
+}
+
+// adopted lists the living children that came of the program, in order.
+func (l *loop) adopted() ([]int, error) {
+	children, err := process.Children()
+	if err != nil {
+		return nil, err
+	}
+	living := children[:0]
+	for _, pid := range children {
+		p, err := process.Read(pid)
+		if start, known := l.strangers[pid]; err == nil && !p.Dead() && !(known && start == p.Start) {
+			living = append(living, pid)
+		}
+	}
+	slices.Sort(living)
+	return living, nil
+}
+
+// cameOfProgram reports a living process below pidleash; of a watchdog: below the
+// program.
+func (l *loop) cameOfProgram(pid int) bool {
+	top := l.top()
+	for range 1000 { // read in several moments, it could be a circle
+		p, err := process.Read(pid)
+		start, known := l.strangers[pid]
+		switch {
+		case err != nil, p.Dead(), known && start == p.Start:
+			return false
+		case p.Parent == top:
+			return true
+		case p.Parent <= 1:
+			return false
+		}
+		pid = p.Parent
+	}
+	return false
+}
+
+// top is the process below which everything has come of the program.
+func (l *loop) top() int {
+	if l.neighbour != nil {
+		return l.pid
+	}
+	return os.Getpid()
+}
+
+// follow makes the daemon the program.
+func (l *loop) follow(pid int) error {
+	if l.reservation != nil && l.file == nil {
+		file, err := l.reservation.Take(pid)
+		if err != nil {
+			return err
+		}
+		l.file = file
+	}
+	l.hold(pid)
+	return nil
+}
+
+// hold takes a process for the program.
+func (l *loop) hold(pid int) {
+	l.pid, l.pgrp = pid, pid
+	if group, err := unix.Getpgid(pid); err == nil {
+		l.pgrp = group
+	}
+}
+
+// handedOver reports that the file names a new process of the program's, as nginx
+// writes it for an upgrade, and goes on with that.
+func (l *loop) handedOver() bool {
+	if !l.cfg.Forking {
+		return false
+	}
+	pid := pidfile.Named(l.followed())
+	if pid == 0 || pid == l.pid || !l.cameOfProgram(pid) {
+		return false
+	}
+	if l.neighbour != nil {
+		next, err := openNeighbour(pid)
+		if err != nil {
+			return false
+		}
+		l.neighbour = next
+	}
+	l.cfg.Log.Info(fmt.Sprintf("PID %d has handed over to PID %d, following that", l.pid, pid))
+	l.hold(pid)
+	return true
+}
+
+// handingOver reports that the program has renamed its file, and that a new
+// process of its is there, which will write it anew.
+func (l *loop) handingOver() bool {
+	if !l.cfg.Forking || !l.file.MovedAway() {
+		return false
+	}
+	table, err := process.Table()
+	if err != nil {
+		return false
+	}
+	suspected := l.machine.suspectAt
+	if suspected.IsZero() {
+		suspected = time.Now()
+	}
+	for _, p := range table {
+		if p.Parent == l.pid && !p.Dead() && p.StartTime().After(suspected.Add(-time.Second)) {
+			return true
+		}
+	}
+	return false
+}

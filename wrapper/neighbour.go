@@ -1,0 +1,131 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
+)
+
+// neighbour is a program that is not this process's child: the watchdog beside it
+// holds it by a pidfd, which always means the same process.
+type neighbour struct {
+	fd      int
+	pid     int
+	start   process.Ticks
+	group   int           // its process group, 0 when it shares that with who started it
+	session int           // its session
+	ended   chan struct{} // closed when it has ended
+}
+
+// openNeighbour is for a process that cannot be recycled meanwhile.
+func openNeighbour(pid int) (*neighbour, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, pidfdError(err)
+	}
+	group, _ := unix.Getpgid(pid)
+	return newNeighbour(pid, fd, group), nil
+}
+
+func pidfdError(err error) error {
+	if err == unix.ENOSYS {
+		return errors.New("a watchdog beside the program needs pidfd_open(2), Linux 5.3")
+	}
+	return fmt.Errorf("pidfd: %w", err)
+}
+
+func newNeighbour(pid, fd, group int) *neighbour {
+	n := &neighbour{fd: fd, pid: pid, group: group, ended: make(chan struct{})}
+	if p, err := process.Read(pid); err == nil {
+		n.start = p.Start
+	}
+	n.session, _ = unix.Getsid(pid)
+	go n.wait()
+	return n
+}
+
+// wait tells of the end. A pidfd is readable from then on, pidfd_open(2); on some
+// kernels it was for a moment when a thread other than the first had called execve.
+func (n *neighbour) wait() {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(n.fd), Events: unix.POLLIN}}, -1)
+		if err == nil && n.isDead() {
+			close(n.ended)
+			return
+		}
+	}
+}
+
+// ends tells of the end; nil has none.
+func (n *neighbour) ends() <-chan struct{} {
+	if n == nil {
+		return nil
+	}
+	return n.ended
+}
+
+func (n *neighbour) isDead() bool {
+	if unix.PidfdSendSignal(n.fd, 0, nil, 0) == unix.ESRCH {
+		return true
+	}
+	p, err := process.Read(n.pid)
+	return err != nil || p.Dead()
+}
+
+func (n *neighbour) signal(sig syscall.Signal) error { return unix.PidfdSendSignal(n.fd, sig, nil, 0) }
+
+// reapLimit is how long the parent of a program that has ended may take to wait for
+// it.
+const reapLimit = time.Second
+
+// status is how it has ended; ok is false where the kernel does not tell
+// (PIDFD_INFO_EXIT of ioctl_pidfd(2), Linux 6.15). It does when the parent has
+// waited for the program, which a pidfd reports as POLLHUP.
+func (n *neighbour) status() (status syscall.WaitStatus, ok bool) {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	for until := time.Now().Add(reapLimit); ; {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+		// ESRCH: gone, and nothing was kept.
+		if errno != 0 && errno != unix.EINTR {
+			return 0, false
+		}
+		if info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+			return syscall.WaitStatus(info.Exit_code), true
+		}
+		left := time.Until(until)
+		if left <= 0 || info.Supported_mask != 0 && info.Supported_mask&unix.PIDFD_INFO_EXIT == 0 {
+			return 0, false
+		}
+		info.Mask = unix.PIDFD_INFO_EXIT
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(n.fd)}}, int(left.Milliseconds())+1)
+	}
+}
+
+// members are the living processes of its group, which outlives it. The number of
+// a group can be recycled, together with that of its session it is not.
+func (n *neighbour) members() (map[int]process.Ticks, error) {
+	table, err := process.Table()
+	if err != nil || n.group == 0 {
+		return nil, err
+	}
+	found := map[int]process.Ticks{}
+	for pid, p := range table {
+		if p.Dead() || p.Start < n.start || pid == os.Getpid() {
+			continue
+		}
+		if group, err := unix.Getpgid(pid); err != nil || group != n.group {
+			continue
+		}
+		if session, err := unix.Getsid(pid); err == nil && session == n.session {
+			found[pid] = p.Start
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,244 @@
+package wrapper
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ready is when the program counts as up. The zero value: when it has been
+// executed, or, of a daemon, when it is known.
+type Ready struct {
+	// Given: somebody has asked for it, so that the service manager is told.
+	Given bool
+	kind  readyKind
+	after time.Duration  // of readyAfter
+	fd    int            // of readyFD
+	match *regexp.Regexp // of readyLog; nil: any growth
+}
+
+type readyKind uint8
+
+const (
+	readyExec   readyKind = iota // at once
+	readyAfter                   // when it is still alive after a while
+	readyNotify                  // when it sends READY=1, sd_notify(3)
+	readyFD                      // when it writes a newline to a descriptor, as to s6's notification-fd
+	readyLog                     // when one of its logs has grown, or has a new line that matches
+)
+
+// firstFD is the lowest descriptor for readyFD: those below are not the program's
+// to give away.
+const firstFD = 3
+
+// ParseReady reads "exec", a duration, "notify", "fd:N", "log" or "log:REGEX", in
+// the syntax of package regexp.
+func ParseReady(text string) (Ready, error) {
+	r := Ready{Given: true}
+	kind, rest, hasRest := strings.Cut(text, ":")
+	switch {
+	case text == "exec":
+		return r, nil
+	case text == "notify":
+		r.kind = readyNotify
+		return r, nil
+	case text == "log":
+		r.kind = readyLog
+		return r, nil
+	case kind == "log" && hasRest:
+		match, err := regexp.Compile(rest)
+		if err != nil {
+			return r, err
+		}
+		r.kind, r.match = readyLog, match
+		return r, nil
+	case kind == "fd":
+		n, err := strconv.ParseUint(rest, 10, 16)
+		if err != nil || n < firstFD {
+			return r, fmt.Errorf("no descriptor from %d on", firstFD)
+		}
+		r.kind, r.fd = readyFD, int(n)
+		return r, nil
+	}
+	after, err := time.ParseDuration(text)
+	if err != nil || after <= 0 {
+		return r, errors.New("no such condition")
+	}
+	r.kind, r.after = readyAfter, after
+	return r, nil
+}
+
+// OfLog reports that a log decides.
+func (r *Ready) OfLog() bool { return r.kind == readyLog }
+
+// readiness waits for the condition.
+type readiness struct {
+	met  chan error    // once: nil, or why it never will be
+	stop chan struct{} // closed when nobody wants to know any more
+	logs []*logFile
+	pipe [2]int // for readyFD: what is read here, and what the program writes to
+}
+
+// prepare comes before the start of the program.
+func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
+	w := &readiness{met: make(chan error, 1), stop: make(chan struct{}), logs: logs, pipe: [2]int{-1, -1}}
+	if r.kind == readyFD {
+		if err := unix.Pipe2(w.pipe[:], unix.O_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("pipe: %w", err)
+		}
+	}
+	return w, nil
+}
+
+// launched closes what only the program may hold: its end of the pipe.
+func (w *readiness) launched() {
+	if w != nil && w.pipe[1] >= 0 {
+		unix.Close(w.pipe[1])
+		w.pipe[1] = -1
+	}
+}
+
+// await begins to wait for it. The notify condition comes through the relay.
+func (r *Ready) await(w *readiness) {
+	switch r.kind {
+	case readyExec:
+		w.met <- nil
+	case readyAfter:
+		time.AfterFunc(r.after, func() { w.met <- nil })
+	case readyFD:
+		go func() { w.met <- awaitNewline(w.pipe[0], r.fd) }()
+	case readyLog:
+		go w.awaitLog(r.match)
+	}
+}
+
+// awaitNewline reads what the program writes to its descriptor fd.
+func awaitNewline(pipe, fd int) error {
+	buf := make([]byte, 512)
+	for {
+		n, err := unix.Read(pipe, buf)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || n == 0:
+			return fmt.Errorf("closed descriptor %d without writing a newline", fd)
+		case bytes.IndexByte(buf[:n], '\n') >= 0:
+			return nil
+		}
+	}
+}
+
+// logInterval is the time between two looks at a log. Its file may not exist yet,
+// and may be another one in a moment: there is little that inotify could add.
+const logInterval = 20 * time.Millisecond
+
+func (w *readiness) awaitLog(match *regexp.Regexp) {
+	ticker := time.NewTicker(logInterval)
+	defer ticker.Stop()
+	for {
+		for _, log := range w.logs {
+			if log.has(match) {
+				w.met <- nil
+				return
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// logFile is a file that the program writes to, and where its end was before.
+type logFile struct {
+	path   string
+	inode  uint64
+	offset int64
+}
+
+// noteLog remembers the present end of a file, which need not exist.
+func noteLog(path string) *logFile {
+	log := &logFile{path: path}
+	var st unix.Stat_t
+	if unix.Stat(path, &st) == nil {
+		log.inode, log.offset = st.Ino, st.Size
+	}
+	return log
+}
+
+// noteLogs is for those of the paths that are not empty.
+func noteLogs(paths []string) []*logFile {
+	var logs []*logFile
+	for _, path := range paths {
+		if path != "" {
+			logs = append(logs, noteLog(path))
+		}
+	}
+	return logs
+}
+
+// maxNews is how much of a log is read at a time.
+const maxNews = 1 << 20
+
+// news returns what is new in the file, at most maxNews of it. A file that was
+// truncated or replaced is new as a whole.
+func (l *logFile) news() []byte {
+	f, err := os.OpenFile(l.path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	if st.Ino != l.inode || st.Size < l.offset {
+		l.inode, l.offset = st.Ino, 0
+	}
+	data, _ := io.ReadAll(io.NewSectionReader(f, l.offset, maxNews))
+	return data
+}
+
+// has reports a new line that matches; nil: that there is anything new.
+func (l *logFile) has(match *regexp.Regexp) bool {
+	data := l.news()
+	if match == nil {
+		return len(data) > 0
+	}
+	for {
+		line, rest, whole := bytes.Cut(data, []byte("\n"))
+		if !whole {
+			if len(data) >= maxNews { // a line without end
+				l.offset += int64(len(data))
+			}
+			return false
+		}
+		if match.Match(line) {
+			return true
+		}
+		l.offset += int64(len(line)) + 1
+		data = rest
+	}
+}
+
+// lastWords are the last lines that were written since the note, for one line of
+// a message: at most three, each of them short.
+func (l *logFile) lastWords() string {
+	const most, longest = 3, 200
+	lines := bytes.Split(bytes.TrimSpace(l.news()), []byte("\n"))
+	var words []string
+	for _, line := range lines[max(0, len(lines)-most):] {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			words = append(words, strconv.Quote(string(line[:min(len(line), longest)])))
+		}
+	}
+	return strings.Join(words, " ")
+}

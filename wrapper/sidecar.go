@@ -1,0 +1,176 @@
+package wrapper
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/pidfile"
+)
+
+// sidecar is a start that becomes the program itself, with a watchdog beside it.
+type sidecar struct {
+	cfg      *Config
+	signals  *Signals
+	opened   *surroundings
+	launcher *launcher
+	file     *pidfile.File
+}
+
+// runSidecar returns only when it has failed, or was told to end: otherwise this
+// process is the program.
+func runSidecar(cfg *Config, signals *Signals, program *program) (Outcome, error) {
+	s := &sidecar{cfg: cfg, signals: signals}
+	err := s.setUp()
+	if err == nil {
+		err = s.become(program)
+	}
+	s.launcher.dismiss()
+	if s.file != nil {
+		_, _ = s.file.Remove()
+	}
+	s.opened.close()
+	var end *toldToEnd
+	if errors.As(err, &end) {
+		return Outcome{Signal: end.signal, Code: 128 + int(end.signal)}, nil
+	}
+	return Outcome{}, err
+}
+
+// toldToEnd says that a signal has ended the start.
+type toldToEnd struct{ signal syscall.Signal }
+
+func (e *toldToEnd) Error() string { return "told to end by " + SignalName(e.signal) }
+
+// setUp comes to the point where the watchdog watches.
+func (s *sidecar) setUp() error {
+	claim, err := pidfile.New(s.cfg.PIDFile)
+	if err != nil {
+		return err
+	}
+	if err := s.startWatchdog(); err != nil {
+		claim.Abandon()
+		return err
+	}
+	if s.file, err = claim.Publish(os.Getpid()); err != nil {
+		return err
+	}
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return pidfdError(err)
+	}
+	defer unix.Close(fd)
+	// A group that others share is none to be swept.
+	group := 0
+	if unix.Getpgrp() == os.Getpid() {
+		group = os.Getpid()
+	}
+	if s.cfg.KillMode == KillGroup && group == 0 {
+		return &SetupError{Object: "-kill-mode group", Problem: "the program shares its process group with who started it", Hint: "another mode"}
+	}
+	answer := make(chan error, 1)
+	go func() {
+		answer <- s.launcher.entrust(word{PID: os.Getpid(), Group: group, File: true}, s.cfg.StartLimit, fd, s.file.FD())
+	}()
+	s.signals.prepare(s.cfg)
+	for {
+		select {
+		case err := <-answer:
+			if err == nil {
+				err = s.launcher.leave()
+			}
+			return err
+		case got := <-s.signals.caught:
+			if sig := got.(syscall.Signal); endsByDefault(sig) {
+				return &toldToEnd{sig}
+			}
+		}
+	}
+}
+
+func (s *sidecar) startWatchdog() (err error) {
+	var supervisor *pidfile.Claim
+	if s.opened, err = s.cfg.Surroundings.open(); err != nil {
+		return err
+	}
+	if s.cfg.Supervisor != "" {
+		if supervisor, err = pidfile.New(s.cfg.Supervisor); err != nil {
+			return err
+		}
+	}
+	s.launcher, err = startWatchdog(s.cfg, s.signals, s.opened, supervisor)
+	return err
+}
+
+// endsByDefault reports a signal that ends a process which has not asked for it,
+// signal(7).
+func endsByDefault(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGSTOP:
+		return false
+	}
+	return true
+}
+
+// become makes this process the program. It returns when that is impossible, and
+// pidleash is as it was but for its signals' actions, its directory and its umask.
+//
+// The last signals: once their actions are the program's, one that would end it
+// ends this process, and the watchdog removes the file. What came before that is in
+// the channel when signal.Stop returns.
+func (s *sidecar) become(program *program) error {
+	plan, err := newLaunchPlan(&launchSpec{
+		program:   program,
+		args:      s.cfg.Args,
+		env:       s.cfg.Env,
+		signals:   s.signals,
+		sameGroup: true,
+		around:    s.opened,
+	})
+	if err != nil {
+		return err
+	}
+	defer plan.free()
+	// Standard error comes back when it was not to be.
+	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		defer func() { _ = unix.Dup3(stderr, 2, 0) }()
+	}
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		if endsByDefault(sig) && sig != syscall.SIGKILL {
+			handler := uintptr(0)
+			if s.signals.ignored.Has(int(sig)) {
+				handler = sigIgn
+			}
+			setHandler(sig, handler)
+		}
+	}
+	signal.Stop(s.signals.caught)
+	for {
+		select {
+		case got := <-s.signals.caught:
+			if sig := got.(syscall.Signal); endsByDefault(sig) {
+				return &toldToEnd{sig}
+			}
+			continue
+		default:
+		}
+		break
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// The thread goes with the goroutine: its user may be another one by then.
+		runtime.LockOSThread()
+		beforeExec()
+		defer afterExec()
+		plan.inChild()
+	}()
+	<-done
+	return plan.explain(&launchSpec{program: program, around: s.opened})
+}

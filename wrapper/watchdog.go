@@ -1,0 +1,233 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/daemon"
+	"pidleash/internal/pidfile"
+)
+
+// earlyEnd is how long after its start an end of the program may have come before
+// the service manager could look at it.
+const earlyEnd = time.Second
+
+// earlyStay is how long the watchdog then stands in for it. systemd reads the PID
+// file when it hears of it: a program that is gone by then keeps "systemctl start"
+// waiting for its whole time limit.
+const earlyStay = 100 * time.Millisecond
+
+// RunWatchdog looks after the program that the launcher has started, until that
+// has ended. The error is for the log only, unless the launcher is still there to
+// hear it.
+func RunWatchdog(cfg *Config, signals *Signals) (Outcome, error) {
+	surviveEnding()
+	conn, err := daemon.Attach(watchdogFD)
+	if err != nil {
+		return Outcome{}, err
+	}
+	// Else it would be "exe", proc_pid_comm(5).
+	_ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0)
+	var c word
+	fds, err := conn.Receive(&c)
+	if errors.Is(err, io.EOF) || c.Kind == back {
+		return Outcome{}, nil
+	}
+	if err != nil || c.Kind != charge {
+		return Outcome{}, errors.Join(errors.New("watchdog: the launcher is not understood"), err)
+	}
+	signals.prepare(cfg)
+	w, err := newWatchdog(cfg, signals, &c, fds)
+	if err != nil {
+		_ = conn.Send(word{Kind: failure, Error: err.Error()})
+		return Outcome{}, err
+	}
+	return w.run(conn)
+}
+
+// watchdog is a loop around a neighbour.
+type watchdog struct {
+	*loop
+	since time.Time // when it was left alone
+	sole  bool      // the launcher has left
+	words chan wordKind
+	// standsIn: the program ended so early that the service manager may take this
+	// process for it.
+	standsIn bool
+}
+
+// surviveEnding ignores what is meant for the program or for everybody in the
+// unit: the file is removed when the program has ended, not before.
+func surviveEnding() {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU, syscall.SIGSYS, syscall.SIGTRAP)
+}
+
+func newWatchdog(cfg *Config, signals *Signals, c *word, fds []int) (*watchdog, error) {
+	next := func() int {
+		if len(fds) == 0 {
+			return -1
+		}
+		fd := fds[0]
+		fds = fds[1:]
+		return fd
+	}
+	l := newLoop(cfg, signals)
+	l.machine.background = false
+	l.pid, l.pgrp = c.PID, c.Group
+	l.neighbour = newNeighbour(c.PID, next(), c.Group)
+	var err error
+	if l.file, err = pidfile.Inherit(cfg.PIDFile, c.PID, next(), c.Unlocked); err != nil {
+		return nil, err
+	}
+	if c.Reserved {
+		if l.reservation, err = pidfile.InheritReservation(cfg.PIDFile, next()); err != nil {
+			return nil, err
+		}
+	}
+	if c.Supervisor {
+		if l.supervisor, err = pidfile.Inherit(cfg.Supervisor, os.Getpid(), next(), false); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Dir == "" {
+		cfg.Dir = c.Dir // for the stop command
+	}
+	// So that no file system is kept from being unmounted.
+	return &watchdog{loop: l}, unix.Chdir("/")
+}
+
+// run returns when the program has ended, or when the launcher takes it back.
+func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
+	w.happen(event{kind: taken})
+	if err := conn.Send(word{Kind: watching}); err != nil {
+		return Outcome{}, nil // the launcher is gone, and so is the start
+	}
+	w.words = make(chan wordKind)
+	go listen(conn, w.words)
+	for !w.ended {
+		select {
+		case kind := <-w.words:
+			if kind == back {
+				return Outcome{}, nil
+			}
+			w.heed(kind)
+		case <-w.neighbour.ends():
+			if w.decided() == back {
+				return Outcome{}, nil
+			}
+			w.programEnded()
+		case <-w.children.ends():
+			w.reap()
+		case <-w.hints:
+			w.happen(w.look())
+		case <-w.followHints:
+			w.happen(w.look())
+		case <-w.timer.C:
+			w.happen(event{kind: ticked})
+		}
+	}
+	w.release()
+	if w.standsIn {
+		return outcomeOf(&Config{}, w.machine.status, false), nil
+	}
+	return Outcome{}, nil
+}
+
+// heed takes what the launcher says. Its end without a word is the end of the
+// start.
+func (w *watchdog) heed(kind wordKind) {
+	switch {
+	case kind == yours:
+		w.sole, w.since = true, time.Now()
+	case !w.sole:
+		w.words = nil
+		w.happen(event{kind: unready})
+	default:
+		w.words = nil
+	}
+}
+
+// decided is what the launcher says last: it may be about to report that the
+// program has not come up.
+func (w *watchdog) decided() wordKind {
+	if w.sole || w.words == nil || w.cfg.Mode != Daemon {
+		return ""
+	}
+	kind := <-w.words
+	if kind == yours {
+		w.sole, w.since = true, time.Now()
+	}
+	return kind
+}
+
+// programEnded takes the program's end. What it was is known only when its parent
+// has waited for it, which may take a while.
+func (w *watchdog) programEnded() {
+	pid := w.pid
+	if w.cfg.Mode == Daemon && w.sole && !w.machine.byRemoval && time.Since(w.since) < earlyEnd {
+		w.standIn()
+	}
+	w.pid = 0
+	if !w.standsIn {
+		w.happen(event{kind: exited})
+		if w.ended {
+			w.release()
+		}
+	}
+	status, known := w.neighbour.status()
+	switch {
+	case !known:
+		w.cfg.Log.Info(fmt.Sprintf("PID %d has ended, nobody tells how: the kernel does since Linux 6.15", pid))
+		status = codeFailed << 8
+	case isClean(status) || w.machine.byRemoval:
+		w.cfg.Log.Info(fmt.Sprintf("PID %d %s", pid, describe(status)))
+	default:
+		w.cfg.Log.Warn(fmt.Sprintf("PID %d %s", pid, describe(status)))
+	}
+	if w.standsIn {
+		time.Sleep(earlyStay)
+		w.happen(event{kind: exited, status: status})
+	}
+}
+
+// isClean reports an end that systemd does not call a failure, systemd.service(5).
+func isClean(status syscall.WaitStatus) bool {
+	switch status.Signal() {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE:
+		return true
+	}
+	return status.ExitStatus() == 0
+}
+
+// standIn has the PID file name this process for a moment, which then ends as the
+// program did.
+func (w *watchdog) standIn() {
+	if state, err := w.file.Look(); err != nil || state != pidfile.Present {
+		return
+	}
+	if err := w.file.Replace(os.Getpid()); err != nil {
+		w.cfg.Log.Warn(err.Error())
+		return
+	}
+	w.standsIn = true
+}
+
+// listen passes on what the launcher says, at last its end.
+func listen(conn *daemon.Conn, words chan<- wordKind) {
+	for {
+		var said word
+		if _, err := conn.Receive(&said); err != nil {
+			words <- ""
+			return
+		}
+		words <- said.Kind
+	}
+}
