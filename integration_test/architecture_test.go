@@ -25,12 +25,12 @@ var mayImport = map[string]struct {
 	reason   string
 }{
 	"":                  {[]string{"internal/cli"}, "main is the call into the command line and the only os.Exit"},
-	"internal/cli":      {[]string{"wrapper", "internal/pidfile", "internal/daemon", "internal/atstart"}, "the command line makes a wrapper.Config; it neither spawns nor watches"},
-	"wrapper":           {[]string{"watch", "internal/pidfile", "internal/process", "internal/sdnotify", "internal/atstart"}, "the wrapper runs a program; it knows nothing of arguments and messages"},
+	"internal/cli":      {[]string{"wrapper", "internal/pidfile", "internal/sdnotify", "internal/atstart"}, "the command line makes a wrapper.Config; it neither spawns nor watches"},
+	"wrapper":           {[]string{"watch", "internal/pidfile", "internal/process", "internal/sdnotify", "internal/daemon", "internal/atstart"}, "the wrapper runs a program; it knows nothing of arguments and messages"},
 	"watch":             {nil, "the watch knows one path and nothing of what it means"},
 	"internal/pidfile":  {[]string{"internal/process"}, "the identity of a PID file is the same whoever runs the program"},
 	"internal/process":  {nil, "what the kernel tells of processes is the same for everybody"},
-	"internal/daemon":   {nil, "going to the background is about this process alone"},
+	"internal/daemon":   {nil, "the talk between two processes is not about what they do"},
 	"internal/sdnotify": {nil, "datagrams of the service manager are about no program"},
 	"internal/atstart":  {nil, "it must be initialised before every other package"},
 }

@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	proc "pidleash/internal/process"
 )
 
 // What the README and the manual show is run as it stands there, so that
@@ -84,15 +87,27 @@ func TestManualExamples(t *testing.T) {
 func runExample(t *testing.T, command string) {
 	dir := t.TempDir()
 	app, pidfile := filepath.Join(dir, "app"), filepath.Join(dir, "app.pid")
-	writeFile(t, app, "#!/bin/sh\necho up\nread wait\n", 0o755)
+	writeFile(t, app, "#!/bin/sh\necho up\nread wait || exec sleep 600\n", 0o755)
 	leashed := strings.Contains(command, "/run/app.pid")
 	command = strings.NewReplacer("/usr/sbin/app", app, "/run/app.pid", pidfile).Replace(command)
 	sh := exec.Command("sh", "-c", "exec "+command)
 	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(pidleash)+":"+os.Getenv("PATH"))
 	r := launch(t, sh)
-	if !leashed {
+	switch {
+	case !leashed:
 		r.line(t)
 		r.expectCode(t, 0)
+		return
+	case strings.Contains(command, "-daemon"):
+		r.expectCode(t, 0)
+		pid, err := strconv.Atoi(strings.TrimSpace(readFile(t, pidfile)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(pidfile); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the end of the app", func() bool { p, err := proc.Read(pid); return err != nil || p.Dead() })
 		return
 	}
 	r.expect(t, "up")
@@ -106,12 +121,24 @@ func runExample(t *testing.T, command string) {
 
 // TestReadmeUnit runs the README's unit under a real systemd.
 func TestReadmeUnit(t *testing.T) {
+	for i, name := range []string{"foreground", "background"} {
+		t.Run(name, func(t *testing.T) { runReadmeUnit(t, readmeBlocks(t, "ini")[i]) })
+	}
+	t.Run("daemon", func(t *testing.T) {
+		unit, command := readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[2]
+		command = strings.ReplaceAll(command, "/usr/sbin/nginx", "/bin/sh -c '/usr/sbin/app -f & echo $! >$PIDFILE'")
+		line := regexp.MustCompile("(?m)^ExecStart=.*\n")
+		runReadmeUnit(t, line.ReplaceAllLiteralString(unit, command))
+	})
+}
+
+func runReadmeUnit(t *testing.T, text string) {
 	bed := bootSystemd(t, nil)
 	program := bed.program(t, "readme")
-	text := strings.NewReplacer(
+	text = strings.NewReplacer(
 		"/usr/local/bin/pidleash", "/run/lab/pidleash",
 		"/usr/sbin/app -f", program.command,
-	).Replace(readmeBlocks(t, "ini")[0])
+	).Replace(text)
 	u := bed.unit(t, "app.service", text)
 	u.must("start")
 	if pid := program.says(); bed.read(t, "/run/app/app.pid") != pid+"\n" {

@@ -45,10 +45,10 @@ type word struct {
 
 	// Of charge. The descriptors come in the order of the fields that speak of them.
 	PID, Group int
-	File       bool // there is a PID file, with a descriptor
-	Unlocked   bool // it is the daemon's to lock
-	Reserved   bool // there is a reservation, with a descriptor
-	Supervisor bool // there is a file of the watchdog's PID, with a descriptor
+	File       bool   // there is a PID file, with a descriptor
+	Unlocked   bool   // it is the daemon's to lock
+	Reserved   bool   // there is a reservation, with a descriptor
+	Supervisor bool   // there is a file of the watchdog's PID, with a descriptor
 	Dir        string // where the launcher stands
 }
 

@@ -48,13 +48,13 @@ type loop struct {
 	hints       <-chan struct{} // nil: no watch
 	followWatch *watch.Watch    // of the daemon's own PID file; nil: none
 	followHints <-chan struct{} // likewise
-	timer   *time.Timer
-	queue   []event // what is still to be handled
-	ended   bool
-	failed  error          // why the program never ran
-	whyNot  error          // why it did not come up
-	told    syscall.Signal // what told a launcher to end; 0: nothing
-	lookErr error          // why the last look gave no answer
+	timer       *time.Timer
+	queue       []event // what is still to be handled
+	ended       bool
+	failed      error          // why the program never ran
+	whyNot      error          // why it did not come up
+	told        syscall.Signal // what told a launcher to end; 0: nothing
+	lookErr     error          // why the last look gave no answer
 }
 
 // Run starts the program and returns when it has ended. The error says why it
@@ -356,14 +356,14 @@ func (l *loop) superviseFrom(opened *surroundings) (err error) {
 // launch starts the program, in the foreground if pidleash is there.
 func (l *loop) launch(claim *pidfile.Claim, opened *surroundings) (pid int, err error) {
 	spec := launchSpec{
-		program:     l.program,
-		args:        l.cfg.Args,
-		env:         l.cfg.Env,
-		claim:       claim,
-		signals:     l.signals,
-		sameGroup:   l.cfg.SameGroup,
-		around:      opened,
-		detached:    l.cfg.Mode == Daemon,
+		program:   l.program,
+		args:      l.cfg.Args,
+		env:       l.cfg.Env,
+		claim:     claim,
+		signals:   l.signals,
+		sameGroup: l.cfg.SameGroup,
+		around:    opened,
+		detached:  l.cfg.Mode == Daemon,
 	}
 	if l.cfg.Mode == Child && !l.cfg.Forking {
 		spec.deathSignal = l.cfg.DeathSignal

@@ -18,7 +18,10 @@ func FuzzMachine(f *testing.F) {
 		"\x11\x01\x02\x05\x03\x05\x03\x05",                     // an empty file
 		"\x21\x01\x01\x0f\x02\x01",                             // TERM, then the removal
 		"\x11\x01\x02\x01\x03\x06\x06\x06\x06\x06\x06\x06\x06", // removed, then unknown
-		"\x41\x01\x02\x03\x03\x03\x04\xff\x00",                 // replaced, late ticks
+		"\x41\x01\x00\x02\x03\x03\x03\x04\xff\x00",             // replaced, late ticks
+		"\x01\x01\x01\x09\x01",                                 // ready
+		"\x01\x01\x03\x09\x01\x09\x01",                         // handed over
+		"\x01\x01\x04\x03\xf5\x09\x01",                         // a daemon
 	} {
 		f.Add([]byte(seed))
 	}
@@ -41,6 +44,7 @@ type fuzzWorld struct {
 	launches        bool // the launch succeeds
 	started, living bool
 	watched, ended  bool
+	awaited, handed bool
 	removals, stops int
 	commands, left  int              // stop commands and descendants that live
 	scheduled       []syscall.Signal // sent by the schedule
@@ -62,6 +66,9 @@ func newFuzzWorld(t *testing.T, script []byte) *fuzzWorld {
 	if first&0x10 != 0 {
 		w.m.settle = 100 * time.Millisecond
 	}
+	third := w.next()
+	w.m.awaits, w.m.background, w.m.forking = third&1 != 0, third&2 != 0, third&4 != 0
+	w.m.limit = time.Duration(third&8) * time.Second
 	w.m.schedule, _ = ParseSchedule(fuzzSchedules[int(first>>5)%len(fuzzSchedules)])
 	return w
 }
@@ -82,6 +89,9 @@ func (w *fuzzWorld) run() {
 		w.act(w.next())
 	}
 	w.exit()
+	if w.m.state == finding {
+		w.happen(event{kind: unready})
+	}
 	w.commandEnds()
 	for w.left > 0 {
 		w.descendantEnds()
@@ -94,7 +104,9 @@ func (w *fuzzWorld) run() {
 
 // act lets one thing happen in the world.
 func (w *fuzzWorld) act(choice byte) {
-	switch choice % 9 {
+	switch choice % 10 {
+	case 9:
+		w.comesUp(w.next()&1 != 0)
 	case 0:
 		w.now = w.now.Add(time.Duration(w.next()) * 10 * time.Millisecond)
 	case 1:
@@ -117,6 +129,21 @@ func (w *fuzzWorld) act(choice byte) {
 		w.commandEnds()
 	case 8:
 		w.descendantEnds()
+	}
+}
+
+// comesUp answers what was asked last.
+func (w *fuzzWorld) comesUp(well bool) {
+	switch {
+	case w.m.state == finding && !well, w.awaited && !well:
+		w.awaited = false
+		w.happen(event{kind: unready})
+	case w.m.state == finding && !w.living:
+		w.living = true
+		w.happen(event{kind: found})
+	case w.awaited:
+		w.awaited = false
+		w.happen(event{kind: readied})
 	}
 }
 
@@ -198,6 +225,18 @@ func (w *fuzzWorld) do(before state, e event, a action) {
 	case spawn:
 		w.require(before == idle, "spawned in state %s", stateNames[before])
 		w.launch()
+	case seek:
+		w.require(before == finding, "seeks in state %s", stateNames[before])
+	case await:
+		w.awaited = true
+	case tellReady:
+		w.require(w.living && w.m.up, "ready, and not up")
+	case sayLate:
+		w.require(!w.m.up, "late, and up")
+	case handOver:
+		w.require(w.m.background && w.living && !w.watched, "hands over what it watches, or has not")
+		w.handed = true
+		w.queue = append(w.queue, event{kind: handedOver})
 	case watchFile:
 		w.require(w.m.hasFile && !w.watched, "watched twice, or without a file")
 		w.watched = true
@@ -210,7 +249,7 @@ func (w *fuzzWorld) do(before state, e event, a action) {
 	case adoptFile:
 		w.require(w.watched && e.sight == rewritten, "adopted at the sight %s", e.sight)
 	case removeFile:
-		w.require(w.m.hasFile && w.started && !w.living, "removed without a file or a program, or before its end")
+		w.require(w.m.hasFile && w.started && (!w.living || w.m.gaveUp), "removed without a file or a program, or before its end")
 		w.require(before != sweeping || w.left == 0, "removed while %d descendants are left", w.left)
 		w.removals++
 	case kill:
@@ -223,7 +262,7 @@ func (w *fuzzWorld) do(before state, e event, a action) {
 	case killCommand:
 		w.require(w.commands == 1, "killed a stop command that does not run")
 	case survey:
-		w.require(!w.living, "a survey of a program that runs")
+		w.require(!w.living || w.m.gaveUp, "a survey of a program that runs")
 		w.queue = append(w.queue, w.survey())
 	case say:
 		w.require(e.kind == sighted && a.sight == e.sight, "says %s at the sight %s", a.sight, e.sight)
@@ -248,7 +287,7 @@ func (w *fuzzWorld) kill(before state, e event, a action) {
 	name := SignalName(a.signal)
 	w.require(w.living || a.target == toTree, "%s to a program that does not run", name)
 	w.require(before != idle && before != starting && before != over, "%s in state %s", name, stateNames[before])
-	w.require(a.target == toProgram || w.m.killMode != KillProcess, "%s to more than the program", name)
+	w.require(a.target == toProgram || w.m.killMode != KillProcess || w.m.gaveUp, "%s to more than the program", name)
 	if e.kind == signaled {
 		want, rewritten := w.m.rewrite[e.signal]
 		if !rewritten {
@@ -257,14 +296,17 @@ func (w *fuzzWorld) kill(before state, e event, a action) {
 		w.require(a.signal == want && want != 0, "%s forwarded as %s", SignalName(e.signal), name)
 		return
 	}
-	if w.living {
+	if e.kind == found {
+		return // it was kept for the daemon
+	}
+	if w.living && w.m.state != sweeping {
 		w.scheduled = append(w.scheduled, a.signal)
 	}
 }
 
 func (w *fuzzWorld) checkEnd() {
 	wanted := 0
-	if w.m.hasFile && w.started {
+	if w.m.hasFile && w.started && !w.handed {
 		wanted = 1
 	}
 	w.require(w.removals == wanted, "%d removals of the file, want %d", w.removals, wanted)
@@ -274,7 +316,7 @@ func (w *fuzzWorld) checkEnd() {
 	all := allKills(w.m.schedule)
 	w.require(len(w.scheduled) <= len(all) && slices.Equal(w.scheduled, all[:len(w.scheduled)]),
 		"the schedule %v was sent as %v", all, w.scheduled)
-	w.require(w.stops == 1 || len(w.scheduled) == 0, "schedule signals to the program without a stop")
+	w.require(w.stops == 1 || w.m.gaveUp || len(w.scheduled) == 0, "schedule signals to the program without a stop")
 	for kind := range numEventKinds {
 		for _, a := range w.m.handle(w.now, event{kind: kind}) {
 			w.require(false, "after the end: %s", actionText([]action{a}))

@@ -30,6 +30,8 @@ const machineTable = `
 state       event        file       mode                 command  deadline  settle  said | actions                                                  next        learned
 
 idle        began        *          *                    *        *         *       *    | spawn                                                    starting    -
+idle        taken        none       *                    *        *         *       *    | -                                                        running     -
+idle        taken        *          *                    *        *         *       *    | watchFile                                                running     watched
 idle        *            *          *                    *        *         *       *    | -                                                        idle        -
 
 starting    started      none       *                    *        *         *       *    | -                                                        running     -
@@ -37,6 +39,21 @@ starting    started      *          *                    *        *         *   
 starting    failed       *          *                    *        *         *       *    | end                                                      over        -
 starting    *            *          *                    *        *         *       *    | -                                                        starting    -
 
+finding     found        none       *                    *        *         *       *    | -                                                        running     -
+finding     found        *          *                    *        *         *       *    | watchFile                                                running     watched
+finding     unready      *          *                    *        *         *       *    | survey                                                   sweeping    -
+finding     TERM         *          *                    *        *         *       *    | kill:TERM~                                               finding     -
+finding     USR1         *          *                    *        *         *       *    | kill:USR1~                                               finding     -
+finding     exited       *          *                    *        *         *       *    | seek                                                     finding     -
+finding     ticked       *          *                    *        *         *       *    | seek                                                     finding     suspect
+finding     *            *          *                    *        *         *       *    | -                                                        finding     -
+
+running     readied      *          *                    *        *         *       *    | -                                                        running     -
+running     unready      none/lost  *                    *        *         *       *    | kill:TERM~,kill:CONT~                                    stopping    -
+running     unready      watched    *                    *        *         *       *    | unwatchFile,kill:TERM~,kill:CONT~                        stopping    unwatched
+running     handedOver   *          *                    *        *         *       *    | end                                                      over        -
+running     taken        *          *                    *        *         *       *    | -                                                        running     -
+running     found        *          *                    *        *         *       *    | -                                                        running     -
 running     TERM         none/lost  *                    *        *         *       *    | kill:TERM~                                               running     -
 running     TERM         watched    *                    *        none      *       *    | kill:TERM~,unwatchFile                                   running     unwatched
 running     TERM         watched    *                    *        *         *       *    | kill:TERM~,unwatchFile                                   running     cleared,unwatched
@@ -74,6 +91,7 @@ running     changed      *          *                    *        none      0   
 running     changed      *          *                    *        *         *       no   | say:changed                                              running     cleared
 running     changed      *          *                    *        none      0       yes  | -                                                        running     -
 running     changed      *          *                    *        *         *       yes  | -                                                        running     cleared
+running     moving       *          *                    *        *         *       *    | -                                                        running     suspect
 running     unfinished   *          *                    *        none/due  *       *    | -                                                        running     suspect
 running     *            *          *                    no       *         *       *    | kill:TERM~,kill:CONT~,say:SIGHT:stop,unwatchFile         stopping    unwatched
 running     *            *          *                    yes      *         *       *    | runCommand,say:SIGHT:stop,unwatchFile                    commanding  unwatched
@@ -151,16 +169,16 @@ func parseMachineTable(t *testing.T) []*tableRow {
 }
 
 var (
-	stateNames = [numStates]string{"idle", "starting", "running", "commanding", "stopping", "sweeping", "over"}
+	stateNames = [numStates]string{"idle", "starting", "finding", "running", "commanding", "stopping", "sweeping", "over"}
 	killModes  = []string{KillMixed: "mixed", KillProcess: "process", KillGroup: "group", KillTree: "tree"}
-	eventNames = [numEventKinds]string{"began", "started", "failed", "signaled", "sighted", "halted", "exited", "ticked",
+	eventNames = [numEventKinds]string{"began", "taken", "started", "failed", "found", "readied", "unready", "handedOver", "signaled", "sighted", "halted", "exited", "ticked",
 		"commandDone", "remaining", "emptied"}
 	noon = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 )
 
 // situations is every combination of the table's left side.
 func situations() []situation {
-	events := []string{"began", "started", "failed", "halted", "exited", "ticked", "commandDone", "remaining", "emptied", "TERM", "USR1"}
+	events := []string{"began", "taken", "started", "failed", "found", "readied", "unready", "handedOver", "halted", "exited", "ticked", "commandDone", "remaining", "emptied", "TERM", "USR1"}
 	for s := range numSights {
 		events = append(events, s.String())
 	}
@@ -334,7 +352,7 @@ func actionText(actions []action) string {
 	if len(actions) == 0 {
 		return "-"
 	}
-	names := [...]string{"spawn", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "suspend", "runCommand",
+	names := [...]string{"spawn", "seek", "await", "tellReady", "handOver", "sayLate", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "suspend", "runCommand",
 		"killCommand", "survey", "say", "end"}
 	var words []string
 	for _, a := range actions {
@@ -595,6 +613,127 @@ func TestMachineSaysChangedAndUnknownOnce(t *testing.T) {
 	p.happens("changed", "-")
 	p.waits(0)
 	p.happens("exited", "unwatchFile,removeFile,end")
+}
+
+// playStarted is a machine whose program has been launched, and is not up yet.
+func playStarted(t *testing.T, set func(*machine), actions string) *play {
+	t.Helper()
+	stop, err := ParseSchedule("TERM/10s/KILL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &play{t: t, m: machine{hasFile: true, schedule: stop, limit: 30 * time.Second}, now: noon}
+	set(&p.m)
+	p.happens("began", "spawn")
+	p.happens("started", actions)
+	return p
+}
+
+func TestMachineTellsThatTheProgramIsReady(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.awaits = true }, "watchFile,await")
+	p.waits(30 * time.Second)
+	p.later(time.Second)
+	p.happens("readied", "tellReady")
+	p.waits(0)
+	p.happens("exited", "unwatchFile,removeFile,end")
+}
+
+func TestMachineGivesUpAfterTheStartTimeout(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.awaits = true }, "watchFile,await")
+	p.ticks(30*time.Second, "sayLate,unwatchFile,kill:TERM,kill:CONT")
+	p.happens("readied", "-") // too late
+	p.ticks(10*time.Second, "kill:KILL")
+	p.happens("exited", "survey") // nothing that came of it stays
+	p.happens("emptied", "removeFile,end")
+}
+
+func TestMachineConfirmsWhileItWaits(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.awaits, m.settle = true, time.Minute }, "watchFile,await")
+	p.happens("removed", "-")
+	p.ticks(30*time.Second, "sayLate,unwatchFile,kill:TERM,kill:CONT") // the earlier deadline
+}
+
+func TestMachineHandsOver(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.background = true }, "watchFile,unwatchFile,handOver")
+	p.waits(0)
+	p.happens("handedOver", "end")
+	if !p.m.up {
+		t.Error("it is not known that the program is up")
+	}
+}
+
+func TestMachineCannotHandOver(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.background, m.awaits = true, true }, "watchFile,await")
+	p.happens("readied", "unwatchFile,handOver")
+	p.happens("unready", "kill:TERM,kill:CONT")
+	p.happens("exited", "survey")
+	p.happens("emptied", "removeFile,end")
+}
+
+// In the background an end before the program is up is a failure, after which
+// nothing is left; in the foreground it is the program's own end.
+func TestMachineSweepsAfterAFailedStart(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.background, m.awaits = true, true }, "watchFile,await")
+	p.happens("exited", "unwatchFile,survey")
+	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
+	p.happens("emptied", "removeFile,end")
+
+	p = playStarted(t, func(m *machine) { m.awaits = true }, "watchFile,await")
+	p.happens("exited", "unwatchFile,removeFile,end")
+}
+
+func TestMachineFollowsADaemon(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.forking = true }, "-")
+	p.happens("removed", "-") // nothing is watched yet
+	p.ticks(seekInterval, "seek")
+	p.happens("USR1", "kill:USR1")
+	p.happens("exited", "seek")
+	p.happens("TERM", "-") // kept: there is nobody to have it
+	p.ticks(0, "seek")
+	p.ticks(seekInterval, "seek")
+	p.happens("found", "watchFile,kill:TERM,unwatchFile")
+	p.happens("exited", "removeFile,end")
+}
+
+func TestMachineFindsNoDaemon(t *testing.T) {
+	for event, want := range map[string]string{"unready": "survey", "late": "sayLate,survey"} {
+		p := playStarted(t, func(m *machine) { m.forking, m.killMode = true, KillProcess }, "-")
+		if event == "late" {
+			event = "ticked"
+			p.later(30 * time.Second)
+		}
+		p.happens(event, want)
+		p.happens("exited", "-") // what was started
+		p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
+		p.ticks(10*time.Second, "kill:KILL:tree")
+		p.happens("emptied", "removeFile,end")
+	}
+}
+
+func TestMachineTakesAFailureOfTheStarter(t *testing.T) {
+	p := playStarted(t, func(m *machine) { m.forking = true }, "-")
+	if got := actionText(p.m.handle(p.now, event{kind: exited, status: 3 << 8})); got != "survey" {
+		t.Fatalf("got %s, want survey", got)
+	}
+	p.happens("emptied", "removeFile,end")
+}
+
+func TestMachineWaitsForAFileThatIsHandedOver(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("moving", "-")
+	for p.now.Sub(noon) < movePatience {
+		p.ticks(patienceStep, "look")
+		if p.now.Sub(noon) < movePatience {
+			p.happens("moving", "-")
+		}
+	}
+	p.happens("moving", "kill:TERM,kill:CONT,say:moving:stop,unwatchFile")
+
+	p = playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("moving", "-")
+	p.ticks(patienceStep, "look")
+	p.happens("rewritten", "adoptFile")
+	p.waits(0)
 }
 
 func TestMachineHasNoFile(t *testing.T) {

@@ -114,9 +114,9 @@ type command struct {
 	help, version   bool
 	daemon, sidecar bool
 	userEnv         map[string]string // of -user, by name
-	logLevel      string
-	logJSON       bool
-	config        wrapper.Config
+	logLevel        string
+	logJSON         bool
+	config          wrapper.Config
 }
 
 // parse reads the command line and the environment. Also after an error the

@@ -17,6 +17,8 @@ USAGE
 THE PID FILE
   -pidfile FILE     where PROGRAM's PID goes; $PIDFILE when not given. Without
                     either, pidleash is a plain init and signal forwarder
+  -supervisor-pidfile FILE
+                    where the PID of pidleash itself goes, or of its watchdog
   -settle DURATION  how long the file must be gone or be somebody else's before
                     that counts; 0 decides at the first look (default 100ms)
 
@@ -48,6 +50,45 @@ SIGNALS
   -ignore SIGNALS   PROGRAM starts with exactly these ignored, such as PIPE,USR1,
                     or "none" (default as pidleash was started)
 
+IN THE BACKGROUND
+  -daemon           starts PROGRAM detached: in a session of its own, without a
+                    terminal, its input /dev/null, its output the journal if it
+                    is that, else /dev/null, or -stdout and -stderr. Returns 0
+                    when PROGRAM is up and a watchdog beside it watches the file;
+                    else says why not, and leaves nothing behind
+  -sidecar          PROGRAM takes over the process that was started, and a watchdog
+                    beside it watches the file: to a service manager it is as if
+                    there were no pidleash
+  -forking          PROGRAM turns itself into a daemon: follow that daemon. Alone,
+                    pidleash stays in the foreground; with -daemon it does not.
+                    $PIDFILE is left to PROGRAM, which may write that file
+  -follow FILE      the daemon's own PID file, when it is not that of -pidfile;
+                    without either, the daemon is the one child that is left
+
+  -ready CONDITION  when PROGRAM counts as up; in the foreground a service manager
+                    is told then (Type=notify):
+      exec          when it is executed; a daemon, when it is found (default)
+      DURATION      when it is still alive after that, such as 2s
+      notify        when it sends READY=1 to $NOTIFY_SOCKET
+      fd:N          when it writes a newline to descriptor N, 3 or higher
+      log           when a file of -stdout, -stderr or -ready-file has grown
+      log:REGEX     when such a file has a new line that matches
+  -ready-file FILE  a log that PROGRAM writes itself; can be given several times
+  -start-timeout DURATION
+                    how long that may take; then PROGRAM is stopped, and the code
+                    is 125 (default 30s)
+
+PROGRAM'S SURROUNDINGS, by default as pidleash's own
+  -stdout FILE      append standard output to FILE, made with mode 0640
+  -stderr FILE      the same for standard error
+  -chdir DIR        the working directory
+  -umask MODE       the umask, such as 027
+  -user USER[:GROUP]
+                    who PROGRAM runs as, by name or number, with the supplementary
+                    groups of USER; HOME, USER and LOGNAME are set
+  -nice N           the priority, from -20 to 19
+  -oom-score-adj N  from -1000 to 1000, where 1000 is killed first
+
 EXIT CODE
   -success CODES    codes that become 0, such as 3,140-150; a code N above 128
                     is death by signal N-128, too
@@ -55,7 +96,8 @@ EXIT CODE
                     removed; wins over everything else
 
   120               another process holds the PID file
-  125               pidleash itself failed: usage, PID file, fork
+  125               pidleash itself failed: usage, PID file, fork, or PROGRAM was
+                    not up in time
   126, 127          PROGRAM cannot be executed; is not found
   128+N             as PID 1, which no signal can end: PROGRAM died by signal N
   any other         PROGRAM's own
@@ -73,11 +115,11 @@ ENVIRONMENT
                     units with PIDFile=
   PIDLEASH_...      every option with a value or a switch, such as
                     PIDLEASH_LOG_LEVEL=info or PIDLEASH_SAME_GROUP=true; several
-                    -rewrite go one a line. The command line wins; an empty
-                    variable counts as unset
+                    -rewrite or -ready-file go one a line. The command line wins;
+                    an empty variable counts as unset
 
   PROGRAM does not get these variables, nor a PIDFILE that names the file in
-  use.
+  use, unless it is to write that itself (-forking).
 
 EXAMPLES
   Run a server; rm /run/app.pid stops it:
@@ -85,6 +127,9 @@ EXAMPLES
 
   Interrupt it first, and give it a minute before it is killed:
     pidleash -pidfile /run/app.pid -stop INT/60s/KILL -- /usr/sbin/app -f
+
+  Start it in the background, and come back when it has run for a second:
+    pidleash -daemon -pidfile /run/app.pid -ready 1s -- /usr/sbin/app -f
 
   Be the init of a container:
     pidleash sh -c 'echo "I am not PID 1"'
