@@ -72,46 +72,60 @@ type launcher struct {
 // errNoWatchdog is all that can be said of a watchdog that ends without a word.
 var errNoWatchdog = errors.New("the watchdog has ended before it was watching")
 
-// startWatchdog starts it and publishes its PID.
+// startWatchdog starts it and publishes its PID, if there is a claim for that.
 func startWatchdog(cfg *Config, signals *Signals, opened *surroundings, supervisor *pidfile.Claim) (*launcher, error) {
+	l, err := launchWatchdog(cfg, signals, opened)
+	if err != nil {
+		if supervisor != nil {
+			supervisor.Abandon()
+		}
+		return nil, err
+	}
+	if supervisor != nil {
+		if l.supervisor, err = supervisor.Publish(l.pid); err != nil {
+			l.dismiss()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func launchWatchdog(cfg *Config, signals *Signals, opened *surroundings) (*launcher, error) {
 	ours, theirs, err := daemon.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("watchdog: %w", err)
 	}
 	defer theirs.Close()
-	const self = "/proc/self/exe"
 	around := &surroundings{Surroundings: &Surroundings{}, stdio: opened.stdio}
 	devNull, err := around.fillStdio()
-	if err == nil {
-		defer unix.Close(devNull)
-		var pid int
-		pid, err = launch(launchSpec{
-			program:   &program{name: "pidleash", candidates: []string{self}, around: around.Surroundings},
-			args:      append([]string{WatchdogName}, cfg.CommandLine...),
-			env:       atstart.Environ(),
-			signals:   signals,
-			around:    around,
-			detached:  true,
-			inherit:   []descriptor{{uintptr(theirs.FD()), watchdogFD}},
-			closeFrom: watchdogFD + 1,
-		})
-		if err == nil {
-			l := &launcher{conn: ours, pid: pid}
-			if supervisor != nil {
-				if l.supervisor, err = supervisor.Publish(pid); err != nil {
-					l.dismiss()
-					return nil, err
-				}
-			}
-			return l, nil
-		}
+	if err != nil {
+		ours.Close()
+		return nil, err
 	}
-	ours.Close()
-	var missing *StartError
-	if errors.As(err, &missing) {
-		return nil, fmt.Errorf("watchdog: cannot start %s: %w; hint: mount /proc", self, missing.Err)
+	defer unix.Close(devNull)
+	pid, err := launch(launchSpec{
+		program:   &program{name: "pidleash", candidates: []string{"/proc/self/exe"}, around: around.Surroundings},
+		args:      append([]string{WatchdogName}, cfg.CommandLine...),
+		env:       atstart.Environ(),
+		signals:   signals,
+		around:    around,
+		detached:  true,
+		inherit:   []descriptor{{uintptr(theirs.FD()), watchdogFD}},
+		closeFrom: watchdogFD + 1,
+	})
+	if err != nil {
+		ours.Close()
+		return nil, watchdogError(err)
 	}
-	return nil, fmt.Errorf("watchdog: %w", err)
+	return &launcher{conn: ours, pid: pid}, nil
+}
+
+func watchdogError(err error) error {
+	var start *StartError
+	if errors.As(err, &start) {
+		return &SetupError{Object: "watchdog", Problem: "cannot be started from /proc/self/exe", Err: start.Err, Hint: "mount /proc"}
+	}
+	return &SetupError{Object: "watchdog", Problem: "cannot be started", Err: err}
 }
 
 // fillStdio gives what runs in the background no descriptor of the caller's:

@@ -188,6 +188,31 @@ func (l *loop) handedOver() bool {
 	return true
 }
 
+// hasSuccessor reports, at the end of the daemon, that another one has taken its
+// place of which nobody has heard yet.
+func (l *loop) hasSuccessor() bool {
+	if l.machine.state != running || l.file == nil || !l.handedOver() {
+		return false
+	}
+	l.happen(l.takeOver())
+	return true
+}
+
+// takeOver makes the PID file that of the new process: it has written it, unless it
+// has a file of its own.
+func (l *loop) takeOver() event {
+	if l.followWatch == nil {
+		l.file.SetPID(l.pid)
+		return event{kind: sighted, sight: rewritten}
+	}
+	l.followWatch.Renew()
+	if err := l.file.Replace(l.pid); err != nil {
+		l.cfg.Log.Warn(err.Error())
+	}
+	l.watch.Renew()
+	return event{kind: sighted, sight: present}
+}
+
 // handingOver reports that the program has renamed its file, and that a new
 // process of its is there, which will write it anew.
 func (l *loop) handingOver() bool {

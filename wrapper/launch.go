@@ -118,6 +118,8 @@ type launchSpec struct {
 	// detached starts it in a session of its own, as a child of whoever adopts
 	// orphans here.
 	detached bool
+	// inPlace makes this process the program.
+	inPlace bool
 	// inherit has the descriptors that it gets beside those without close-on-exec.
 	inherit []descriptor
 	// closeFrom closes all descriptors from this number on.
@@ -215,7 +217,7 @@ func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 		closeFrom: uintptr(spec.closeFrom),
 		around:    spec.around.plan(),
 	}
-	p.setEnv(spec.env)
+	p.setEnv(spec.env, spec.inPlace)
 	if limit, ok := atstart.Nofile(); ok {
 		p.nofile = &limit
 	}
@@ -247,9 +249,9 @@ func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 var ownPIDVariables = [...]string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"}
 
 // setEnv makes room for the program's PID where a variable names pidleash's.
-func (p *launchPlan) setEnv(env []string) {
+func (p *launchPlan) setEnv(env []string, inPlace bool) {
 	self := strconv.Itoa(os.Getpid())
-	socketsForUs := slices.Contains(env, "LISTEN_PID="+self)
+	othersSockets := !inPlace && slices.Contains(env, "LISTEN_PID="+self)
 	var pointers []*byte
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
@@ -258,7 +260,7 @@ func (p *launchPlan) setEnv(env []string) {
 			room := append([]byte(name+"="), make([]byte, pidDigits)...)
 			pointers = append(pointers, &room[0])
 			p.ownPID = append(p.ownPID, (*[pidDigits]byte)(room[len(name)+1:]))
-		case name == "LISTEN_PIDFDID" && socketsForUs:
+		case name == "LISTEN_PIDFDID" && othersSockets:
 			// Since systemd 258 it says by the inode of a pidfd what LISTEN_PID
 			// says, and refuses as that does. It may be missing.
 		default:

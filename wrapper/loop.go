@@ -62,7 +62,7 @@ type loop struct {
 // is pidleash's own failure.
 func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	if cfg.Mode != Child && os.Getpid() == 1 {
-		return Outcome{}, errors.New("as process 1 pidleash must stay: everything ends with it; hint: without -daemon and -sidecar")
+		return Outcome{}, &SetupError{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
 	}
 	if err := cfg.check(); err != nil {
 		return Outcome{}, err
@@ -230,7 +230,7 @@ func (l *loop) do(a action) {
 	case handOver:
 		l.handOver()
 	case sayLate:
-		l.whyNot = fmt.Errorf("is not up after %v", l.cfg.StartLimit)
+		l.sayLate()
 	case watchFile:
 		l.startWatch()
 	case unwatchFile:
@@ -394,11 +394,19 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 	if !l.cfg.Ready.Given {
 		return nil, nil
 	}
+	l.readiness.close() // of a try before
 	l.readiness, err = l.cfg.Ready.prepare(noteLogs(paths))
 	if err == nil && l.readiness.pipe[1] >= 0 {
 		inherit = []descriptor{{uintptr(l.readiness.pipe[1]), uintptr(l.cfg.Ready.fd)}}
 	}
 	return inherit, err
+}
+
+func (l *loop) sayLate() {
+	l.whyNot = fmt.Errorf("is not up after %v", l.cfg.StartLimit)
+	if l.cfg.Forking && l.file == nil && l.pid != 0 {
+		l.whyNot = fmt.Errorf("has not gone to the background after %v; hint: without -forking it may stay in the foreground", l.cfg.StartLimit)
+	}
 }
 
 func (l *loop) awaitReady() {
@@ -489,11 +497,7 @@ func (l *loop) stopWatch() {
 // look says what is at the path of the PID file.
 func (l *loop) look() event {
 	if l.followWatch != nil && l.handedOver() {
-		l.followWatch.Renew()
-		if err := l.file.Replace(l.pid); err != nil {
-			l.cfg.Log.Warn(err.Error())
-		}
-		l.watch.Renew()
+		return l.takeOver()
 	}
 	state, err := l.file.Look()
 	l.lookErr = err
@@ -503,8 +507,7 @@ func (l *loop) look() event {
 			l.cfg.Log.Debug(fmt.Sprintf("pidfile %s: cannot be touched: %v", l.cfg.PIDFile, err))
 		}
 	case (state == pidfile.Replaced || state == pidfile.Changed) && l.handedOver():
-		l.file.SetPID(l.pid)
-		return event{kind: sighted, sight: rewritten}
+		return l.takeOver()
 	case state == pidfile.Removed && l.handingOver():
 		return event{kind: sighted, sight: moving}
 	}

@@ -89,6 +89,9 @@ type readiness struct {
 
 // prepare comes before the start of the program.
 func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
+	if r.kind == readyFD && isSocketOfManager(r.fd) {
+		return nil, &SetupError{Object: fmt.Sprintf("-ready fd:%d", r.fd), Problem: "the service manager has passed a socket there", Hint: "a higher number"}
+	}
 	w := &readiness{met: make(chan error, 1), stop: make(chan struct{}), logs: logs, pipe: [2]int{-1, -1}}
 	if r.kind == readyFD {
 		if err := unix.Pipe2(w.pipe[:], unix.O_CLOEXEC); err != nil {
@@ -96,6 +99,18 @@ func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
 		}
 	}
 	return w, nil
+}
+
+// isSocketOfManager reports a descriptor of sd_listen_fds(3).
+func isSocketOfManager(fd int) bool {
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	return err == nil && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && fd < firstFD+n
+}
+
+func (w *readiness) close() {
+	if w != nil && w.pipe[0] >= 0 {
+		unix.Close(w.pipe[0])
+	}
 }
 
 // launched closes what only the program may hold: its end of the pipe.

@@ -76,6 +76,8 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 		if pid == l.pid {
 			l.happen(event{kind: halted, signal: status.StopSignal()})
 		}
+	case pid == l.pid && l.hasSuccessor():
+		// The daemon has ended because another one has taken its place.
 	case pid == l.pid:
 		l.pid = 0
 		if l.terminal != nil {

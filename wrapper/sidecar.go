@@ -130,6 +130,7 @@ func (s *sidecar) become(program *program) error {
 		env:       s.cfg.Env,
 		signals:   s.signals,
 		sameGroup: true,
+		inPlace:   true,
 		around:    s.opened,
 	})
 	if err != nil {

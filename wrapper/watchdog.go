@@ -149,6 +149,7 @@ func (w *watchdog) heed(kind wordKind) {
 		w.sole, w.since = true, time.Now()
 	case !w.sole:
 		w.words = nil
+		w.cfg.Log.Warn(fmt.Sprintf("the start was broken off, stopping PID %d", w.pid))
 		w.happen(event{kind: unready})
 	default:
 		w.words = nil
