@@ -31,8 +31,9 @@ const (
 
 // mask is for the file, not its directory: neighbours in a busy directory then
 // wake nobody, and ATTRIB tells of an unlink even while the file is open
-// somewhere (DELETE_SELF comes only when the last descriptor is closed).
-const mask = notify.InAttrib | notify.InDeleteSelf | notify.InMoveSelf
+// somewhere (DELETE_SELF comes only when the last descriptor is closed). CLOSE_WRITE
+// tells of another content.
+const mask = notify.InAttrib | notify.InDeleteSelf | notify.InMoveSelf | notify.InCloseWrite
 
 // Watch watches one path. Its methods belong to one goroutine.
 type Watch struct {

@@ -156,7 +156,8 @@ func (w *launcher) entrust(c word, limit time.Duration, fds ...int) error {
 		return errNoWatchdog
 	}
 	if limit > 0 {
-		time.AfterFunc(limit, func() { _ = unix.Shutdown(w.conn.FD(), unix.SHUT_RD) })
+		timer := time.AfterFunc(limit, func() { _ = unix.Shutdown(w.conn.FD(), unix.SHUT_RD) })
+		defer timer.Stop()
 	}
 	var answer word
 	switch _, err := w.conn.Receive(&answer); {
@@ -171,12 +172,17 @@ func (w *launcher) entrust(c word, limit time.Duration, fds ...int) error {
 // leave makes the watchdog the only one in charge.
 func (w *launcher) leave() error { return w.conn.Send(word{Kind: yours}) }
 
+// dismissLimit is how long the watchdog may take to go.
+const dismissLimit = 5 * time.Second
+
 // dismiss sends the watchdog away and waits until it is gone.
 func (w *launcher) dismiss() {
 	if w == nil {
 		return
 	}
 	_ = w.conn.Send(word{Kind: back})
+	// It answers at once, unless somebody has stopped it.
+	w.conn.SetLimit(dismissLimit)
 	var answer word
 	for err := error(nil); err == nil; {
 		_, err = w.conn.Receive(&answer)
@@ -223,6 +229,9 @@ func (l *loop) entrust() error {
 
 // hasEnded looks at the program without waiting for it.
 func (l *loop) hasEnded() bool {
+	if n := l.neighbour; n != nil {
+		return isDead(n.pid, n.fd)
+	}
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, l.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err != nil || info.Signo != 0

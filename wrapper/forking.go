@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,8 +45,8 @@ func (l *loop) seek() {
 		err = l.follow(pid)
 	}
 	switch {
-	case errors.Is(err, pidfile.ErrLostRace):
-		// The file there is about to name it, or the time will run out.
+	case errors.Is(err, pidfile.ErrLostRace), errors.Is(err, errNotAlive):
+		// The file is about to name another one, or the time will run out.
 	case err != nil:
 		l.whyNot = err
 		l.queue = append(l.queue, event{kind: unready})
@@ -139,7 +140,7 @@ func (l *loop) cameOfProgram(pid int) bool {
 
 // top is the process below which everything has come of the program.
 func (l *loop) top() int {
-	if l.neighbour != nil {
+	if l.beside {
 		return l.pid
 	}
 	return os.Getpid()
@@ -147,23 +148,63 @@ func (l *loop) top() int {
 
 // follow makes the daemon the program.
 func (l *loop) follow(pid int) error {
-	if l.reservation != nil && l.file == nil {
-		file, err := l.reservation.Take(pid)
-		if err != nil {
-			return err
-		}
-		l.file = file
+	if err := l.hold(pid); err != nil || l.reservation == nil {
+		return err
 	}
-	l.hold(pid)
+	file, err := l.reservation.Take(pid)
+	if err != nil {
+		l.pid, l.neighbour = 0, nil
+		return err
+	}
+	l.file = file
 	return nil
 }
 
-// hold takes a process for the program.
-func (l *loop) hold(pid int) {
-	l.pid, l.pgrp = pid, pid
+// hold takes a process for the program. One that has another parent is held by a
+// pidfd, like a neighbour: it may be the child of a process that looks after it.
+func (l *loop) hold(pid int) error {
+	p, err := process.Read(pid)
+	if err != nil {
+		return errNotAlive
+	}
+	var next *neighbour
+	if p.Parent != os.Getpid() {
+		if next, err = openNeighbour(pid); err != nil {
+			return err
+		}
+		if !l.cameOfProgram(pid) { // another one by now
+			return errNotAlive
+		}
+	}
+	l.pid, l.pgrp, l.neighbour = pid, pid, next
 	if group, err := unix.Getpgid(pid); err == nil {
 		l.pgrp = group
 	}
+	return nil
+}
+
+var errNotAlive = errors.New("the daemon that its PID file names has ended")
+
+// neighbourEnded takes the end of a daemon that is another process's child, or was.
+func (l *loop) neighbourEnded() {
+	n := l.neighbour
+	n.ended = nil
+	if l.hasSuccessor() {
+		return
+	}
+	var status syscall.WaitStatus
+	if pid, err := syscall.Wait4(n.pid, &status, syscall.WNOHANG, nil); err == nil && pid == n.pid {
+		l.waited(pid, status) // it had fallen to us
+		return
+	}
+	status, known := n.status()
+	if !known {
+		l.cfg.Log.Warn(fmt.Sprintf("PID %d has ended, nobody tells how: it is another process's child", n.pid))
+		status = codeFailed << 8
+	}
+	l.pid, l.neighbour = 0, nil
+	l.endRelay()
+	l.happen(event{kind: exited, status: status})
 }
 
 // handedOver reports that the file names a new process of the program's, as nginx
@@ -176,15 +217,11 @@ func (l *loop) handedOver() bool {
 	if pid == 0 || pid == l.pid || !l.cameOfProgram(pid) {
 		return false
 	}
-	if l.neighbour != nil {
-		next, err := openNeighbour(pid)
-		if err != nil {
-			return false
-		}
-		l.neighbour = next
+	before := l.pid
+	if err := l.hold(pid); err != nil {
+		return false
 	}
-	l.cfg.Log.Info(fmt.Sprintf("PID %d has handed over to PID %d, following that", l.pid, pid))
-	l.hold(pid)
+	l.cfg.Log.Info(fmt.Sprintf("PID %d has handed over to PID %d, following that", before, pid))
 	return true
 }
 

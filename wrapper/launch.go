@@ -162,7 +162,9 @@ func launch(spec launchSpec) (pid int, err error) {
 	if plan.result.step == stepNone {
 		return pid, nil
 	}
-	reapFailed(pid)
+	if pid != 0 { // a detached child may have failed before it was there
+		reapFailed(pid)
+	}
 	return pid, plan.explain(&spec)
 }
 

@@ -29,6 +29,7 @@ type loop struct {
 	pid        int                     // the program's, while it has not been reaped
 	pgrp       int                     // its process group, which outlives it
 	neighbour  *neighbour              // the program, when it is no child; nil: it is
+	beside     bool                    // this process is a watchdog, beside the program
 	finder     finder                  // of the daemon
 	readiness  *readiness              // nil: nothing to wait for
 	readyMet   <-chan error            // nil: nobody waits
@@ -120,7 +121,10 @@ func (l *loop) outcome() (Outcome, error) {
 		l.launcher.dismiss()
 		l.release()
 	}
-	if l.told != 0 {
+	if l.cfg.Mode == Daemon && !handedOver && l.told == 0 && l.failed == nil {
+		l.told = l.signals.late()
+	}
+	if l.told != 0 && !handedOver {
 		return Outcome{Signal: l.told, Code: 128 + int(l.told)}, nil
 	}
 	if err := l.failedStart(); err != nil {
@@ -150,6 +154,8 @@ func (l *loop) run() {
 		select {
 		case <-l.children.ends():
 			l.reap()
+		case <-l.neighbour.ends():
+			l.neighbourEnded()
 		case err := <-l.readyMet:
 			l.noteReady(err)
 		case <-l.followHints:
@@ -179,15 +185,30 @@ func (l *loop) signaled(sig syscall.Signal, groupwide bool) {
 	l.tell(sig)
 }
 
-// tell passes a signal to the machine. Who tells a launcher to end means that.
+// tell passes a signal to the machine. Where there is no program to have it, or
+// none yet that is up in the background, it ends the start.
 func (l *loop) tell(sig syscall.Signal) {
+	nobody := l.machine.state == finding && l.pid == 0
 	switch sig {
-	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
-		if l.cfg.Mode == Daemon && l.told == 0 {
-			l.told = sig
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		if nobody || l.cfg.Mode == Daemon {
+			l.giveUp(sig)
+			return
+		}
+	case syscall.SIGHUP:
+		if l.cfg.Mode == Daemon {
+			l.giveUp(sig)
+			return
 		}
 	}
 	l.happen(event{kind: signaled, signal: sig})
+}
+
+func (l *loop) giveUp(sig syscall.Signal) {
+	if l.told == 0 {
+		l.told = sig
+	}
+	l.happen(event{kind: unready})
 }
 
 func isSessionLeader() bool {
@@ -320,11 +341,9 @@ func (l *loop) prepareAndLaunch(claim *pidfile.Claim) (pid int, err error) {
 		return 0, err
 	}
 	if l.cfg.Mode == Daemon {
-		devNull, err := opened.fillStdio()
-		if err != nil {
+		if _, err := opened.fillStdio(); err != nil {
 			return 0, err
 		}
-		defer unix.Close(devNull)
 	}
 	return l.launch(claim, opened)
 }
@@ -336,7 +355,7 @@ func (l *loop) superviseFrom(opened *surroundings) (err error) {
 		return nil // at an earlier try
 	}
 	var claim *pidfile.Claim
-	if l.cfg.Supervisor != "" {
+	if l.cfg.Supervisor != "" && (l.cfg.Mode == Child || l.cfg.PIDFile != "") {
 		if claim, err = pidfile.New(l.cfg.Supervisor); err != nil {
 			return err
 		}
@@ -420,6 +439,9 @@ func (l *loop) awaitReady() {
 func (l *loop) noteReady(err error) {
 	l.readyMet = nil
 	if err != nil {
+		if l.machine.state != running || l.sent[syscall.SIGTERM] {
+			return // it is ending anyway
+		}
 		l.whyNot = err
 		l.happen(event{kind: unready})
 		return
@@ -550,6 +572,9 @@ func (l *loop) kill(sig syscall.Signal, to target) {
 	l.sent[sig] = true
 	whom, err := l.send(sig, to)
 	l.cfg.Log.Debug(fmt.Sprintf("sending %s to %s", SignalName(sig), whom))
+	if err == unix.ESRCH && l.neighbour != nil {
+		return // it has ended, and the loop will hear of it
+	}
 	if err != nil {
 		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to %s: %v", SignalName(sig), whom, err))
 	}
@@ -569,7 +594,7 @@ func (l *loop) send(sig syscall.Signal, to target) (whom string, err error) {
 
 // killDescendants reaches, of a neighbour, its process group.
 func (l *loop) killDescendants(sig syscall.Signal) error {
-	if l.neighbour == nil {
+	if !l.beside {
 		return killTree(sig, l.strangers)
 	}
 	members, err := l.neighbour.members()

@@ -151,8 +151,10 @@ const (
 	// movePatience is how long a new process may take to write the file that the
 	// old one has renamed for it: it reads its configuration first.
 	movePatience = 30 * time.Second
-	// seekInterval is the time between two looks for the daemon.
-	seekInterval = 2 * time.Millisecond
+	// seekFast is the time between the first two looks for the daemon, seekSlow
+	// between later ones; it doubles.
+	seekFast = 2 * time.Millisecond
+	seekSlow = 10 * time.Millisecond
 	// patienceStep is the time between two looks at such a file.
 	patienceStep = 50 * time.Millisecond
 )
@@ -175,7 +177,8 @@ type machine struct {
 	watching  bool               // hints are wanted
 	up        bool               // the program has come up
 	startBy   time.Time          // when it must be up; zero: no limit, or it is
-	seekAt    time.Time          // when to seek next, in finding
+	seekAt    time.Time          // when to seek next, in finding; zero: not yet
+	seekEvery time.Duration      // how long after that again
 	kept      []event            // signals that came while there was nobody to have them
 	byRemoval bool               // the program was stopped because of its file
 	gaveUp    bool               // it was stopped because it did not come up
@@ -258,7 +261,7 @@ func (m *machine) launched(now time.Time, _ event) []action {
 		m.startBy = now.Add(m.limit)
 	}
 	if m.forking {
-		m.state, m.seekAt = finding, now.Add(seekInterval)
+		m.state = finding // what is started ends first
 		return nil
 	}
 	m.state = running
@@ -306,10 +309,10 @@ func (m *machine) seek(now time.Time, _ event) []action {
 	switch {
 	case m.late(now):
 		return append([]action{{kind: sayLate}}, m.giveUp(now, event{})...)
-	case now.Before(m.seekAt):
+	case m.seekAt.IsZero() || now.Before(m.seekAt):
 		return nil
 	}
-	m.seekAt = now.Add(seekInterval)
+	m.seekAt, m.seekEvery = now.Add(m.seekEvery), min(2*m.seekEvery, seekSlow)
 	return []action{{kind: seek}}
 }
 
@@ -322,7 +325,7 @@ func (m *machine) detached(now time.Time, e event) []action {
 	if e.status.ExitStatus() != 0 {
 		return m.giveUp(now, e)
 	}
-	m.seekAt = now
+	m.seekAt, m.seekEvery = now, seekFast
 	return []action{{kind: seek}}
 }
 

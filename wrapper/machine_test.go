@@ -45,7 +45,6 @@ finding     unready      *          *                    *        *         *   
 finding     TERM         *          *                    *        *         *       *    | kill:TERM~                                               finding     -
 finding     USR1         *          *                    *        *         *       *    | kill:USR1~                                               finding     -
 finding     exited       *          *                    *        *         *       *    | seek                                                     finding     -
-finding     ticked       *          *                    *        *         *       *    | seek                                                     finding     suspect
 finding     *            *          *                    *        *         *       *    | -                                                        finding     -
 
 running     readied      *          *                    *        *         *       *    | -                                                        running     -
@@ -685,12 +684,13 @@ func TestMachineSweepsAfterAFailedStart(t *testing.T) {
 func TestMachineFollowsADaemon(t *testing.T) {
 	p := playStarted(t, func(m *machine) { m.forking = true }, "-")
 	p.happens("removed", "-") // nothing is watched yet
-	p.ticks(seekInterval, "seek")
+	p.happens("ticked", "-")  // what was started has not ended
 	p.happens("USR1", "kill:USR1")
 	p.happens("exited", "seek")
 	p.happens("TERM", "-") // kept: there is nobody to have it
 	p.ticks(0, "seek")
-	p.ticks(seekInterval, "seek")
+	p.ticks(seekFast, "seek")
+	p.ticks(2*seekFast, "seek")
 	p.happens("found", "watchFile,kill:TERM,unwatchFile")
 	p.happens("exited", "removeFile,end")
 }

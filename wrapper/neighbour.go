@@ -3,6 +3,7 @@ package wrapper
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -21,7 +22,7 @@ type neighbour struct {
 	start   process.Ticks
 	group   int           // its process group, 0 when it shares that with who started it
 	session int           // its session
-	ended   chan struct{} // closed when it has ended
+	ended   chan struct{} // closed when it has ended; nil: somebody has taken note of that
 }
 
 // openNeighbour is for a process that cannot be recycled meanwhile.
@@ -47,17 +48,17 @@ func newNeighbour(pid, fd, group int) *neighbour {
 		n.start = p.Start
 	}
 	n.session, _ = unix.Getsid(pid)
-	go n.wait()
+	go wait(pid, fd, n.ended)
 	return n
 }
 
 // wait tells of the end. A pidfd is readable from then on, pidfd_open(2); on some
 // kernels it was for a moment when a thread other than the first had called execve.
-func (n *neighbour) wait() {
+func wait(pid, fd int, ended chan<- struct{}) {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(n.fd), Events: unix.POLLIN}}, -1)
-		if err == nil && n.isDead() {
-			close(n.ended)
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if err == nil && isDead(pid, fd) {
+			close(ended)
 			return
 		}
 	}
@@ -71,12 +72,15 @@ func (n *neighbour) ends() <-chan struct{} {
 	return n.ended
 }
 
-func (n *neighbour) isDead() bool {
-	if unix.PidfdSendSignal(n.fd, 0, nil, 0) == unix.ESRCH {
+func isDead(pid, fd int) bool {
+	if unix.PidfdSendSignal(fd, 0, nil, 0) == unix.ESRCH {
 		return true
 	}
-	p, err := process.Read(n.pid)
-	return err != nil || p.Dead()
+	p, err := process.Read(pid)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	return p.Dead()
 }
 
 func (n *neighbour) signal(sig syscall.Signal) error { return unix.PidfdSendSignal(n.fd, sig, nil, 0) }

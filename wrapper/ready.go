@@ -135,6 +135,10 @@ func (r *Ready) await(w *readiness) {
 	}
 }
 
+// endPatience is how long a program that closes its descriptors may take to end: then
+// that is what there is to tell.
+const endPatience = 200 * time.Millisecond
+
 // awaitNewline reads what the program writes to its descriptor fd.
 func awaitNewline(pipe, fd int) error {
 	buf := make([]byte, 512)
@@ -143,6 +147,7 @@ func awaitNewline(pipe, fd int) error {
 		switch {
 		case err == unix.EINTR:
 		case err != nil || n == 0:
+			time.Sleep(endPatience)
 			return fmt.Errorf("closed descriptor %d without writing a newline", fd)
 		case bytes.IndexByte(buf[:n], '\n') >= 0:
 			return nil
@@ -248,6 +253,10 @@ func (l *logFile) has(match *regexp.Regexp) bool {
 // a message: at most three, each of them short.
 func (l *logFile) lastWords() string {
 	const most, longest = 3, 200
+	var st unix.Stat_t
+	if unix.Stat(l.path, &st) == nil && st.Ino == l.inode {
+		l.offset = max(l.offset, st.Size-(most+1)*4096)
+	}
 	lines := bytes.Split(bytes.TrimSpace(l.news()), []byte("\n"))
 	var words []string
 	for _, line := range lines[max(0, len(lines)-most):] {

@@ -79,7 +79,7 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 	case pid == l.pid && l.hasSuccessor():
 		// The daemon has ended because another one has taken its place.
 	case pid == l.pid:
-		l.pid = 0
+		l.pid, l.neighbour = 0, nil
 		if l.terminal != nil {
 			l.terminal.noteEnd(status, l.sent)
 			l.terminal.takeBack(pid)
@@ -96,7 +96,7 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 
 // survey tells whether anything is left to wait for that came of the program.
 func (l *loop) survey() event {
-	if l.neighbour != nil {
+	if l.beside {
 		if left, err := l.neighbour.members(); err != nil || len(left) == 0 {
 			return event{kind: emptied}
 		}

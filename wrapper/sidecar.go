@@ -25,6 +25,10 @@ type sidecar struct {
 // process is the program.
 func runSidecar(cfg *Config, signals *Signals, program *program) (Outcome, error) {
 	s := &sidecar{cfg: cfg, signals: signals}
+	// From here on a signal that can be blocked waits for the program, and the others
+	// are caught.
+	signals.prepare(cfg)
+	signals.leave(wanted()...)
 	err := s.setUp()
 	if err == nil {
 		err = s.become(program)
@@ -48,15 +52,7 @@ func (e *toldToEnd) Error() string { return "told to end by " + SignalName(e.sig
 
 // setUp comes to the point where the watchdog watches.
 func (s *sidecar) setUp() error {
-	claim, err := pidfile.New(s.cfg.PIDFile)
-	if err != nil {
-		return err
-	}
-	if err := s.startWatchdog(); err != nil {
-		claim.Abandon()
-		return err
-	}
-	if s.file, err = claim.Publish(os.Getpid()); err != nil {
+	if err := s.publish(); err != nil {
 		return err
 	}
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
@@ -76,18 +72,40 @@ func (s *sidecar) setUp() error {
 	go func() {
 		answer <- s.launcher.entrust(word{PID: os.Getpid(), Group: group, File: true}, s.cfg.StartLimit, fd, s.file.FD())
 	}()
-	s.signals.prepare(s.cfg)
 	for {
 		select {
 		case err := <-answer:
 			if err == nil {
-				err = s.launcher.leave()
+				return s.launcher.leave()
+			}
+			if sig := s.signals.late(); sig != 0 {
+				return &toldToEnd{sig}
 			}
 			return err
 		case got := <-s.signals.caught:
 			if sig := got.(syscall.Signal); endsByDefault(sig) {
 				return &toldToEnd{sig}
 			}
+		}
+	}
+}
+
+// publish claims the path, again as long as others win the race for it and are gone
+// when it looks, and has the watchdog started meanwhile.
+func (s *sidecar) publish() error {
+	for {
+		claim, err := pidfile.New(s.cfg.PIDFile)
+		if err != nil {
+			return err
+		}
+		if s.launcher == nil {
+			if err := s.startWatchdog(); err != nil {
+				claim.Abandon()
+				return err
+			}
+		}
+		if s.file, err = claim.Publish(os.Getpid()); !errors.Is(err, pidfile.ErrLostRace) {
+			return err
 		}
 	}
 }
@@ -142,26 +160,10 @@ func (s *sidecar) become(program *program) error {
 	if err == nil {
 		defer func() { _ = unix.Dup3(stderr, 2, 0) }()
 	}
-	for sig := syscall.Signal(1); sig <= 64; sig++ {
-		if endsByDefault(sig) && sig != syscall.SIGKILL {
-			handler := uintptr(0)
-			if s.signals.ignored.Has(int(sig)) {
-				handler = sigIgn
-			}
-			setHandler(sig, handler)
-		}
-	}
+	s.holdSignals(0)
 	signal.Stop(s.signals.caught)
-	for {
-		select {
-		case got := <-s.signals.caught:
-			if sig := got.(syscall.Signal); endsByDefault(sig) {
-				return &toldToEnd{sig}
-			}
-			continue
-		default:
-		}
-		break
+	if err := s.lastSignal(); err != nil {
+		return err
 	}
 	done := make(chan struct{})
 	go func() {
@@ -173,5 +175,35 @@ func (s *sidecar) become(program *program) error {
 		plan.inChild()
 	}()
 	<-done
+	s.holdSignals(sigIgn) // until the file is removed
 	return plan.explain(&launchSpec{program: program, around: s.opened})
+}
+
+// lastSignal is one that came before it would have ended this process.
+func (s *sidecar) lastSignal() error {
+	for {
+		select {
+		case got := <-s.signals.caught:
+			if sig := got.(syscall.Signal); endsByDefault(sig) {
+				s.holdSignals(sigIgn)
+				return &toldToEnd{sig}
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// holdSignals sets the action of every signal that would end this process, for
+// those that the program does not ignore.
+func (s *sidecar) holdSignals(handler uintptr) {
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		switch {
+		case !endsByDefault(sig) || sig == syscall.SIGKILL:
+		case s.signals.ignored.Has(int(sig)):
+			setHandler(sig, sigIgn)
+		default:
+			setHandler(sig, handler)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,30 @@ func (s *Signals) prepare(cfg *Config) {
 	<-s.ready
 	if cfg.Ignored != nil {
 		s.ignored = *cfg.Ignored
+	}
+}
+
+// lateLimit is how much later than others in its control group a process may learn
+// that all of them are told to end.
+const lateLimit = 50 * time.Millisecond
+
+// late returns the signal that tells this process to end, as it has told others
+// already, 0 for none.
+func (s *Signals) late() syscall.Signal {
+	limit := time.After(lateLimit)
+	for {
+		var got os.Signal
+		select {
+		case got = <-s.caught:
+		case got = <-s.forward:
+		case got = <-s.groupwide:
+		case <-limit:
+			return 0
+		}
+		switch sig := got.(syscall.Signal); sig {
+		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
+			return sig
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -131,11 +132,11 @@ func (s *surroundings) close() {
 		return
 	}
 	for i, fd := range s.stdio {
-		if fd != asIs {
+		if fd > 2 && !slices.Contains(s.stdio[:i], fd) {
 			unix.Close(fd)
-			s.stdio[i] = asIs
 		}
 	}
+	s.stdio = [3]int{asIs, asIs, asIs}
 }
 
 // surroundingsPlan is the same in the form in which the kernel takes it.

@@ -19,6 +19,10 @@ import (
 // the service manager could look at it.
 const earlyEnd = time.Second
 
+// surveyInterval is the time between two looks at what is left of the program's
+// group.
+const surveyInterval = 100 * time.Millisecond
+
 // earlyStay is how long the watchdog then stands in for it. systemd reads the PID
 // file when it hears of it: a program that is gone by then keeps "systemctl start"
 // waiting for its whole time limit.
@@ -81,7 +85,7 @@ func newWatchdog(cfg *Config, signals *Signals, c *word, fds []int) (*watchdog, 
 	}
 	l := newLoop(cfg, signals)
 	l.machine.background = false
-	l.pid, l.pgrp = c.PID, c.Group
+	l.beside, l.pid, l.pgrp = true, c.PID, c.Group
 	l.neighbour = newNeighbour(c.PID, next(), c.Group)
 	var err error
 	if l.file, err = pidfile.Inherit(cfg.PIDFile, c.PID, next(), c.Unlocked); err != nil {
@@ -112,8 +116,15 @@ func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
 	}
 	w.words = make(chan wordKind)
 	go listen(conn, w.words)
+	surveys := time.NewTicker(surveyInterval)
+	defer surveys.Stop()
 	for !w.ended {
 		select {
+		case <-surveys.C:
+			// The program's group is nobody's child here: no end of it is reported.
+			if w.machine.state == sweeping {
+				w.happen(w.survey())
+			}
 		case kind := <-w.words:
 			if kind == back {
 				return Outcome{}, nil
@@ -172,7 +183,8 @@ func (w *watchdog) decided() wordKind {
 // programEnded takes the program's end. What it was is known only when its parent
 // has waited for it, which may take a while.
 func (w *watchdog) programEnded() {
-	pid := w.pid
+	pid, n := w.pid, w.neighbour
+	n.ended = nil // once
 	if w.cfg.Mode == Daemon && w.sole && !w.machine.byRemoval && time.Since(w.since) < earlyEnd {
 		w.standIn()
 	}
@@ -183,7 +195,7 @@ func (w *watchdog) programEnded() {
 			w.release()
 		}
 	}
-	status, known := w.neighbour.status()
+	status, known := n.status()
 	switch {
 	case !known:
 		w.cfg.Log.Info(fmt.Sprintf("PID %d has ended, nobody tells how: the kernel does since Linux 6.15", pid))

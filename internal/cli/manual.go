@@ -76,7 +76,7 @@ IN THE BACKGROUND
   -ready-file FILE  a log that PROGRAM writes itself; can be given several times
   -start-timeout DURATION
                     how long that may take; then PROGRAM is stopped, and the code
-                    is 125 (default 30s)
+                    is 125; 0 is for ever (default 30s)
 
 PROGRAM'S SURROUNDINGS, by default as pidleash's own
   -stdout FILE      append standard output to FILE, made with mode 0640

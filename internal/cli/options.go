@@ -59,7 +59,7 @@ func options() []option {
 		{name: "follow", set: pathOption(func(c *command) *string { return &c.config.Follow })},
 		{name: "ready", set: setReady, remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX"},
 		{name: "ready-file", set: setReadyFile, isList: true},
-		{name: "start-timeout", set: setStartTimeout, remedy: "a number above 0 with its unit, such as 90s", initial: "30s"},
+		{name: "start-timeout", set: setStartTimeout, remedy: "a number with its unit, such as 90s; 0 is for ever", initial: "30s"},
 		{name: "stdout", set: pathOption(func(c *command) *string { return &c.config.Stdout })},
 		{name: "stderr", set: pathOption(func(c *command) *string { return &c.config.Stderr })},
 		{name: "chdir", set: pathOption(func(c *command) *string { return &c.config.Dir })},
@@ -385,7 +385,7 @@ func setReadyFile(c *command, value string) error {
 
 func setStartTimeout(c *command, value string) error {
 	limit, err := time.ParseDuration(value)
-	if err != nil || limit <= 0 {
+	if err != nil || limit < 0 {
 		return errors.New("no duration")
 	}
 	c.config.StartLimit = limit

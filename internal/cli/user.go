@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,9 @@ func setUser(c *command, value string) error {
 			return err
 		}
 		for _, id := range ids {
-			u.Groups = append(u.Groups, parseID(id))
+			if !hasGroup || id != entry.Gid { // GROUP takes the place of that one
+				u.Groups = append(u.Groups, parseID(id))
+			}
 		}
 	case !isID(name):
 		return errors.New("no such user in /etc/passwd")
@@ -45,8 +48,8 @@ func setUser(c *command, value string) error {
 		if gid, err = lookUpGroup(group); err != nil {
 			return err
 		}
-		if entry == nil {
-			u.Groups = []uint32{parseID(gid)}
+		if id := parseID(gid); !slices.Contains(u.Groups, id) {
+			u.Groups = append(u.Groups, id)
 		}
 	}
 	u.GID = parseID(gid)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,12 @@ func (c *Conn) FD() int { return c.fd }
 
 // Close tells the other side that this one has ended.
 func (c *Conn) Close() { unix.Close(c.fd) }
+
+// SetLimit makes a Receive fail that would wait longer.
+func (c *Conn) SetLimit(limit time.Duration) {
+	value := unix.NsecToTimeval(limit.Nanoseconds())
+	_ = unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &value)
+}
 
 // Send sends a message, in JSON, and copies of the descriptors.
 func (c *Conn) Send(message any, fds ...int) error {

@@ -33,12 +33,19 @@ const mode = 0o644
 // a program runs there, else with an *Error. Nothing can be seen at the path
 // before the PID is published, and a stale file stays until Clear.
 func New(path string) (*Claim, error) {
+	if err := checkReserved(path); err != nil {
+		return nil, err
+	}
 	stale, reason, err := takeStale(path)
 	if err != nil {
 		return nil, withPath(path, err)
 	}
 	c := &Claim{Path: path, StaleReason: reason, stale: stale, Write: -1, lock: -1}
-	if err := c.createTemp(); err != nil {
+	err = c.createTemp()
+	if err == nil {
+		err = checkReserved(path)
+	}
+	if err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
@@ -63,9 +70,6 @@ func withPath(path string, err error) error {
 // takeStale looks at what is at the path. No file: -1. A stale one: a locked
 // descriptor, so that of several starts one goes on. Anything else: an error.
 func takeStale(path string) (fd int, reason string, err error) {
-	if holder := reservedBy(path); holder != 0 {
-		return -1, "", &HeldError{PID: Named(path), Holder: holder, Locked: true}
-	}
 	for {
 		fd, err := openNoFollow(path)
 		if err == unix.ENOENT {
@@ -121,6 +125,9 @@ func judge(fd int, path string) (reason string, again bool, err error) {
 	if pid != 0 {
 		// Without touching the lock: a daemon may be about to take it itself.
 		holder := lockHolder(identityOf(&st))
+		if holder == 0 {
+			holder = reservedBy(path)
+		}
 		return "", false, &HeldError{PID: pid, Holder: holder, Locked: holder != 0}
 	}
 	if parsePID(content) == 0 && st.Size >= contentLimit {

@@ -39,7 +39,7 @@ type File struct {
 	path     string
 	pid      int
 	fd       int  // keeps the inode from being recycled, and holds the lock
-	unlocked bool // a daemon may lock it: leave that to it
+	unlocked bool // the program locks it, or may: leave that to it
 	id       identity
 	touched  time.Time
 }
@@ -48,6 +48,9 @@ type File struct {
 // descriptor that it has passed on, see FD. A lock comes with it.
 func Inherit(path string, pid, fd int, unlocked bool) (*File, error) {
 	id, err := identityOfFD(fd)
+	if err == nil && !unlocked {
+		err = relock(fd)
+	}
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
 	}
@@ -139,7 +142,10 @@ func (f *File) Adopt() error {
 	if f.unlocked {
 		return nil
 	}
-	if err := lock(fd); err != nil && !errors.Is(err, errLocked) {
+	switch err := lock(fd); {
+	case errors.Is(err, errLocked):
+		f.unlocked = true
+	case err != nil:
 		return withPath(f.path, err)
 	}
 	return nil

@@ -30,6 +30,19 @@ func lock(fd int) error {
 	return fmt.Errorf("flock: %w", err)
 }
 
+// relock makes this process the one that /proc/locks names as the holder of a lock
+// that it has inherited, flock(2): the one who took it may have ended. For a moment
+// nobody holds it. That lets nobody in: at a start the process that the file names
+// counts before the lock.
+func relock(fd int) error {
+	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
+		if _, err := retry(func() (int, error) { return 0, unix.Flock(fd, how) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lockHolder returns the PID of the process that holds a lock on the inode, 0
 // when nobody does or it cannot be seen from here (another PID namespace).
 // It reads /proc/locks: to ask by locking would make the asker a holder.

@@ -23,6 +23,9 @@ type Reservation struct {
 	find Claim // has the stale file
 }
 
+// lockMode is for nobody else: who can open a file can lock it.
+const lockMode = 0o600
+
 func lockPath(path string) string {
 	dir, base := filepath.Split(path)
 	return dir + "." + base + ".lock"
@@ -37,14 +40,24 @@ func reservedBy(path string) int {
 	return lockHolder(identityOf(&st))
 }
 
+// checkReserved is a *HeldError when somebody has reserved the path.
+func checkReserved(path string) error {
+	if holder := reservedBy(path); holder != 0 {
+		return &HeldError{Path: path, PID: Named(path), Holder: holder, Locked: true}
+	}
+	return nil
+}
+
 // Reserve claims the path, which must be absolute, with the errors of New.
 func Reserve(path string) (*Reservation, error) {
-	stale, reason, err := takeStale(path)
-	if err != nil {
-		return nil, withPath(path, err)
+	r := &Reservation{Path: path, fd: -1, find: Claim{Path: path, Write: -1, lock: -1, stale: -1}}
+	// In this order: who claims the path in the other way looks for the lock when his
+	// file is prepared, and again before he publishes it.
+	err := r.lock()
+	if err == nil {
+		r.find.stale, r.StaleReason, err = takeStale(path)
 	}
-	r := &Reservation{Path: path, StaleReason: reason, fd: -1, find: Claim{Path: path, Write: -1, lock: -1, stale: stale}}
-	if err := r.lock(); err != nil {
+	if err != nil {
 		r.Release()
 		return nil, withPath(path, err)
 	}
@@ -54,6 +67,9 @@ func Reserve(path string) (*Reservation, error) {
 // InheritReservation is one that another process has made, see FD.
 func InheritReservation(path string, fd int) (*Reservation, error) {
 	id, err := identityOfFD(fd)
+	if err == nil {
+		err = relock(fd)
+	}
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
 	}
@@ -68,7 +84,7 @@ func (r *Reservation) lock() error {
 	path := lockPath(r.Path)
 	for {
 		fd, err := retry(func() (int, error) {
-			return unix.Open(path, unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, mode)
+			return unix.Open(path, unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, lockMode)
 		})
 		if err != nil {
 			return createError(filepath.Dir(r.Path), err)
@@ -93,8 +109,20 @@ func (r *Reservation) lock() error {
 }
 
 // Clear removes the stale file, if there was one, right before the program is
-// started.
-func (r *Reservation) Clear() error { return r.find.Clear() }
+// started. A file that somebody has published meanwhile is a *HeldError.
+func (r *Reservation) Clear() error {
+	if err := r.find.Clear(); err != nil {
+		return err
+	}
+	fd, _, err := takeStale(r.Path)
+	if err != nil {
+		return withPath(r.Path, err)
+	}
+	if fd >= 0 {
+		unix.Close(fd) // as stale as the one before
+	}
+	return nil
+}
 
 // Take makes the file at the path that of the daemon: the one that it has written,
 // or else one of ours. ErrLostRace says that there is a file that does not name it
@@ -129,7 +157,14 @@ func (r *Reservation) Take(pid int) (*File, error) {
 
 func (r *Reservation) adopt(pid int) (*File, error) {
 	f := &File{path: r.Path, pid: pid, fd: -1, unlocked: true}
-	return f, f.Adopt()
+	if err := f.Adopt(); err != nil {
+		return nil, err
+	}
+	if state, _ := f.Look(); state != Present {
+		f.release()
+		return nil, ErrLostRace
+	}
+	return f, nil
 }
 
 // Release gives the path free; nil has nothing to give.
