@@ -66,6 +66,8 @@ func (l *loop) findDaemon(now time.Time) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
+	case len(adopted) == 0 && l.orphan != nil:
+		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", describe(*l.orphan))
 	case len(adopted) == 0:
 		return 0, errors.New("has ended and has left no daemon behind")
 	case l.cfg.Follow != "":
@@ -103,7 +105,7 @@ func (l *loop) followed() string {
 
 // adopted lists the living children that came of the program, in order.
 func (l *loop) adopted() ([]int, error) {
-	children, err := process.Children()
+	children, err := process.Children(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +123,9 @@ func (l *loop) adopted() ([]int, error) {
 // cameOfProgram reports a living process below pidleash; of a watchdog: below the
 // program.
 func (l *loop) cameOfProgram(pid int) bool {
+	if p, err := process.Read(pid); err == nil && !p.Dead() && l.isRelative(pid, p.Start) {
+		return true
+	}
 	top := l.top()
 	for range 1000 { // read in several moments, it could be a circle
 		p, err := process.Read(pid)
@@ -136,6 +141,15 @@ func (l *loop) cameOfProgram(pid int) bool {
 		pid = p.Parent
 	}
 	return false
+}
+
+// isRelative reports a process that the program was seen to start before it renamed
+// its file, or that has handed over to the program.
+func (l *loop) isRelative(pid int, start process.Ticks) bool {
+	if had, known := l.heirs[pid]; known && had == start {
+		return true
+	}
+	return slices.ContainsFunc(l.former, func(n *neighbour) bool { return n.pid == pid && n.start == start })
 }
 
 // top is the process below which everything has come of the program.
@@ -217,22 +231,47 @@ func (l *loop) handedOver() bool {
 	if pid == 0 || pid == l.pid || !l.cameOfProgram(pid) {
 		return false
 	}
-	before := l.pid
+	before, former := l.pid, l.neighbour
+	if former == nil {
+		former = &neighbour{pid: before, group: l.pgrp}
+		if p, err := process.Read(before); err == nil {
+			former.start = p.Start
+		}
+	}
 	if err := l.hold(pid); err != nil {
 		return false
 	}
+	l.former = append(l.former, former)
 	l.cfg.Log.Info(fmt.Sprintf("PID %d has handed over to PID %d, following that", before, pid))
 	return true
 }
 
+// returnLimit is how long a process may take to take its place back from the one that
+// it has handed over to, when that has ended.
+const returnLimit = time.Second
+
 // hasSuccessor reports, at the end of the daemon, that another one has taken its
-// place of which nobody has heard yet.
+// place of which nobody has heard yet: a new one, or the one before.
 func (l *loop) hasSuccessor() bool {
-	if l.machine.state != running || l.file == nil || !l.handedOver() {
+	if l.machine.state != running || l.file == nil {
 		return false
+	}
+	until := time.Now().Add(returnLimit)
+	for !l.handedOver() {
+		if !l.formerLives() || time.Now().After(until) {
+			return false
+		}
+		time.Sleep(logInterval)
 	}
 	l.happen(l.takeOver())
 	return true
+}
+
+func (l *loop) formerLives() bool {
+	return slices.ContainsFunc(l.former, func(n *neighbour) bool {
+		p, err := process.Read(n.pid)
+		return n.pid != l.pid && err == nil && p.Start == n.start && !p.Dead()
+	})
 }
 
 // takeOver makes the PID file that of the new process: it has written it, unless it
@@ -250,24 +289,33 @@ func (l *loop) takeOver() event {
 	return event{kind: sighted, sight: present}
 }
 
-// handingOver reports that the program has renamed its file, and that a new
-// process of its is there, which will write it anew.
+// handingOver reports that the program has renamed its file, and may be about to start
+// a new process, or has, which will write it anew.
 func (l *loop) handingOver() bool {
 	if !l.cfg.Forking || !l.file.MovedAway() {
-		return false
-	}
-	table, err := process.Table()
-	if err != nil {
 		return false
 	}
 	suspected := l.machine.suspectAt
 	if suspected.IsZero() {
 		suspected = time.Now()
 	}
-	for _, p := range table {
-		if p.Parent == l.pid && !p.Dead() && p.StartTime().After(suspected.Add(-time.Second)) {
+	children, err := process.Children(l.pid)
+	if err != nil {
+		return false
+	}
+	for _, pid := range children {
+		p, err := process.Read(pid)
+		if err == nil && !p.Dead() && p.StartTime().After(suspected.Add(-time.Second)) {
+			if l.heirs == nil {
+				l.heirs = map[int]process.Ticks{}
+			}
+			l.heirs[pid] = p.Start
+		}
+	}
+	for pid, start := range l.heirs {
+		if p, err := process.Read(pid); err == nil && p.Start == start && !p.Dead() {
 			return true
 		}
 	}
-	return false
+	return time.Since(suspected) < l.cfg.Settle
 }

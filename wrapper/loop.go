@@ -29,6 +29,11 @@ type loop struct {
 	pid        int                     // the program's, while it has not been reaped
 	pgrp       int                     // its process group, which outlives it
 	neighbour  *neighbour              // the program, when it is no child; nil: it is
+	former     []*neighbour            // what has handed over to it, and may live
+	heirs      map[int]process.Ticks   // processes that it may be about to hand over to
+	swept      map[int]process.Ticks   // descendants that had the last signal to all
+	sweptBy    syscall.Signal          // which one that was
+	orphan     *syscall.WaitStatus     // of a child that ended before the daemon was known
 	beside     bool                    // this process is a watchdog, beside the program
 	finder     finder                  // of the daemon
 	readiness  *readiness              // nil: nothing to wait for
@@ -119,6 +124,9 @@ func (l *loop) outcome() (Outcome, error) {
 	handedOver := l.machine.up && l.cfg.Mode == Daemon
 	if !handedOver {
 		l.launcher.dismiss()
+		if l.file == nil {
+			l.reservation.Discard()
+		}
 		l.release()
 	}
 	if l.cfg.Mode == Daemon && !handedOver && l.told == 0 && l.failed == nil {
@@ -594,12 +602,16 @@ func (l *loop) send(sig syscall.Signal, to target) (whom string, err error) {
 
 // killDescendants reaches, of a neighbour, its process group.
 func (l *loop) killDescendants(sig syscall.Signal) error {
-	if !l.beside {
-		return killTree(sig, l.strangers)
+	if l.beside {
+		members, err := l.groupMembers()
+		for pid, start := range members {
+			killExactly(pid, start, sig)
+		}
+		return err
 	}
-	members, err := l.neighbour.members()
-	for pid, start := range members {
-		killExactly(pid, start, sig)
+	reached, err := killTree(sig, l.strangers)
+	if sig != syscall.SIGCONT {
+		l.swept, l.sweptBy = reached, sig
 	}
 	return err
 }

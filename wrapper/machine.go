@@ -155,6 +155,8 @@ const (
 	// between later ones; it doubles.
 	seekFast = 2 * time.Millisecond
 	seekSlow = 10 * time.Millisecond
+	// moveStep is the time between the first two looks for it.
+	moveStep = 2 * time.Millisecond
 	// patienceStep is the time between two looks at such a file.
 	patienceStep = 50 * time.Millisecond
 )
@@ -329,13 +331,13 @@ func (m *machine) detached(now time.Time, e event) []action {
 	return []action{{kind: seek}}
 }
 
-// keep has signals wait for the daemon when what started it has ended.
+// keep has signals wait for the daemon.
 func (m *machine) keep(now time.Time, e event) []action {
-	if !m.gone {
-		return m.forward(now, e)
+	m.kept = append(m.kept, e) // what started it may be at its end
+	if m.gone {
+		return nil
 	}
-	m.kept = append(m.kept, e)
-	return nil
+	return m.forward(now, e)
 }
 
 // follow goes on with the daemon.
@@ -431,13 +433,16 @@ func (m *machine) judge(now time.Time, e event) []action {
 		m.clear()
 		return m.sayOnce(&m.saidUnknown, unknown)
 	}
+	if e.sight == moving {
+		return m.lookSoon(now)
+	}
 	if m.confirmAt.IsZero() {
 		m.suspectAt, m.confirmAt = now, now.Add(m.settle)
 	}
 	if now.Before(m.confirmAt) {
 		return nil
 	}
-	if e.sight == unfinished && now.Sub(m.suspectAt) < patience || e.sight == moving && now.Sub(m.suspectAt) < movePatience {
+	if e.sight == unfinished && now.Sub(m.suspectAt) < patience {
 		m.confirmAt = now.Add(patienceStep)
 		return nil
 	}
@@ -446,6 +451,20 @@ func (m *machine) judge(now time.Time, e event) []action {
 		return m.sayOnce(&m.saidChanged, changed)
 	}
 	return m.lost(now, e.sight)
+}
+
+// lookSoon waits for a new process to write its file: no event will tell of that.
+func (m *machine) lookSoon(now time.Time) []action {
+	if m.suspectAt.IsZero() {
+		m.suspectAt = now
+	}
+	since := now.Sub(m.suspectAt)
+	if since >= movePatience {
+		m.clear()
+		return m.lost(now, removed)
+	}
+	m.confirmAt = now.Add(max(moveStep, min(since/10, patienceStep)))
+	return nil
 }
 
 func (m *machine) clear() { m.suspectAt, m.confirmAt = time.Time{}, time.Time{} }

@@ -84,13 +84,13 @@ running     unknown      *          *                    *        *         *   
 running     unknown      *          *                    *        none      *       yes  | -                                                        running     -
 running     unknown      *          *                    *        *         *       yes  | -                                                        running     cleared
 
+running     moving       *          *                    *        *         *       *    | -                                                        running     suspect
 running     *            *          *                    *        ahead     *       *    | -                                                        running     -
 running     *            *          *                    *        none      100ms   *    | -                                                        running     suspect
 running     changed      *          *                    *        none      0       no   | say:changed                                              running     -
 running     changed      *          *                    *        *         *       no   | say:changed                                              running     cleared
 running     changed      *          *                    *        none      0       yes  | -                                                        running     -
 running     changed      *          *                    *        *         *       yes  | -                                                        running     cleared
-running     moving       *          *                    *        *         *       *    | -                                                        running     suspect
 running     unfinished   *          *                    *        none/due  *       *    | -                                                        running     suspect
 running     *            *          *                    no       *         *       *    | kill:TERM~,kill:CONT~,say:SIGHT:stop,unwatchFile         stopping    unwatched
 running     *            *          *                    yes      *         *       *    | runCommand,say:SIGHT:stop,unwatchFile                    commanding  unwatched
@@ -687,11 +687,11 @@ func TestMachineFollowsADaemon(t *testing.T) {
 	p.happens("ticked", "-")  // what was started has not ended
 	p.happens("USR1", "kill:USR1")
 	p.happens("exited", "seek")
-	p.happens("TERM", "-") // kept: there is nobody to have it
+	p.happens("TERM", "-") // kept: nobody is there to have it
 	p.ticks(0, "seek")
 	p.ticks(seekFast, "seek")
 	p.ticks(2*seekFast, "seek")
-	p.happens("found", "watchFile,kill:TERM,unwatchFile")
+	p.happens("found", "watchFile,kill:USR1,kill:TERM,unwatchFile")
 	p.happens("exited", "removeFile,end")
 }
 
@@ -721,17 +721,15 @@ func TestMachineTakesAFailureOfTheStarter(t *testing.T) {
 func TestMachineWaitsForAFileThatIsHandedOver(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
 	p.happens("moving", "-")
-	for p.now.Sub(noon) < movePatience {
-		p.ticks(patienceStep, "look")
-		if p.now.Sub(noon) < movePatience {
-			p.happens("moving", "-")
-		}
-	}
-	p.happens("moving", "kill:TERM,kill:CONT,say:moving:stop,unwatchFile")
+	p.waits(moveStep)
+	p.later(movePatience - 1)
+	p.happens("moving", "-")
+	p.ticks(patienceStep, "look")
+	p.happens("moving", "kill:TERM,kill:CONT,say:removed:stop,unwatchFile")
 
 	p = playRunning(t, 0, "TERM/10s/KILL")
 	p.happens("moving", "-")
-	p.ticks(patienceStep, "look")
+	p.ticks(moveStep, "look")
 	p.happens("rewritten", "adoptFile")
 	p.waits(0)
 }

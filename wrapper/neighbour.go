@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"syscall"
 	"time"
@@ -112,14 +113,34 @@ func (n *neighbour) status() (status syscall.WaitStatus, ok bool) {
 	}
 }
 
+// groupMembers are the living processes of the groups of the program and of those
+// that have handed over to it.
+func (l *loop) groupMembers() (map[int]process.Ticks, error) {
+	all, err := l.neighbour.members()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range l.former {
+		members, err := n.members()
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, members)
+	}
+	return all, nil
+}
+
 // members are the living processes of its group, which outlives it. The number of
 // a group can be recycled, together with that of its session it is not.
 func (n *neighbour) members() (map[int]process.Ticks, error) {
+	found := map[int]process.Ticks{}
+	if n.group == 0 {
+		return found, nil
+	}
 	table, err := process.Table()
-	if err != nil || n.group == 0 {
+	if err != nil {
 		return nil, err
 	}
-	found := map[int]process.Ticks{}
 	for pid, p := range table {
 		if p.Dead() || p.Start < n.start || pid == os.Getpid() {
 			continue

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
 )
 
 // children tells when there is somebody to wait for. It does not wait itself: two
@@ -76,6 +78,8 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 		if pid == l.pid {
 			l.happen(event{kind: halted, signal: status.StopSignal()})
 		}
+	case pid != l.pid && pid != l.commandPID && l.machine.state == finding:
+		l.orphan = &status // it may have been the daemon
 	case pid == l.pid && l.hasSuccessor():
 		// The daemon has ended because another one has taken its place.
 	case pid == l.pid:
@@ -97,7 +101,7 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 // survey tells whether anything is left to wait for that came of the program.
 func (l *loop) survey() event {
 	if l.beside {
-		if left, err := l.neighbour.members(); err != nil || len(left) == 0 {
+		if left, err := l.groupMembers(); err != nil || len(left) == 0 {
 			return event{kind: emptied}
 		}
 		return event{kind: remaining}
@@ -105,10 +109,27 @@ func (l *loop) survey() event {
 	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
 		return event{kind: emptied}
 	}
-	if len(l.strangers) > 0 {
-		if left, err := descendants(os.Getpid(), l.strangers); err == nil && len(left) == 0 {
-			return event{kind: emptied}
+	left, err := descendants(os.Getpid(), l.strangers)
+	if err == nil && len(left) == 0 && len(l.strangers) > 0 {
+		return event{kind: emptied}
+	}
+	l.sweepNewcomers(left)
+	return event{kind: remaining}
+}
+
+// sweepNewcomers gives descendants the signal that all others have had: they were
+// being forked at that moment.
+func (l *loop) sweepNewcomers(left map[int]process.Ticks) {
+	if l.sweptBy == 0 {
+		return
+	}
+	for pid, start := range left {
+		if had, known := l.swept[pid]; known && had == start {
+			continue
+		}
+		l.swept[pid] = start
+		for _, a := range kills(l.sweptBy, toTree) {
+			killExactly(pid, start, a.signal)
 		}
 	}
-	return event{kind: remaining}
 }

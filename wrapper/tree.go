@@ -16,15 +16,14 @@ import (
 // Others reap most of them, so their PIDs can be recycled at any time: the signal
 // goes through a pidfd, to a process that was seen to be a descendant with the
 // descriptor open, pidfd_open(2).
-func killTree(sig syscall.Signal, strangers map[int]process.Ticks) error {
+//
+// It returns whom it has reached.
+func killTree(sig syscall.Signal, strangers map[int]process.Ticks) (map[int]process.Ticks, error) {
 	all, err := descendants(os.Getpid(), strangers)
-	if err != nil {
-		return err
-	}
 	for pid, start := range all {
 		killExactly(pid, start, sig)
 	}
-	return nil
+	return all, err
 }
 
 // killExactly signals the process of that PID and start time, or nobody.

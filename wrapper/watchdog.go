@@ -185,6 +185,9 @@ func (w *watchdog) decided() wordKind {
 func (w *watchdog) programEnded() {
 	pid, n := w.pid, w.neighbour
 	n.ended = nil // once
+	if w.hasSuccessor() {
+		return
+	}
 	if w.cfg.Mode == Daemon && w.sole && !w.machine.byRemoval && time.Since(w.since) < earlyEnd {
 		w.standIn()
 	}

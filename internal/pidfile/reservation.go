@@ -167,6 +167,18 @@ func (r *Reservation) adopt(pid int) (*File, error) {
 	return f, nil
 }
 
+// Discard removes what the program has left at the path, if that names nobody who
+// runs.
+func (r *Reservation) Discard() {
+	if r == nil {
+		return
+	}
+	if fd, _, err := takeStale(r.Path); err == nil && fd >= 0 {
+		r.find.stale = fd
+		_ = r.find.Clear()
+	}
+}
+
 // Release gives the path free; nil has nothing to give.
 func (r *Reservation) Release() {
 	if r == nil {

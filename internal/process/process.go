@@ -71,18 +71,19 @@ func Table() (map[int]Process, error) {
 	return table, nil
 }
 
-// Children lists the PIDs of this process's children, zombies too.
-func Children() ([]int, error) {
-	tasks, err := os.ReadDir("/proc/self/task")
+// Children lists the PIDs of a process's children, zombies too.
+func Children(parent int) ([]int, error) {
+	dir := "/proc/" + strconv.Itoa(parent) + "/task/"
+	tasks, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
 	for _, task := range tasks {
 		// Each thread has its own, proc_pid_task(5).
-		list, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		list, err := os.ReadFile(dir + task.Name() + "/children")
 		if errors.Is(err, fs.ErrNotExist) {
-			return childrenInTable() // the kernel may be without the file
+			return childrenInTable(parent) // the kernel may be without the file
 		}
 		for _, word := range bytes.Fields(list) {
 			if pid, err := strconv.Atoi(string(word)); err == nil {
@@ -93,11 +94,11 @@ func Children() ([]int, error) {
 	return pids, nil
 }
 
-func childrenInTable() ([]int, error) {
+func childrenInTable(parent int) ([]int, error) {
 	table, err := Table()
 	var pids []int
 	for pid, p := range table {
-		if p.Parent == os.Getpid() {
+		if p.Parent == parent {
 			pids = append(pids, pid)
 		}
 	}
