@@ -250,18 +250,28 @@ func (l *loop) failedStart() error {
 		return l.failed
 	case l.whyNot != nil:
 		e.Problem = l.whyNot.Error()
+		if l.orphan != nil && l.file == nil {
+			e.Code = codeOf(*l.orphan)
+		}
 	case l.cfg.Mode != Daemon || m.up:
 		return nil
 	case m.byRemoval:
 		e.Problem = "stopped before it was up: " + l.reason
 	default:
 		e.Problem = describe(m.status) + " before it was up"
-		if code := outcomeOf(&Config{}, m.status, false).Code; code != 0 {
-			e.Code = code
-		}
+		e.Code = codeOf(m.status)
 	}
 	e.Problem += l.lastWords()
 	return e
+}
+
+// codeOf is the code for a program that ended before it was up: its own, unless that
+// would say that all is well.
+func codeOf(status syscall.WaitStatus) int {
+	if code := outcomeOf(&Config{}, status, false).Code; code != 0 {
+		return code
+	}
+	return codeFailed
 }
 
 // describe says how a process has ended.

@@ -267,6 +267,23 @@ func (l *loop) hasSuccessor() bool {
 	return true
 }
 
+// followSoon is when to look again at the daemon's own PID file, which another
+// process is about to write; nil: there is nothing to wait for.
+func (l *loop) followSoon(now time.Time) <-chan time.Time {
+	if l.followWatch == nil || !l.machine.watching || pidfile.Named(l.cfg.Follow) == l.pid {
+		l.followLost = time.Time{}
+		return nil
+	}
+	if l.followLost.IsZero() {
+		l.followLost = now
+	}
+	if now.Sub(l.followLost) > movePatience {
+		return nil
+	}
+	l.noteHeirs(l.followLost)
+	return time.After(logInterval)
+}
+
 func (l *loop) formerLives() bool {
 	return slices.ContainsFunc(l.former, func(n *neighbour) bool {
 		p, err := process.Read(n.pid)
@@ -299,23 +316,29 @@ func (l *loop) handingOver() bool {
 	if suspected.IsZero() {
 		suspected = time.Now()
 	}
-	children, err := process.Children(l.pid)
-	if err != nil {
-		return false
-	}
-	for _, pid := range children {
-		p, err := process.Read(pid)
-		if err == nil && !p.Dead() && p.StartTime().After(suspected.Add(-time.Second)) {
-			if l.heirs == nil {
-				l.heirs = map[int]process.Ticks{}
-			}
-			l.heirs[pid] = p.Start
-		}
-	}
+	l.noteHeirs(suspected)
 	for pid, start := range l.heirs {
 		if p, err := process.Read(pid); err == nil && p.Start == start && !p.Dead() {
 			return true
 		}
 	}
 	return time.Since(suspected) < l.cfg.Settle
+}
+
+// noteHeirs remembers the children that the program has started since then: when it
+// ends they have another parent.
+func (l *loop) noteHeirs(since time.Time) {
+	children, err := process.Children(l.pid)
+	if err != nil {
+		return // it has ended
+	}
+	for _, pid := range children {
+		p, err := process.Read(pid)
+		if err == nil && !p.Dead() && p.StartTime().After(since.Add(-time.Second)) {
+			if l.heirs == nil {
+				l.heirs = map[int]process.Ticks{}
+			}
+			l.heirs[pid] = p.Start
+		}
+	}
 }

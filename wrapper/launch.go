@@ -3,7 +3,6 @@ package wrapper
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -184,11 +183,7 @@ func (p *launchPlan) explain(spec *launchSpec) error {
 		if r.errno == syscall.EEXIST {
 			return pidfile.ErrLostRace
 		}
-		e := &pidfile.Error{Path: claim.Path, Problem: "cannot be written", Err: r.errno}
-		if r.errno == syscall.ENOSPC || r.errno == syscall.EDQUOT {
-			e.Hint = "make room in " + filepath.Dir(claim.Path)
-		}
-		return e
+		return pidfile.WriteError(claim.Path, r.errno)
 	case stepExec:
 		return program.execError(program.candidates[r.target], r.errno)
 	case stepDetach:

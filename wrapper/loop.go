@@ -54,6 +54,8 @@ type loop struct {
 	hints       <-chan struct{} // nil: no watch
 	followWatch *watch.Watch    // of the daemon's own PID file; nil: none
 	followHints <-chan struct{} // likewise
+	followLost  time.Time       // since when that does not name the program; zero: it does
+	again       <-chan time.Time
 	timer       *time.Timer
 	queue       []event // what is still to be handled
 	ended       bool
@@ -72,6 +74,9 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	}
 	if err := cfg.check(); err != nil {
 		return Outcome{}, err
+	}
+	if _, err := os.Stat("/proc/self"); cfg.Forking && err != nil {
+		return Outcome{}, &SetupError{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
 	}
 	program, err := findProgram(cfg.Args[0], &cfg.Surroundings)
 	if err != nil {
@@ -167,6 +172,8 @@ func (l *loop) run() {
 		case err := <-l.readyMet:
 			l.noteReady(err)
 		case <-l.followHints:
+			l.happen(l.look())
+		case <-l.again:
 			l.happen(l.look())
 		case s := <-l.signals.forward:
 			l.tell(s.(syscall.Signal))
@@ -529,6 +536,7 @@ func (l *loop) look() event {
 	if l.followWatch != nil && l.handedOver() {
 		return l.takeOver()
 	}
+	l.again = l.followSoon(time.Now())
 	state, err := l.file.Look()
 	l.lookErr = err
 	switch {

@@ -141,6 +141,8 @@ func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
 			w.happen(w.look())
 		case <-w.followHints:
 			w.happen(w.look())
+		case <-w.again:
+			w.happen(w.look())
 		case <-w.timer.C:
 			w.happen(event{kind: ticked})
 		}

@@ -263,7 +263,7 @@ func (c *Claim) Publish(pid int) (*File, error) {
 			err = moveNew(c.Temp, c.Path)
 		}
 		if err != nil && err != ErrLostRace {
-			err = &Error{Path: c.Path, Problem: "cannot be written", Err: err}
+			err = WriteError(c.Path, err)
 		}
 	}
 	if err != nil {
@@ -271,6 +271,15 @@ func (c *Claim) Publish(pid int) (*File, error) {
 		return nil, err
 	}
 	return c.Published(pid), nil
+}
+
+// WriteError says why a PID file cannot be written.
+func WriteError(path string, err error) *Error {
+	e := &Error{Path: path, Problem: "cannot be written", Err: err}
+	if err == unix.ENOSPC || err == unix.EDQUOT {
+		e.Hint = "make room in " + filepath.Dir(path)
+	}
+	return e
 }
 
 func writePID(fd, pid int) error {

@@ -48,9 +48,6 @@ type File struct {
 // descriptor that it has passed on, see FD. A lock comes with it.
 func Inherit(path string, pid, fd int, unlocked bool) (*File, error) {
 	id, err := identityOfFD(fd)
-	if err == nil && !unlocked {
-		err = relock(fd)
-	}
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
 	}

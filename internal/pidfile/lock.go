@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/process"
 )
 
 // errLocked reports that another open file description holds the lock.
@@ -30,19 +32,6 @@ func lock(fd int) error {
 	return fmt.Errorf("flock: %w", err)
 }
 
-// relock makes this process the one that /proc/locks names as the holder of a lock
-// that it has inherited, flock(2): the one who took it may have ended. For a moment
-// nobody holds it. That lets nobody in: at a start the process that the file names
-// counts before the lock.
-func relock(fd int) error {
-	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
-		if _, err := retry(func() (int, error) { return 0, unix.Flock(fd, how) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // lockHolder returns the PID of the process that holds a lock on the inode, 0
 // when nobody does or it cannot be seen from here (another PID namespace).
 // It reads /proc/locks: to ask by locking would make the asker a holder.
@@ -55,8 +44,38 @@ func lockHolder(id identity) int {
 		if err != nil {
 			return 0
 		}
-		if pid := holderIn(locks, id); pid != 0 {
+		pid := holderIn(locks, id)
+		if pid != 0 && !exists(pid) {
+			// Who took it has ended and has left it to another, as a launcher does.
+			if heir := heirOf(id); heir != 0 {
+				return heir
+			}
+		}
+		if pid != 0 {
 			return pid
+		}
+	}
+	return 0
+}
+
+// heirOf finds the process that has the inode open with a lock, by what
+// proc_pid_fdinfo(5) tells; 0: none that may be looked into.
+func heirOf(id identity) int {
+	table, err := process.Table()
+	if err != nil {
+		return 0
+	}
+	for pid := range table {
+		dir := "/proc/" + strconv.Itoa(pid)
+		fds, _ := os.ReadDir(dir + "/fd")
+		for _, fd := range fds {
+			var st unix.Stat_t
+			if unix.Stat(dir+"/fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
+				continue
+			}
+			if info, err := os.ReadFile(dir + "/fdinfo/" + fd.Name()); err == nil && bytes.Contains(info, []byte("FLOCK")) {
+				return pid
+			}
 		}
 	}
 	return 0

@@ -67,9 +67,6 @@ func Reserve(path string) (*Reservation, error) {
 // InheritReservation is one that another process has made, see FD.
 func InheritReservation(path string, fd int) (*Reservation, error) {
 	id, err := identityOfFD(fd)
-	if err == nil {
-		err = relock(fd)
-	}
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
 	}
@@ -150,7 +147,7 @@ func (r *Reservation) Take(pid int) (*File, error) {
 	case errors.Is(err, ErrLostRace):
 		return nil, err
 	case err != nil:
-		return nil, &Error{Path: r.Path, Problem: "cannot be written", Err: err}
+		return nil, WriteError(r.Path, err)
 	}
 	return r.adopt(pid)
 }
