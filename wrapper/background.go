@@ -250,6 +250,10 @@ func (l *loop) failedStart() error {
 		return l.failed
 	case l.whyNot != nil:
 		e.Problem = l.whyNot.Error()
+		var file *pidfile.Error
+		if errors.As(l.whyNot, &file) {
+			e.Hint = file.Hint
+		}
 		if l.orphan != nil && l.file == nil {
 			e.Code = codeOf(*l.orphan)
 		}
