@@ -447,7 +447,7 @@ func TestTerminalBackground(t *testing.T) {
 // tells of it by itself is by chance: the transcript begins anew.
 func (s *shell) awaitJob(pattern string) {
 	s.t.Helper()
-	re := regexp.MustCompile(`\[1\]\+ +[0-9]+ ` + pattern)
+	re := regexp.MustCompile(`\[1\]\+ +([0-9]+ )?` + pattern)
 	await(s.t, "jobs shows "+pattern, func() bool {
 		s.types("jobs -l; echo looked\n")
 		s.expect("looked\n")
