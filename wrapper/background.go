@@ -230,7 +230,7 @@ func (l *loop) entrust() error {
 // hasEnded looks at the program without waiting for it.
 func (l *loop) hasEnded() bool {
 	if n := l.neighbour; n != nil {
-		return isDead(n.pid, n.fd)
+		return n.Dead()
 	}
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, l.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)

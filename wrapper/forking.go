@@ -149,7 +149,7 @@ func (l *loop) isRelative(pid int, start process.Ticks) bool {
 	if had, known := l.heirs[pid]; known && had == start {
 		return true
 	}
-	return slices.ContainsFunc(l.former, func(n *neighbour) bool { return n.pid == pid && n.start == start })
+	return slices.ContainsFunc(l.former, func(n *neighbour) bool { return n.PID == pid && n.Start == start })
 }
 
 // top is the process below which everything has come of the program.
@@ -207,13 +207,13 @@ func (l *loop) neighbourEnded() {
 		return
 	}
 	var status syscall.WaitStatus
-	if pid, err := syscall.Wait4(n.pid, &status, syscall.WNOHANG, nil); err == nil && pid == n.pid {
+	if pid, err := syscall.Wait4(n.PID, &status, syscall.WNOHANG, nil); err == nil && pid == n.PID {
 		l.waited(pid, status) // it had fallen to us
 		return
 	}
 	status, known := n.status()
 	if !known {
-		l.cfg.Log.Warn(fmt.Sprintf("PID %d has ended, nobody tells how: it is another process's child", n.pid))
+		l.cfg.Log.Warn(fmt.Sprintf("PID %d has ended, nobody tells how: it is another process's child", n.PID))
 		status = codeFailed << 8
 	}
 	l.pid, l.neighbour = 0, nil
@@ -233,10 +233,7 @@ func (l *loop) handedOver() bool {
 	}
 	before, former := l.pid, l.neighbour
 	if former == nil {
-		former = &neighbour{pid: before, group: l.pgrp}
-		if p, err := process.Read(before); err == nil {
-			former.start = p.Start
-		}
+		former = &neighbour{Handle: process.HandleOf(before, -1), group: l.pgrp}
 	}
 	if err := l.hold(pid); err != nil {
 		return false
@@ -286,8 +283,8 @@ func (l *loop) followSoon(now time.Time) <-chan time.Time {
 
 func (l *loop) formerLives() bool {
 	return slices.ContainsFunc(l.former, func(n *neighbour) bool {
-		p, err := process.Read(n.pid)
-		return n.pid != l.pid && err == nil && p.Start == n.start && !p.Dead()
+		p, err := process.Read(n.PID)
+		return n.PID != l.pid && err == nil && p.Start == n.Start && !p.Dead()
 	})
 }
 

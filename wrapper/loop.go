@@ -603,7 +603,7 @@ func (l *loop) send(sig syscall.Signal, to target) (whom string, err error) {
 	case to == toTree:
 		return "all descendants", l.killDescendants(sig)
 	case l.neighbour != nil:
-		return "PID " + strconv.Itoa(l.pid), l.neighbour.signal(sig)
+		return "PID " + strconv.Itoa(l.pid), l.neighbour.Signal(sig)
 	}
 	return "PID " + strconv.Itoa(l.pid), unix.Kill(l.pid, sig)
 }

@@ -3,7 +3,6 @@ package wrapper
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"syscall"
@@ -18,9 +17,7 @@ import (
 // neighbour is a program that is not this process's child: the watchdog beside it
 // holds it by a pidfd, which always means the same process.
 type neighbour struct {
-	fd      int
-	pid     int
-	start   process.Ticks
+	*process.Handle
 	group   int           // its process group, 0 when it shares that with who started it
 	session int           // its session
 	ended   chan struct{} // closed when it has ended; nil: somebody has taken note of that
@@ -44,25 +41,13 @@ func pidfdError(err error) error {
 }
 
 func newNeighbour(pid, fd, group int) *neighbour {
-	n := &neighbour{fd: fd, pid: pid, group: group, ended: make(chan struct{})}
-	if p, err := process.Read(pid); err == nil {
-		n.start = p.Start
-	}
+	n := &neighbour{Handle: process.HandleOf(pid, fd), group: group, ended: make(chan struct{})}
 	n.session, _ = unix.Getsid(pid)
-	go wait(pid, fd, n.ended)
+	go func(ended chan<- struct{}) {
+		n.Wait(time.Time{})
+		close(ended)
+	}(n.ended)
 	return n
-}
-
-// wait tells of the end. A pidfd is readable from then on, pidfd_open(2); on some
-// kernels it was for a moment when a thread other than the first had called execve.
-func wait(pid, fd int, ended chan<- struct{}) {
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-		if err == nil && isDead(pid, fd) {
-			close(ended)
-			return
-		}
-	}
 }
 
 // ends tells of the end; nil has none.
@@ -72,19 +57,6 @@ func (n *neighbour) ends() <-chan struct{} {
 	}
 	return n.ended
 }
-
-func isDead(pid, fd int) bool {
-	if unix.PidfdSendSignal(fd, 0, nil, 0) == unix.ESRCH {
-		return true
-	}
-	p, err := process.Read(pid)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
-	}
-	return p.Dead()
-}
-
-func (n *neighbour) signal(sig syscall.Signal) error { return unix.PidfdSendSignal(n.fd, sig, nil, 0) }
 
 // reapLimit is how long the parent of a program that has ended may take to wait for
 // it.
@@ -96,7 +68,7 @@ const reapLimit = time.Second
 func (n *neighbour) status() (status syscall.WaitStatus, ok bool) {
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 	for until := time.Now().Add(reapLimit); ; {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.FD()), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
 		// ESRCH: gone, and nothing was kept.
 		if errno != 0 && errno != unix.EINTR {
 			return 0, false
@@ -109,7 +81,7 @@ func (n *neighbour) status() (status syscall.WaitStatus, ok bool) {
 			return 0, false
 		}
 		info.Mask = unix.PIDFD_INFO_EXIT
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(n.fd)}}, int(left.Milliseconds())+1)
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(n.FD())}}, int(left.Milliseconds())+1)
 	}
 }
 
@@ -142,7 +114,7 @@ func (n *neighbour) members() (map[int]process.Ticks, error) {
 		return nil, err
 	}
 	for pid, p := range table {
-		if p.Dead() || p.Start < n.start || pid == os.Getpid() {
+		if p.Dead() || p.Start < n.Start || pid == os.Getpid() {
 			continue
 		}
 		if group, err := unix.Getpgid(pid); err != nil || group != n.group {

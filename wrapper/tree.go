@@ -28,13 +28,13 @@ func killTree(sig syscall.Signal, strangers map[int]process.Ticks) (map[int]proc
 
 // killExactly signals the process of that PID and start time, or nobody.
 func killExactly(pid int, start process.Ticks, sig syscall.Signal) {
-	fd, err := unix.PidfdOpen(pid, 0)
+	h, err := process.Hold(pid)
 	if err != nil {
 		return // it has ended
 	}
-	defer unix.Close(fd)
-	if p, err := process.Read(pid); err == nil && p.Start == start {
-		_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+	defer h.Close()
+	if h.Start == start {
+		_ = h.Signal(sig)
 	}
 }
 

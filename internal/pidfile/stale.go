@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +19,6 @@ const startTolerance = time.Second
 // livePID decides whether a PID file names a program that is running. It
 // returns the program's PID, or 0 and the reason why the file is stale. written
 // is the time of the file's last change.
-//
-// The number alone proves nothing: after a reboot, or in the next container,
-// it belongs to somebody else. A process that started after the file was
-// written cannot be the one that it names.
 func livePID(content []byte, written time.Time) (pid int, reason string) {
 	if blank(content) {
 		return 0, "it is empty"
@@ -32,34 +27,50 @@ func livePID(content []byte, written time.Time) (pid int, reason string) {
 	if pid == 0 {
 		return 0, "it names no PID"
 	}
-	proc, err := process.Read(pid)
+	p, verdict, reason := namedProcess(pid, written)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if !procMounted() && exists(pid) {
-			return pid, ""
-		}
-		return 0, fmt.Sprintf("PID %d does not run", pid)
-	case errors.Is(err, unix.ESRCH):
-		return 0, fmt.Sprintf("PID %d does not run", pid)
-	case err != nil:
-		return pid, "" // unknown: refuse rather than run twice
-	case proc.Dead():
-		return 0, fmt.Sprintf("PID %d (%s) has ended", pid, proc.Comm)
-	case !process.IsProcess(pid):
-		return 0, fmt.Sprintf("PID %d (%s) is a thread", pid, proc.Comm)
-	case isSelfOrAncestor(pid):
-		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, proc.Comm)
-	case proc.StartTime().After(written.Add(startTolerance)):
-		return 0, fmt.Sprintf("PID %d (%s) started after the file was written", pid, proc.Comm)
+	case verdict == Stale || verdict == Recycled:
+		return 0, reason
+	case verdict == Running && isSelfOrAncestor(pid):
+		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, p.Comm)
 	}
-	return pid, ""
+	return pid, "" // unknown, too: refuse rather than run twice
 }
 
-// procMounted tells a missing process from a missing /proc.
-func procMounted() bool {
-	_, err := os.Stat("/proc/self")
-	return err == nil
+// namedProcess decides whether the process with a PID is the one that a file
+// means: Running; else Stale, Recycled or Unreadable, and why.
+//
+// The number alone proves nothing: after a reboot, or in the next container,
+// it belongs to somebody else. A process that started after the file was
+// written cannot be the one that it names.
+func namedProcess(pid int, written time.Time) (p process.Process, v Verdict, reason string) {
+	p, err := process.Read(pid)
+	switch {
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH):
+		return p, Unreadable, err.Error()
+	case exists(pid):
+		// No /proc, or one that hides other users' processes (hidepid).
+		return p, Unreadable, fmt.Sprintf("PID %d exists, and /proc does not tell of it", pid)
+	default:
+		return p, Stale, fmt.Sprintf("PID %d does not run", pid)
+	}
+	switch {
+	case p.Dead():
+		return p, Stale, fmt.Sprintf("PID %d (%s) has ended", pid, p.Comm)
+	case !process.IsProcess(pid):
+		return p, Recycled, fmt.Sprintf("PID %d (%s) is a thread", pid, p.Comm)
+	case p.StartTime().After(written.Add(startTolerance)):
+		if written.Before(bootTime()) {
+			return p, Recycled, fmt.Sprintf("it is older than the boot: PID %d (%s) started after the file was written", pid, p.Comm)
+		}
+		return p, Recycled, fmt.Sprintf("PID %d (%s) started after the file was written", pid, p.Comm)
+	}
+	return p, Running, ""
 }
+
+// bootTime is when the machine, or this time namespace, began.
+func bootTime() time.Time { return process.Process{}.StartTime() }
 
 func exists(pid int) bool {
 	err := unix.Kill(pid, 0)
