@@ -8,6 +8,9 @@
 // FastPoll where no events can be had: inotify exhausted, a network file
 // system, a file directly in "/".
 //
+// Where nothing is at the path, the directory that is nearest to it is watched: that
+// something has come nearer is a hint, too, and Renew goes there.
+//
 // It does not promise that a hint has a cause, nor one hint for each cause.
 package watch
 
@@ -35,9 +38,13 @@ const (
 // tells of another content.
 const mask = notify.InAttrib | notify.InDeleteSelf | notify.InMoveSelf | notify.InCloseWrite
 
+// arrivals is for a directory in which something is missing.
+const arrivals = notify.InCreate | notify.InMovedTo | notify.InDeleteSelf | notify.InMoveSelf
+
 // Watch watches one path. Its methods belong to one goroutine.
 type Watch struct {
 	path   string
+	at     place
 	hints  chan struct{}
 	events chan notify.EventInfo
 	reset  chan time.Duration
@@ -69,13 +76,22 @@ func (w *Watch) Hints() <-chan struct{} { return w.hints }
 // there are.
 func (w *Watch) Err() error { return w.err }
 
-// Renew watches what is at the path now, which may be another inode than
-// before. A hint follows.
-func (w *Watch) Renew() {
+// Renew watches what is at the path now, or is nearest to it. It reports whether that
+// is another than before: then a hint follows, and something may have happened in
+// between.
+func (w *Watch) Renew() bool {
+	before, failed := w.at, w.err != nil
+	if !failed && nearest(w.path) == before {
+		return false
+	}
 	notify.Stop(w.events)
 	w.err = w.watch()
+	if w.at == before && (w.err != nil) == failed {
+		return false
+	}
 	w.reset <- w.interval()
 	w.hint()
+	return true
 }
 
 // Stop ends the watch. It must come before the file is removed: a process that
@@ -117,15 +133,41 @@ func (w *Watch) hint() {
 	}
 }
 
+// place is what is watched: an inode that has its number since it was made.
+type place struct {
+	path     string
+	dev, ino uint64
+	born     unix.StatxTimestamp // zero on file systems that do not know
+}
+
+// nearest is the path itself, or the nearest directory above it that exists.
+func nearest(path string) place {
+	for p := path; ; p = filepath.Dir(p) {
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
+		if err == nil {
+			return place{p, unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
+		}
+		if p == filepath.Dir(p) {
+			return place{path: p}
+		}
+	}
+}
+
 func (w *Watch) watch() error {
+	w.at = nearest(w.path)
+	path, events := w.at.path, mask
+	if path != w.path {
+		events = arrivals
+	}
 	switch {
-	case filepath.Dir(w.path) == "/":
-		return errors.New(`inotify is not used for a file directly in "/"`)
-	case strings.HasSuffix(w.path, "..."):
+	case filepath.Dir(path) == "/" && (path == w.path || path == "/"):
+		return fmt.Errorf(`inotify is not used for %s, directly in "/"`, path)
+	case strings.HasSuffix(path, "..."):
 		return errors.New(`inotify is not used for a name that ends in "..."`)
 	}
 	free := lowestFree(16)
-	err := notify.Watch(w.path, w.events, mask)
+	err := notify.Watch(path, w.events, events)
 	setCloseOnExec(free)
 	switch {
 	case errors.Is(err, unix.EMFILE):

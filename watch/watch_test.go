@@ -171,22 +171,60 @@ func TestRenewFollowsTheNewInode(t *testing.T) {
 	hint(t, w, byEvent)
 }
 
-// A path with nothing at it is polled until Renew finds something.
-func TestRenewAfterNothing(t *testing.T) {
-	path := newFile(t)
-	must(t, os.Remove(path))
-	w := newWatch(t, path)
-	if w.Err() == nil {
-		t.Error("nothing is there to be watched, and Err is nil")
+// Where nothing is, the way to it is watched, a step at a time.
+func TestArrival(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "a", "b", "p.pid")
+	w := watching(t, path)
+	if !isWatched(t, root) {
+		t.Error("the nearest directory is not watched")
 	}
+	step := func(what string, do func() error) {
+		t.Helper()
+		must(t, do())
+		hint(t, w, byEvent)
+		for w.Renew() {
+			<-w.Hints()
+		}
+		if w.Err() != nil || !isWatched(t, what) {
+			t.Errorf("%s is not watched: %v", what, w.Err())
+		}
+	}
+	a, b := filepath.Join(root, "a"), filepath.Join(root, "a", "b")
+	step(a, func() error { return os.Mkdir(a, 0o755) })
+	step(b, func() error { return os.Mkdir(b, 0o755) })
+	step(path, func() error { return os.WriteFile(path, nil, 0o644) })
+	step(b, func() error { return os.Remove(path) })
+	step(path, func() error {
+		must(t, os.WriteFile(path+".new", nil, 0o644))
+		<-w.Hints() // a neighbour's arrival
+		return os.Rename(path+".new", path)
+	})
+	step(root, func() error { return os.RemoveAll(a) })
+}
+
+// A Renew that finds nothing new costs nothing: who looks at each hint is not woken
+// by himself.
+func TestRenewOfTheSame(t *testing.T) {
+	for _, path := range []string{newFile(t), newFile(t) + ".missing"} {
+		w := watching(t, path)
+		if w.Renew() || len(w.Hints()) != 0 {
+			t.Errorf("%s: a Renew without a change", path)
+		}
+	}
+}
+
+// In directories that hang directly in the root, too.
+func TestArrivalBelowTheRoot(t *testing.T) {
+	dir, err := os.MkdirTemp("/", ".pidleash-test-")
+	if err != nil {
+		t.Skipf("only root may: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "p.pid")
+	w := watching(t, path)
 	must(t, os.WriteFile(path, nil, 0o644))
-	w.Renew()
-	if w.Err() != nil {
-		t.Error(w.Err())
-	}
-	if !isWatched(t, path) {
-		t.Error("the file is not watched")
-	}
+	hint(t, w, byEvent)
 }
 
 // No event tells of a parent that is renamed.
