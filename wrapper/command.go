@@ -40,9 +40,7 @@ func (l *loop) runCommand() {
 	}
 	l.commandPID = pid
 	l.noteStranger(pid)
-	if l.children == nil { // of a watchdog it is the only child
-		l.children = watchChildren()
-	}
+	l.watchChildren()
 }
 
 func (l *loop) commandFailed(err error) {

@@ -217,7 +217,6 @@ func (l *loop) neighbourEnded() {
 		status = codeFailed << 8
 	}
 	l.pid, l.neighbour = 0, nil
-	l.endRelay()
 	l.happen(event{kind: exited, status: status})
 }
 

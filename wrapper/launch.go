@@ -44,6 +44,7 @@ type launchPlan struct {
 	pidFD     uintptr // writable descriptor of the hidden PID file
 	pidTemp   *byte   // its name
 	pidPath   *byte   // the name under which it is published
+	successor bool    // in exchange for the file there
 	sameGroup bool
 	terminal  uintptr // descriptor of the terminal to take, if takeTTY
 	takeTTY   bool
@@ -180,8 +181,11 @@ func (p *launchPlan) explain(spec *launchSpec) error {
 	r, program, claim := p.result, spec.program, spec.claim
 	switch r.step {
 	case stepWritePID, stepPublish:
-		if r.errno == syscall.EEXIST {
+		switch {
+		case r.errno == syscall.EEXIST:
 			return pidfile.ErrLostRace
+		case r.errno == syscall.ENOENT && claim.Successor:
+			return pidfile.ErrRemoved
 		}
 		return pidfile.WriteError(claim.Path, r.errno)
 	case stepExec:
@@ -222,7 +226,7 @@ func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 		p.closed[fd] = atstart.Closed(fd) && p.around.stdio[fd] == asIs
 	}
 	if spec.claim != nil {
-		p.publish = true
+		p.publish, p.successor = true, spec.claim.Successor
 		p.pidFD = uintptr(spec.claim.Write)
 		p.pidTemp, p.pidPath = cString(spec.claim.Temp), cString(spec.claim.Path)
 	}
@@ -453,8 +457,9 @@ func (p *launchPlan) publishPID(pid uintptr) bool {
 	return true
 }
 
-// movePIDFile never replaces a file. Where renameat2(2) cannot promise that (NFS,
-// many file systems in user space) link(2) can. In the child.
+// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that
+// (NFS, many file systems in user space) link(2) can; one of our own is replaced by
+// rename(2) there, which is one step, too. In the child.
 //
 //go:noinline
 //go:norace
@@ -462,8 +467,16 @@ func (p *launchPlan) publishPID(pid uintptr) bool {
 func (p *launchPlan) movePIDFile() syscall.Errno {
 	at := cwd
 	from, to := uintptr(unsafe.Pointer(p.pidTemp)), uintptr(unsafe.Pointer(p.pidPath))
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, unix.RENAME_NOREPLACE, 0)
+	flags := uintptr(unix.RENAME_NOREPLACE)
+	if p.successor {
+		flags = unix.RENAME_EXCHANGE
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
 	if errno != syscall.EINVAL && errno != syscall.ENOSYS {
+		return errno
+	}
+	if p.successor {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, 0, 0)
 		return errno
 	}
 	_, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0)

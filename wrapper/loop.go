@@ -3,6 +3,7 @@ package wrapper
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
@@ -50,6 +51,10 @@ type loop struct {
 	file        *pidfile.File
 	reservation *pidfile.Reservation // of a daemon's PID file; nil: none
 	supervisor  *pidfile.File        // of pidleash's own PID; nil: none
+	standing    bool                 // it names pidleash, because no program runs
+	restarts    int                  // how often the program was to be started again
+	gates       []*gate              // the -while files
+	gateHints   chan struct{}        // nil: there are none
 	watch       *watch.Watch
 	hints       <-chan struct{} // nil: no watch
 	followWatch *watch.Watch    // of the daemon's own PID file; nil: none
@@ -94,9 +99,11 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	if err := l.openRelay(); err != nil {
 		return Outcome{}, err
 	}
+	l.openGates()
 	signals.prepare(cfg)
 	l.happen(event{kind: began})
 	l.run()
+	l.closeGates()
 	return l.outcome()
 }
 
@@ -116,6 +123,10 @@ func newLoop(cfg *Config, signals *Signals) *loop {
 			hasCommand: cfg.StopCommand != "",
 			killMode:   cfg.KillMode,
 			rewrite:    cfg.Rewrite,
+			restart:    cfg.Restart,
+			success:    cfg.Success,
+			whileLimit: cfg.WhileLimit,
+			jitter:     rand.Float64,
 		},
 		sent:  map[syscall.Signal]bool{},
 		timer: time.NewTimer(time.Hour),
@@ -140,7 +151,11 @@ func (l *loop) outcome() (Outcome, error) {
 	if l.told != 0 && !handedOver {
 		return Outcome{Signal: l.told, Code: 128 + int(l.told)}, nil
 	}
-	if err := l.failedStart(); err != nil {
+	if sig := l.machine.endedBy; sig != 0 {
+		return Outcome{Signal: sig, Code: 128 + int(sig)}, nil
+	}
+	removed := l.machine.byRemoval && l.cfg.Mode == Child
+	if err := l.failedStart(); err != nil && !removed {
 		return Outcome{}, err
 	}
 	if handedOver {
@@ -184,6 +199,8 @@ func (l *loop) run() {
 			l.signaled(sig, canBeGroupwide(sig) && !tookSent(sig))
 		case <-l.hints:
 			l.happen(l.look())
+		case <-l.gateHints:
+			l.lookAtGates()
 		case <-l.timer.C:
 			l.happen(event{kind: ticked})
 		}
@@ -205,6 +222,9 @@ func (l *loop) signaled(sig syscall.Signal, groupwide bool) {
 func (l *loop) tell(sig syscall.Signal) {
 	nobody := l.machine.state == finding && l.pid == 0
 	switch sig {
+	case l.cfg.Restart.Signal:
+		l.happen(event{kind: asked})
+		return
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
 		if nobody || l.cfg.Mode == Daemon {
 			l.giveUp(sig)
@@ -289,19 +309,34 @@ func (l *loop) do(a action) {
 		l.queue = append(l.queue, l.survey())
 	case say:
 		l.say(a)
+	case standIn:
+		l.standIn()
+	case tellWaiting:
+		l.tellWaiting()
+	case tellRestart:
+		l.tellRestart(a.wait)
+	case sayShut:
+		l.sayShut()
+	case sayLimit:
+		l.cfg.Log.Warn(fmt.Sprintf("not restarting: %d restarts within %v", l.cfg.Restart.Limit, l.cfg.Restart.Window))
 	case end:
 		l.reapCommand()
+		l.endRelay()
 		l.ended = true
 	}
 }
 
 func (l *loop) spawn() {
-	l.failed = l.start()
-	if l.failed != nil {
-		l.queue = append(l.queue, event{kind: failed})
-		return
+	err := l.start()
+	switch {
+	case err == nil:
+		l.queue = append(l.queue, event{kind: started})
+	case errors.Is(err, pidfile.ErrRemoved):
+		l.queue = append(l.queue, event{kind: vanished})
+	default:
+		l.failed = err
+		l.queue = append(l.queue, event{kind: failed, status: codeOfStart(err) << 8})
 	}
-	l.queue = append(l.queue, event{kind: started})
 }
 
 // start claims the path and launches the program, again as long as others win
@@ -331,17 +366,25 @@ func (l *loop) started(claim *pidfile.Claim, pid int) {
 	// For good, and after the launch: to lock costs the runtime a thread more.
 	runtime.LockOSThread()
 	l.pid, l.pgrp = pid, pid
+	clear(l.sent)
+	l.swept, l.sweptBy, l.failed, l.whyNot, l.standing = nil, 0, nil, nil, false
 	if l.cfg.SameGroup {
 		l.pgrp = unix.Getpgrp()
 		l.signals.sibling.Store(uint32(pid))
 	}
-	l.children = watchChildren()
+	l.watchChildren()
 	if l.relay != nil {
 		l.relay.Start(pid)
 	}
-	if claim != nil {
+	switch {
+	case claim == nil:
+	case claim.Successor:
+		l.file.Succeed(claim, pid)
+		l.renewWatch()
+	default:
 		l.file = claim.Published(pid)
 	}
+	l.tellStarted()
 }
 
 // prepareAndLaunch opens the program's files, starts the watchdog that is to have
@@ -437,6 +480,10 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 }
 
 func (l *loop) sayLate() {
+	if l.machine.runs == 0 && l.gates != nil {
+		l.whyNot = fmt.Errorf("was not started: after %v there is no %s", l.cfg.WhileLimit, l.missing())
+		return
+	}
 	l.whyNot = fmt.Errorf("is not up after %v", l.cfg.StartLimit)
 	if l.cfg.Forking && l.file == nil && l.pid != 0 {
 		l.whyNot = fmt.Errorf("has not gone to the background after %v; hint: without -forking it may stay in the foreground", l.cfg.StartLimit)
@@ -471,6 +518,8 @@ func (l *loop) claim() (claim *pidfile.Claim, err error) {
 	switch {
 	case l.cfg.PIDFile == "" || l.reservation != nil:
 		return nil, nil
+	case l.file != nil:
+		return l.file.Successor()
 	case l.cfg.Forking:
 		if l.reservation, err = pidfile.Reserve(l.cfg.PIDFile); err == nil {
 			reason = l.reservation.StaleReason
@@ -505,6 +554,11 @@ func (l *loop) takeBack(claim *pidfile.Claim, pid int) {
 		claim.Abandon()
 		return
 	}
+	if claim.Successor {
+		l.file.Succeed(claim, pid)
+		l.standIn()
+		return
+	}
 	if _, err := claim.Published(pid).Remove(); err != nil {
 		l.cfg.Log.Warn(err.Error())
 	}
@@ -519,6 +573,13 @@ func (l *loop) startWatch() {
 	if l.cfg.Follow != "" && l.cfg.Follow != l.cfg.PIDFile {
 		l.followWatch = watch.New(l.cfg.Follow)
 		l.followHints = l.followWatch.Hints()
+	}
+}
+
+// renewWatch follows the file to its new inode.
+func (l *loop) renewWatch() {
+	if l.hints != nil {
+		l.watch.Renew()
 	}
 }
 
@@ -633,6 +694,8 @@ func (l *loop) say(a action) {
 		l.tellStatus("Stopping")
 	}
 	switch {
+	case a.stop && l.pid == 0:
+		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: %s, not starting again", path, a.sight))
 	case a.stop && a.sight == removed:
 		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: removed, stopping PID %d", path, l.pid))
 	case a.stop:

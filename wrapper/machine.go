@@ -9,23 +9,28 @@ import (
 // to be done about it an action. The machine touches neither processes nor
 // files nor clocks, so that every sequence of events can be tried in a test.
 //
-//	            idle    starting  finding    running     commanding  stopping   sweeping
-//	began       spawn   -         -          -           -          -          -
-//	taken       watch   -         -          -           -          -          -
-//	started     -       launched  -          -           -          -          -
-//	failed      -       end       -          -           -          -          -
-//	found       -       -         follow     -           -          -          -
-//	readied     -       -         -          be up       -          -          -
-//	unready     -       -         give up    give up     -          -          -
-//	signaled    -       -         keep       forward     forward    forward    forward
-//	sighted     -       -         -          judge       -          -          -
-//	halted      -       -         -          suspend     -          -          -
-//	exited      -       -         await      finish      outlive    finish     -
-//	ticked      -       -         seek       look again  overtake   next step  next step
-//	commandDone -       -         -          -           next step  -          -
-//	remaining   -       -         -          -           -          -          next step
-//	emptied     -       -         -          -           -          -          end
-//	handedOver  -       -         -          end         -          -          -
+//	            waiting    starting  finding    running    commanding  stopping   sweeping
+//	started     -          launched  -          -          -           -          -
+//	failed      end        end       -          -          -           -          -
+//	vanished    -          end       -          -          -           -          -
+//	opened      spawn      -         -          go on      go on       go on      -
+//	shut        end        -         -          stop       stay down   stay down  stay down
+//	asked       spawn      -         -          stop       -           -          -
+//	found       -          -         follow     -          -           -          -
+//	readied     -          -         -          be up      -           -          -
+//	unready     -          -         give up    give up    -           -          -
+//	signaled    end        -         keep       forward    forward     forward    forward
+//	sighted     judge      -         -          judge      judge       judge      judge
+//	halted      -          -         -          suspend    -           -          -
+//	exited      -          -         await      finish     outlive     finish     -
+//	ticked      spawn      -         seek       look again overtake    next step  next step
+//	commandDone -          -         -          -          next step   -          -
+//	remaining   -          -         -          -          -           -          next step
+//	emptied     -          -         -          -          -           -          end
+//	handedOver  -          -         -          end        -           -          -
+//
+// The events began and taken lead from idle to starting or waiting, and to running.
+// Where it says end, the program may have to be started again: then it is waiting.
 //
 // Signals that arrive before the program runs wait in their channel: the loop
 // spawns and reports in one breath. After over nothing happens any more.
@@ -34,6 +39,7 @@ type state uint8
 
 const (
 	idle       state = iota // the program has not been asked for
+	waiting                 // none runs: for the -while files, or after an end
 	starting                // it is being launched
 	finding                 // it becomes a daemon, which is not known yet
 	running                 // it runs, and nobody here wants it to end
@@ -60,6 +66,10 @@ const (
 	halted      // the program was stopped, as job control does
 	exited      // the program was reaped
 	ticked      // the deadline has passed
+	vanished    // the PID file was gone when the program was to be started anew
+	opened      // every -while file is there
+	shut        // one is not
+	asked       // pidleash was told to restart the program
 	commandDone // the stop command was reaped
 	remaining   // descendants of the ended program are still there
 	emptied     // none is
@@ -68,9 +78,9 @@ const (
 
 type event struct {
 	kind   eventKind
-	signal syscall.Signal     // of signaled and halted
+	signal syscall.Signal     // of signaled and halted; of exited: the terminal's key that did it
 	sight  sight              // of sighted
-	status syscall.WaitStatus // of exited
+	status syscall.WaitStatus // of exited, and of failed when there was a run before
 }
 
 // sight is what was seen at the PID file's path; the words are explained at
@@ -109,6 +119,11 @@ const (
 	killCommand            // it has taken too long
 	survey                 // report remaining or emptied
 	say                    // tell the user
+	standIn                // have the PID file name pidleash
+	tellWaiting            // that the -while files are waited for
+	tellRestart            // that the program is started again, and when
+	sayShut                // that a -while file is gone
+	sayLimit               // that there are no more restarts
 	end                    // leave the loop
 )
 
@@ -118,6 +133,7 @@ type action struct {
 	target target         // of kill
 	sight  sight          // of say: what there is to tell of the file
 	stop   bool           // of say: the program is stopped for it
+	wait   time.Duration  // of tellRestart
 }
 
 // target is whom a signal reaches.
@@ -161,19 +177,36 @@ const (
 	patienceStep = 50 * time.Millisecond
 )
 
-// machine is one run of the program. The zero value with the first fields set is
-// ready; it starts with the event began.
+// machine is a program's runs, one after the other. The zero value with the first
+// fields set is ready; it starts with the event began.
 type machine struct {
 	hasFile    bool          // there is a PID file
 	forking    bool          // the program turns itself into a daemon
 	awaits     bool          // the program is up only when it is ready
 	background bool          // leave the program to a watchdog when it is up
+	mustComeUp bool          // somebody waits for the first start: its failure is the end
 	limit      time.Duration // how long it may take to come up; 0: for ever
+	whileLimit time.Duration // how long the -while files may be waited for; 0: for ever
 	settle     time.Duration // how long a removal must last to count
 	schedule   Schedule      // what is sent when pidleash stops the program
 	hasCommand bool          // there is a stop command
 	killMode   KillMode
 	rewrite    map[syscall.Signal]syscall.Signal // of forwarded signals; to 0: drop
+	restart    Restart
+	success    [256]bool      // codes that are no failure, as Config.Success
+	jitter     func() float64 // from 0 to 1; nil: 0
+
+	runs    int            // how often the program was launched
+	started time.Time      // the last time
+	shut    bool           // a -while file is missing
+	shutAt  time.Time      // when that counts; zero: nothing to confirm
+	spawnAt time.Time      // when to start the program again, in waiting
+	delay   time.Duration  // before the next restart but this; 0: restart.Delay
+	recent  []time.Time    // the restarts within restart.Window
+	again   bool           // the program is stopped in order to be started again
+	ending  bool           // pidleash was told to end: no further restart
+	endedBy syscall.Signal // by which signal, while no program ran; 0: by none
+	atLimit bool           // there were too many restarts
 
 	state     state
 	watching  bool               // hints are wanted
@@ -201,17 +234,25 @@ type machine struct {
 // table has the transitions of the picture above; nil means that the event
 // changes nothing in that state.
 var table = [numStates][numEventKinds]func(*machine, time.Time, event) []action{
-	idle:     {began: (*machine).spawn, taken: (*machine).take},
-	starting: {started: (*machine).launched, failed: (*machine).fail},
+	idle: {began: (*machine).begin, taken: (*machine).take, opened: (*machine).open, shut: (*machine).shutDown},
+	waiting: {failed: (*machine).fail, opened: (*machine).open, shut: (*machine).shutDown,
+		asked: (*machine).restartNow, signaled: (*machine).endWaiting, sighted: (*machine).judge,
+		ticked: (*machine).tickWaiting},
+	starting: {started: (*machine).launched, failed: (*machine).fail, vanished: (*machine).vanish},
 	finding: {found: (*machine).follow, unready: (*machine).giveUp, signaled: (*machine).keep,
 		exited: (*machine).detached, ticked: (*machine).seek},
 	running: {readied: (*machine).beUp, unready: (*machine).giveUp, signaled: (*machine).forward,
+		opened: (*machine).open, shut: (*machine).shutDown, asked: (*machine).restartNow,
 		sighted: (*machine).judge, halted: (*machine).suspend, exited: (*machine).finish,
 		ticked: (*machine).lookAgain, handedOver: (*machine).leave},
-	commanding: {signaled: (*machine).forward, exited: (*machine).outlive,
+	commanding: {signaled: (*machine).forward, sighted: (*machine).judge,
+		opened: (*machine).open, shut: (*machine).shutDown, exited: (*machine).outlive,
 		ticked: (*machine).overtake, commandDone: (*machine).obey},
-	stopping: {signaled: (*machine).forward, exited: (*machine).finish, ticked: (*machine).step},
-	sweeping: {signaled: (*machine).forward, ticked: (*machine).step,
+	stopping: {signaled: (*machine).forward, sighted: (*machine).judge,
+		opened: (*machine).open, shut: (*machine).shutDown, exited: (*machine).finish,
+		ticked: (*machine).stepOn},
+	sweeping: {signaled: (*machine).forward, sighted: (*machine).judge,
+		opened: (*machine).open, shut: (*machine).shutDown, ticked: (*machine).stepOn,
 		remaining: (*machine).sweep, emptied: (*machine).close},
 	over: {},
 }
@@ -227,13 +268,19 @@ func (m *machine) handle(now time.Time, e event) []action {
 
 // deadline is when the machine wants to be ticked; zero: not at all.
 func (m *machine) deadline() time.Time {
+	suspicion := earlier(m.confirmAt, m.shutAt)
 	switch m.state {
+	case waiting:
+		if !m.shut {
+			suspicion = earlier(suspicion, m.spawnAt)
+		}
+		return earlier(suspicion, m.startBy)
 	case finding:
 		return earlier(m.seekAt, m.startBy)
 	case running:
-		return earlier(m.confirmAt, m.startBy)
+		return earlier(suspicion, m.startBy)
 	case commanding, stopping, sweeping:
-		return m.stepAt
+		return earlier(suspicion, m.stepAt)
 	}
 	return time.Time{}
 }
@@ -259,6 +306,7 @@ func (m *machine) take(time.Time, event) []action {
 
 // launched begins to wait for the program to come up.
 func (m *machine) launched(now time.Time, _ event) []action {
+	m.runs, m.started = m.runs+1, now
 	if m.limit > 0 && (m.forking || m.awaits) {
 		m.startBy = now.Add(m.limit)
 	}
@@ -280,7 +328,7 @@ func (m *machine) comeUp() []action {
 }
 
 func (m *machine) watch() []action {
-	if !m.hasFile {
+	if !m.hasFile || m.watching {
 		return nil
 	}
 	m.watching = true
@@ -363,9 +411,19 @@ func (m *machine) giveUp(now time.Time, _ event) []action {
 	return append(actions, m.step(now, event{})...)
 }
 
-func (m *machine) fail(time.Time, event) []action {
+// fail is for a start that has not become a run. Of a restart it is an end like
+// others.
+func (m *machine) fail(now time.Time, e event) []action {
+	if m.runs > 0 {
+		m.status = e.status
+		return m.close(now, e)
+	}
 	m.state = over
-	return []action{{kind: end}}
+	actions := m.unwatch()
+	if actions != nil { // the file is there, and names pidleash
+		actions = append(actions, action{kind: removeFile})
+	}
+	return append(actions, action{kind: end})
 }
 
 // forward passes a signal on, as -rewrite says.
@@ -379,6 +437,10 @@ func (m *machine) forward(_ time.Time, e event) []action {
 	}
 	if sig == 0 {
 		return nil
+	}
+	switch e.signal {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		m.ending = true
 	}
 	actions := []action{{kind: kill, signal: sig, target: m.target()}}
 	if e.signal == syscall.SIGTERM || sig == syscall.SIGTERM {
@@ -477,24 +539,32 @@ func (m *machine) sayOnce(said *bool, s sight) []action {
 	return []action{{kind: say, sight: s}}
 }
 
-// lost stops the program because its file is gone for good. The signal comes
-// before the words.
+// lost stops the program because its file is gone for good.
 func (m *machine) lost(now time.Time, s sight) []action {
-	m.watching, m.byRemoval = false, true
-	var actions []action
+	return m.stopForGood(now, action{kind: say, sight: s, stop: true})
+}
+
+// stopProgram begins with the stop command, or with the schedule.
+func (m *machine) stopProgram(now time.Time) []action {
 	if m.hasCommand {
 		m.state, m.stepAt = commanding, m.commandLimit(now)
-		actions = []action{{kind: runCommand}}
-	} else {
-		m.state = stopping
-		actions = m.step(now, event{})
+		return []action{{kind: runCommand}}
 	}
-	return append(actions, action{kind: say, sight: s, stop: true}, action{kind: unwatchFile})
+	m.state = stopping
+	return m.step(now, event{})
 }
 
 func (m *machine) lookAgain(now time.Time, _ event) []action {
 	if m.late(now) {
 		return append([]action{{kind: sayLate}}, m.giveUp(now, event{})...)
+	}
+	return m.confirmAll(now)
+}
+
+// confirmAll looks again at what was suspected, and had time to pass.
+func (m *machine) confirmAll(now time.Time) []action {
+	if actions := m.confirmShut(now); actions != nil {
+		return actions
 	}
 	if m.confirmAt.IsZero() || now.Before(m.confirmAt) {
 		return nil
@@ -517,7 +587,7 @@ func (m *machine) commandLimit(now time.Time) time.Time {
 func (m *machine) obey(now time.Time, _ event) []action {
 	m.stepAt = time.Time{}
 	if m.gone {
-		return m.sweepOrClose()
+		return m.sweepOrClose(now)
 	}
 	m.state = stopping
 	return m.step(now, event{})
@@ -526,7 +596,7 @@ func (m *machine) obey(now time.Time, _ event) []action {
 // overtake goes on without the stop command.
 func (m *machine) overtake(now time.Time, e event) []action {
 	if m.stepAt.IsZero() || now.Before(m.stepAt) {
-		return nil
+		return m.confirmAll(now)
 	}
 	return append([]action{{kind: killCommand}}, m.obey(now, e)...)
 }
@@ -535,6 +605,11 @@ func (m *machine) overtake(now time.Time, e event) []action {
 func (m *machine) outlive(_ time.Time, e event) []action {
 	m.gone, m.status = true, e.status
 	return nil
+}
+
+// stepOn goes on with the schedule, and with what is suspected meanwhile.
+func (m *machine) stepOn(now time.Time, e event) []action {
+	return append(m.confirmAll(now), m.step(now, e)...)
 }
 
 // step sends the signals that are due. After the last it waits for the
@@ -574,16 +649,23 @@ func kills(sig syscall.Signal, to target) []action {
 
 // finish ends with the program, unless some of its descendants are to be
 // stopped first.
-func (m *machine) finish(_ time.Time, e event) []action {
+func (m *machine) finish(now time.Time, e event) []action {
 	m.gone, m.status = true, e.status
-	return append(m.unwatch(), m.sweepOrClose()...)
+	if e.signal != 0 { // ^C, which reached the program only
+		m.ending = true
+	}
+	var actions []action
+	if !m.wantsRestart() {
+		actions = m.unwatch()
+	}
+	return append(actions, m.sweepOrClose(now)...)
 }
 
 // sweepOrClose decides about the descendants. In mode tree they have had what the
 // program had of the schedule; in mode mixed it begins anew for them.
-func (m *machine) sweepOrClose() []action {
+func (m *machine) sweepOrClose(now time.Time) []action {
 	if !m.sweeps() {
-		return m.close(time.Time{}, event{})
+		return m.close(now, event{})
 	}
 	if m.killMode == KillMixed {
 		m.nextStep, m.stepAt, m.waiting, m.killed = 0, time.Time{}, false, false
@@ -595,7 +677,7 @@ func (m *machine) sweepOrClose() []action {
 // sweeps reports that the program's descendants are to be stopped. Of a program that
 // has not come up nothing is left behind.
 func (m *machine) sweeps() bool {
-	stopped := m.byRemoval || m.gaveUp || m.background && !m.up
+	stopped := m.byRemoval || m.gaveUp || m.again || (m.background || m.mustComeUp) && !m.up
 	return m.killMode == KillTree || m.killMode == KillMixed && stopped
 }
 
@@ -608,13 +690,20 @@ func (m *machine) sweep(now time.Time, e event) []action {
 	return m.step(now, e)
 }
 
-// close is the end of the run.
-func (m *machine) close(time.Time, event) []action {
-	m.state = over
-	if !m.hasFile {
-		return []action{{kind: end}}
+// close is the end of a run, and of pidleash if there is not to be another one.
+func (m *machine) close(now time.Time, _ event) []action {
+	if m.restarts(now) {
+		return m.pause(now)
 	}
-	return []action{{kind: removeFile}, {kind: end}}
+	m.state = over
+	actions := m.unwatch()
+	if m.atLimit {
+		actions = append(actions, action{kind: sayLimit})
+	}
+	if m.hasFile {
+		actions = append(actions, action{kind: removeFile})
+	}
+	return append(actions, action{kind: end})
 }
 
 func (s sight) String() string {

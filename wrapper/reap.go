@@ -14,17 +14,23 @@ import (
 type children struct {
 	ended  chan struct{} // a child has ended, or was stopped
 	reaped chan struct{} // the answer: it was waited for
+	more   chan struct{} // there may be children again
 }
 
-// watchChildren needs at least one child, and tells of the ends of all that this
-// process has and gets: the program, and orphans of its descendants. It is
-// over when there is none left. It takes the place of SIGCHLD, which would
-// have to be caught before the program is started, and is one switch of threads
-// slower.
-func watchChildren() *children {
-	c := &children{ended: make(chan struct{}), reaped: make(chan struct{})}
-	go c.watch()
-	return c
+// watchChildren comes after each launch. From the first on it tells of the ends of
+// all children that this process has and gets: the program, and orphans of its
+// descendants. It takes the place of SIGCHLD, which would have to be caught before
+// the program is started, and is one switch of threads slower.
+func (l *loop) watchChildren() {
+	if l.children == nil {
+		l.children = &children{ended: make(chan struct{}), reaped: make(chan struct{}), more: make(chan struct{}, 1)}
+		go l.children.watch()
+		return
+	}
+	select {
+	case l.children.more <- struct{}{}:
+	default:
+	}
 }
 
 // ends tells of an end; nil has none.
@@ -43,7 +49,7 @@ func (c *children) watch() {
 			<-c.reaped
 		case unix.EINTR:
 		default: // ECHILD: nobody can fall to us any more
-			return
+			<-c.more
 		}
 	}
 }
@@ -55,6 +61,7 @@ const reapBatch = 512
 // reap waits for every child that has ended, and hears of those that job control
 // has stopped.
 func (l *loop) reap() {
+	l.standInEarly()
 	for range reapBatch {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG|syscall.WUNTRACED, nil)
@@ -83,15 +90,14 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 	case pid == l.pid && l.hasSuccessor():
 		// The daemon has ended because another one has taken its place.
 	case pid == l.pid:
-		l.pid, l.neighbour = 0, nil
+		l.pid, l.neighbour, l.readyMet = 0, nil, nil
+		var key syscall.Signal
 		if l.terminal != nil {
 			l.terminal.noteEnd(status, l.sent)
 			l.terminal.takeBack(pid)
+			key = l.terminal.key
 		}
-		if l.machine.state != finding {
-			l.endRelay()
-		}
-		l.happen(event{kind: exited, status: status})
+		l.happen(event{kind: exited, status: status, signal: key})
 	case pid == l.commandPID:
 		l.commandPID = 0
 		l.happen(event{kind: commandDone})

@@ -65,7 +65,8 @@ const drainLimit = 5 * time.Second
 // endRelay passes on the program's last words. A reason to have stopped it comes
 // after them, so that it is what stays.
 func (l *loop) endRelay() {
-	if l.relay != nil && !l.relay.Drain(drainLimit) {
+	leaves := l.cfg.Mode == Daemon && l.machine.up
+	if l.relay != nil && l.machine.runs > 0 && !leaves && !l.relay.Drain(drainLimit) {
 		l.cfg.Log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")
 	}
 	l.tellStatus("Stopped")
@@ -73,7 +74,14 @@ func (l *loop) endRelay() {
 
 // tellStatus tells people why the program is stopped.
 func (l *loop) tellStatus(what string) {
-	if l.relay != nil && l.reason != "" {
-		l.relay.Send("STATUS=" + what + ": " + l.reason)
+	if l.reason != "" {
+		l.status(what + ": " + l.reason)
+	}
+}
+
+// status is shown to people, by "systemctl status" for example.
+func (l *loop) status(text string) {
+	if l.relay != nil {
+		l.relay.Send("STATUS=" + text)
 	}
 }

@@ -216,15 +216,6 @@ func (w *watchdog) programEnded() {
 	}
 }
 
-// isClean reports an end that systemd does not call a failure, systemd.service(5).
-func isClean(status syscall.WaitStatus) bool {
-	switch status.Signal() {
-	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE:
-		return true
-	}
-	return status.ExitStatus() == 0
-}
-
 // standIn has the PID file name this process for a moment, which then ends as the
 // program did.
 func (w *watchdog) standIn() {

@@ -76,6 +76,14 @@ type Config struct {
 	ReadyFiles []string
 	// StartLimit is how long the program may take to come up; 0: for ever.
 	StartLimit time.Duration
+	// Restart is whether the program is started again when it has ended.
+	Restart Restart
+	// While has the absolute paths of files that must exist, WhileRunning those of
+	// other programs' PID files, which must run: else the program is stopped. It is
+	// not started before.
+	While, WhileRunning []string
+	// WhileLimit is how long they may be waited for; 0: for ever.
+	WhileLimit time.Duration
 	// Surroundings are the program's.
 	Surroundings
 	// Log takes the messages; none is written to standard output. Required.

@@ -1,6 +1,10 @@
 package cli
 
-import "pidleash/wrapper"
+import (
+	"slices"
+
+	"pidleash/wrapper"
+)
 
 // check refuses what cannot mean anything together. Variables are spared where they
 // would only be without effect: they may be set for many programs.
@@ -21,6 +25,9 @@ func (c *command) check(given arguments) error {
 	if c.config.Ready.OfLog() && c.config.Stdout == "" && c.config.Stderr == "" && len(c.config.ReadyFiles) == 0 {
 		return &usageError{"-ready log: there is no log to look at", "-stdout FILE, -stderr FILE or -ready-file FILE"}
 	}
+	if err := c.checkRestart(); err != nil {
+		return err
+	}
 	if path := c.sharedPath(); path != "" {
 		return &usageError{"file " + path + " is given for two purposes", "name two files"}
 	}
@@ -38,7 +45,7 @@ func (c *command) check(given arguments) error {
 func (c *command) sharedPath() string {
 	config := &c.config
 	for _, path := range []string{config.PIDFile, config.Supervisor} {
-		if path != "" && (path == config.Stdout || path == config.Stderr) {
+		if path != "" && (path == config.Stdout || path == config.Stderr || slices.Contains(config.While, path) || slices.Contains(config.WhileRunning, path)) {
 			return path
 		}
 	}
@@ -46,6 +53,34 @@ func (c *command) sharedPath() string {
 		return config.PIDFile
 	}
 	return ""
+}
+
+// checkRestart is about a parent that stays.
+func (c *command) checkRestart() error {
+	config := &c.config
+	var name string
+	switch {
+	case config.Restart.Policy != wrapper.RestartNo:
+		name = "-restart"
+	case config.Restart.Signal != 0:
+		name = "-restart-signal"
+	case len(config.While) > 0:
+		name = "-while"
+	case len(config.WhileRunning) > 0:
+		name = "-while-running"
+	default:
+		return nil
+	}
+	if _, twice := config.Rewrite[config.Restart.Signal]; twice {
+		return &usageError{"-rewrite and -restart-signal are about the same signal", "name two signals"}
+	}
+	switch {
+	case c.sidecar:
+		return &usageError{name + " and -sidecar: the program has taken over the process that would start it", "leave one of them out"}
+	case config.Forking:
+		return &usageError{name + " and -forking: the PID file would have to name pidleash while the program looks for it", "leave -forking out, and have the program stay in the foreground"}
+	}
+	return nil
 }
 
 // checkBeside is about a watchdog beside the program.
@@ -77,10 +112,12 @@ type rule struct {
 
 func (c *command) rules() []rule {
 	config := &c.config
+	noGate := len(config.While) == 0 && len(config.WhileRunning) == 0
 	noFile, beside := config.PIDFile == "", config.Mode != wrapper.Child
 	return []rule{
-		{noFile, []string{"settle", "stop-command", "removed-exit"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
-		{noFile && config.KillMode != wrapper.KillTree && !config.Forking && !config.Ready.Given, []string{"stop"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
+		{noFile && noGate, []string{"settle", "removed-exit"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
+		{noFile && noGate && config.Restart.Signal == 0, []string{"stop-command"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
+		{noFile && config.KillMode != wrapper.KillTree && !config.Forking && !config.Ready.Given && noGate && config.Restart.Signal == 0, []string{"stop"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
 		{noFile && beside, []string{"supervisor-pidfile"}, "is about the watchdog, and without a PID file there is none", "-pidfile FILE"},
 		{beside, []string{"success", "removed-exit"}, "is about pidleash's own end, and the program is the service manager's", "SuccessExitStatus= in a unit"},
 		{beside, []string{"rewrite"}, "is about forwarding, and the program gets its signals itself", "leave it out"},
@@ -88,6 +125,7 @@ func (c *command) rules() []rule {
 		{!config.Forking, []string{"follow"}, "is about a program that goes to the background", "-forking"},
 		{!config.Ready.OfLog() && !c.daemon, []string{"ready-file"}, "is about -ready log", "-ready log"},
 		{c.sidecar, []string{"ready"}, "is without effect with -sidecar: the program speaks for itself", "leave it out"},
-		{!c.daemon && !c.sidecar && !config.Forking && !config.Ready.Given, []string{"start-timeout"}, "is about the program's readiness", "-ready CONDITION"},
+		{config.Restart.Policy == wrapper.RestartNo, []string{"restart-delay", "restart-limit"}, "is about restarts, and there are none", "-restart on-failure"},
+		{!c.daemon && !c.sidecar && !config.Forking && !config.Ready.Given && noGate, []string{"start-timeout"}, "is about the program's readiness", "-ready CONDITION"},
 	}
 }

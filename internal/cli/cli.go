@@ -104,6 +104,9 @@ func hintOf(err error) string {
 	return ""
 }
 
+// defaultStartLimit is how long a program may take to come up when nobody says so.
+const defaultStartLimit = 30 * time.Second
+
 // usageError is a mistake on the command line or in the environment.
 type usageError struct{ text, hint string }
 
@@ -123,6 +126,7 @@ type command struct {
 // command says how to tell about it.
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
+	cmd.config.StartLimit = defaultStartLimit
 	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
 	given := newArguments()
 	app := &cli.App{

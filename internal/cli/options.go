@@ -53,13 +53,19 @@ func options() []option {
 		{name: "removed-exit", set: setRemovedExit, remedy: "a code from 0 to 255"},
 		{name: "pdeathsig", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL"},
 		{name: "same-group", set: switchOption(func(c *command) *bool { return &c.config.SameGroup }), remedy: switchRemedy, isSwitch: true},
+		{name: "restart", set: setRestart, remedy: "no, on-failure or always", initial: "no"},
+		{name: "restart-delay", set: setRestartDelay, remedy: "a number with its unit, such as 500ms", initial: "1s"},
+		{name: "restart-limit", set: setRestartLimit, remedy: "a number of restarts and a time, such as 5/1m"},
+		{name: "restart-signal", set: setRestartSignal, remedy: "a signal such as HUP"},
+		{name: "while", set: pathsOption(func(c *command) *[]string { return &c.config.While }), isList: true},
+		{name: "while-running", set: pathsOption(func(c *command) *[]string { return &c.config.WhileRunning }), isList: true},
 		{name: "daemon", set: switchOption(func(c *command) *bool { return &c.daemon }), remedy: switchRemedy, isSwitch: true},
 		{name: "sidecar", set: switchOption(func(c *command) *bool { return &c.sidecar }), remedy: switchRemedy, isSwitch: true},
 		{name: "forking", set: switchOption(func(c *command) *bool { return &c.config.Forking }), remedy: switchRemedy, isSwitch: true},
 		{name: "follow", set: pathOption(func(c *command) *string { return &c.config.Follow })},
 		{name: "ready", set: setReady, remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX"},
-		{name: "ready-file", set: setReadyFile, isList: true},
-		{name: "start-timeout", set: setStartTimeout, remedy: "a number with its unit, such as 90s; 0 is for ever", initial: "30s"},
+		{name: "ready-file", set: pathsOption(func(c *command) *[]string { return &c.config.ReadyFiles }), isList: true},
+		{name: "start-timeout", set: setStartTimeout, remedy: "a number with its unit, such as 90s; 0 is for ever"},
 		{name: "stdout", set: pathOption(func(c *command) *string { return &c.config.Stdout })},
 		{name: "stderr", set: pathOption(func(c *command) *string { return &c.config.Stderr })},
 		{name: "chdir", set: pathOption(func(c *command) *string { return &c.config.Dir })},
@@ -241,16 +247,83 @@ func absolute(path string) (string, error) {
 	return strings.TrimSuffix(dir, "/") + "/" + strings.TrimPrefix(path, "./"), nil
 }
 
-func setSettle(c *command, value string) error {
-	settle, err := time.ParseDuration(value)
-	if err == nil && settle < 0 {
-		err = errors.New("is negative")
+func setSettle(c *command, value string) (err error) {
+	c.config.Settle, err = parseDuration(value)
+	return err
+}
+
+func setRestart(c *command, value string) error {
+	switch value {
+	case "no":
+		c.config.Restart.Policy = wrapper.RestartNo
+	case "on-failure":
+		c.config.Restart.Policy = wrapper.RestartOnFailure
+	case "always":
+		c.config.Restart.Policy = wrapper.RestartAlways
+	default:
+		return errors.New("no such policy")
 	}
-	if err != nil {
-		return errors.New("no duration")
-	}
-	c.config.Settle = settle
 	return nil
+}
+
+func setRestartDelay(c *command, value string) (err error) {
+	c.config.Restart.Delay, err = parseDuration(value)
+	return err
+}
+
+// setRestartLimit reads "5/1m".
+func setRestartLimit(c *command, value string) error {
+	left, right, ok := strings.Cut(value, "/")
+	if !ok {
+		return errors.New("no N/WINDOW")
+	}
+	limit, err := strconv.Atoi(left)
+	if err != nil || limit < 1 {
+		return fmt.Errorf("%q is no number above 0", left)
+	}
+	window, err := parseDuration(right)
+	if err != nil || window == 0 {
+		return fmt.Errorf("%q is no duration above 0", right)
+	}
+	c.config.Restart.Limit, c.config.Restart.Window = limit, window
+	return nil
+}
+
+func setRestartSignal(c *command, value string) error {
+	sig, err := wrapper.ParseSignal(value)
+	if err != nil {
+		return err
+	}
+	if !wrapper.Forwarded(sig) {
+		return fmt.Errorf("%s does not reach pidleash", wrapper.SignalName(sig))
+	}
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		return fmt.Errorf("%s ends the program for good", wrapper.SignalName(sig))
+	}
+	c.config.Restart.Signal = sig
+	return nil
+}
+
+// pathsOption is for an option that can be given several times.
+func pathsOption(place func(*command) *[]string) func(*command, string) error {
+	return func(c *command, value string) error {
+		if value == "" {
+			return errors.New("no file")
+		}
+		path, err := absolute(value)
+		*place(c) = append(*place(c), path)
+		return err
+	}
+}
+
+// parseDuration refuses what is negative.
+func parseDuration(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		return 0, errors.New("no duration")
+	}
+	return d, nil
 }
 
 func setStop(c *command, value string) (err error) {
@@ -374,22 +447,12 @@ func setReady(c *command, value string) (err error) {
 	return err
 }
 
-func setReadyFile(c *command, value string) error {
-	if value == "" {
-		return errors.New("no file")
-	}
-	path, err := absolute(value)
-	c.config.ReadyFiles = append(c.config.ReadyFiles, path)
+// setStartTimeout is for the readiness, and for the -while files only when somebody
+// gives it.
+func setStartTimeout(c *command, value string) (err error) {
+	c.config.StartLimit, err = parseDuration(value)
+	c.config.WhileLimit = c.config.StartLimit
 	return err
-}
-
-func setStartTimeout(c *command, value string) error {
-	limit, err := time.ParseDuration(value)
-	if err != nil || limit < 0 {
-		return errors.New("no duration")
-	}
-	c.config.StartLimit = limit
-	return nil
 }
 
 func setUmask(c *command, value string) error {

@@ -20,6 +20,9 @@ type Claim struct {
 	// StaleReason says why the file that was found at Path does not count. Empty:
 	// there was none.
 	StaleReason string
+	// Successor: a file of our own is at Path, and is to be exchanged for this one by
+	// RENAME_EXCHANGE of renameat2(2). Where that is not to be had, by rename(2).
+	Successor bool
 
 	lock  int // read-only descriptor of the same inode, locked, close-on-exec
 	id    identity
@@ -150,8 +153,14 @@ func judge(fd int, path string) (reason string, again bool, err error) {
 
 // isAt reports that the inode is what the path leads to.
 func isAt(path string, id identity) bool {
+	at, err := identityAt(path)
+	return err == nil && at == id
+}
+
+func identityAt(path string) (identity, error) {
 	var st unix.Stat_t
-	return unix.Lstat(path, &st) == nil && identityOf(&st) == id
+	err := unix.Lstat(path, &st)
+	return identityOf(&st), err
 }
 
 // createTemp makes the hidden file, readable for everybody, and locks it.
@@ -247,6 +256,7 @@ func (c *Claim) Abandon() {
 // it. It takes over the claim's lock.
 func (c *Claim) Published(pid int) *File {
 	unix.Close(c.Write)
+	c.Write = -1
 	return &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, touched: time.Now()}
 }
 

@@ -40,6 +40,7 @@ type File struct {
 	pid      int
 	fd       int  // keeps the inode from being recycled, and holds the lock
 	unlocked bool // the program locks it, or may: leave that to it
+	adopted  bool // the program has written it
 	id       identity
 	touched  time.Time
 }
@@ -135,7 +136,7 @@ func (f *File) Adopt() error {
 		return &Error{Path: f.path, Problem: "rewritten by the program, cannot be looked at", Err: err}
 	}
 	f.release()
-	f.fd, f.id = fd, id
+	f.fd, f.id, f.adopted = fd, id, true
 	if f.unlocked {
 		return nil
 	}
@@ -173,27 +174,87 @@ func (f *File) MovedAway() bool {
 	return unix.Fstat(f.fd, &st) == nil && st.Nlink > 0 && !isAt(f.path, f.id)
 }
 
-// Replace puts a file that names pid in the place of this one, in one step. It
-// does nothing when the file at the path is not its own any more.
-func (f *File) Replace(pid int) error {
-	c := &Claim{Path: f.path, Write: -1, lock: -1, stale: -1}
+// ErrRemoved says that the file that was to be exchanged is not at the path any more.
+var ErrRemoved = errors.New("the file has been removed")
+
+// Successor is a claim for a file that is to take this one's place in one step, see
+// Claim.Successor. Nothing is done to this one.
+func (f *File) Successor() (*Claim, error) {
+	c := &Claim{Path: f.path, Successor: true, Write: -1, lock: -1, stale: -1}
 	if err := c.createTemp(); err != nil {
+		c.Abandon()
+		return nil, withPath(f.path, err)
+	}
+	return c, nil
+}
+
+// Succeed makes the file what the claim has published with pid in it. If somebody
+// else's file was at the path by then, that one has its place again, as Look will
+// tell.
+func (f *File) Succeed(c *Claim, pid int) {
+	if id, err := identityAt(c.Temp); err == nil {
+		if id != f.id {
+			_ = exchange(c.Temp, c.Path)
+		}
+		_ = unix.Unlink(c.Temp)
+	}
+	f.release()
+	*f = *c.Published(pid)
+}
+
+// Replace puts a file that names pid in the place of this one, in one step. When the
+// file at the path is not its own any more it is ErrRemoved or nil, and nothing is
+// done.
+func (f *File) Replace(pid int) error {
+	if !isAt(f.path, f.id) {
+		return nil
+	}
+	c, err := f.Successor()
+	if err != nil {
+		return err
+	}
+	if err = writePID(c.Write, pid); err == nil {
+		err = exchange(c.Temp, c.Path)
+	}
+	if err != nil {
+		c.Abandon()
+		if err == unix.ENOENT {
+			return ErrRemoved
+		}
+		return &Error{Path: f.path, Problem: "cannot be rewritten", Err: err}
+	}
+	f.Succeed(c, pid)
+	return nil
+}
+
+// Restore is Replace for a program that writes the file itself, and has removed it
+// at its end.
+func (f *File) Restore(pid int) error {
+	if state, _ := f.Look(); state != Removed || !f.adopted {
+		return f.Replace(pid)
+	}
+	c := &Claim{Path: f.path, Write: -1, lock: -1, stale: -1}
+	err := c.createTemp()
+	if err != nil {
 		c.Abandon()
 		return withPath(f.path, err)
 	}
-	err := writePID(c.Write, pid)
-	if err == nil && isAt(f.path, f.id) {
-		if err = unix.Rename(c.Temp, c.Path); err == nil {
-			f.release()
-			*f = *c.Published(pid)
-			return nil
-		}
+	next, err := c.Publish(pid)
+	if err == nil {
+		f.release()
+		*f = *next
 	}
-	c.Abandon()
-	if err != nil {
-		return &Error{Path: f.path, Problem: "cannot be rewritten", Err: err}
+	return err
+}
+
+// exchange gives each of two files the other's name. Where the file system cannot do
+// that the first replaces the second.
+func exchange(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if err == unix.EINVAL || err == unix.ENOSYS {
+		err = unix.Rename(from, to)
 	}
-	return nil
+	return err
 }
 
 // Remove removes the file if it is still its own, and releases the lock. It

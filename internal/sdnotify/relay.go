@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ type Relay struct {
 	address string        // of in, as NOTIFY_SOCKET has it
 	manager string        // its address
 	users   []uint32      // whose messages are passed on
-	program int           // whose messages are, too
+	program atomic.Int64  // whose messages are, too; 0: not started
 	ready   chan error    // the program has said READY=1
 	done    chan struct{} // closed when everything before the end has been passed on
 }
@@ -110,9 +111,11 @@ func (r *Relay) Ready() <-chan error { return r.ready }
 
 // Start passes on what is sent and what has been sent since NewRelay. The program
 // is its process itself: it may have changed its user, and systemd would not care.
+// Later calls name another one.
 func (r *Relay) Start(program int) {
-	r.program = program
-	go r.run()
+	if r.program.Swap(int64(program)) == 0 {
+		go r.run()
+	}
 }
 
 // Send says something on pidleash's own account, such as "STATUS=…". Messages are
@@ -171,7 +174,7 @@ func (r *Relay) run() {
 }
 
 func (r *Relay) trusts(m message) bool {
-	return m.known && (m.pid == r.program || slices.Contains(r.users, m.user))
+	return m.known && (m.pid == int(r.program.Load()) || slices.Contains(r.users, m.user))
 }
 
 func (r *Relay) forward(m message) {

@@ -1,0 +1,340 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"pidleash/internal/pidfile"
+)
+
+// Restart is whether and when a program that has ended is started again. The zero
+// value: never.
+type Restart struct {
+	Policy RestartPolicy
+	// Delay comes before the first restart; it doubles up to restartDelayLimit.
+	Delay time.Duration
+	// Limit is how many restarts there may be within Window; 0: any number.
+	Limit  int
+	Window time.Duration
+	// Signal restarts the program when pidleash gets it; 0: none does.
+	Signal syscall.Signal
+}
+
+// RestartPolicy is after which ends.
+type RestartPolicy uint8
+
+const (
+	// RestartNo: after none but those that Signal asks for. The default.
+	RestartNo RestartPolicy = iota
+	// RestartOnFailure: after those that are not clean, see isClean.
+	RestartOnFailure
+	// RestartAlways: after every end of its own.
+	RestartAlways
+)
+
+const (
+	// restartDelayLimit is the longest delay, unless the first one is longer.
+	restartDelayLimit = 30 * time.Second
+	// health is how long a run takes to show that the program is well: the delay
+	// is the first one again.
+	health = time.Minute
+)
+
+// isClean reports an end that systemd does not call a failure, systemd.service(5).
+func isClean(status syscall.WaitStatus) bool {
+	switch status.Signal() {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE:
+		return true
+	}
+	return status.ExitStatus() == 0
+}
+
+// begin waits for the -while files, if one is missing.
+func (m *machine) begin(now time.Time, e event) []action {
+	if !m.shut {
+		return m.spawn(now, e)
+	}
+	m.state = waiting
+	if m.whileLimit > 0 {
+		m.startBy = now.Add(m.whileLimit)
+	}
+	return append(append([]action{{kind: standIn}}, m.watch()...), action{kind: tellWaiting})
+}
+
+// endWaiting is for signals: nobody is there to have them, and those that end a
+// program end pidleash.
+func (m *machine) endWaiting(now time.Time, e event) []action {
+	if to, rewritten := m.rewrite[e.signal]; rewritten && to == 0 {
+		return nil
+	}
+	switch e.signal {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
+		m.ending, m.endedBy = true, e.signal
+		return m.close(now, e)
+	}
+	return nil
+}
+
+// open takes that every -while file is there.
+func (m *machine) open(now time.Time, e event) []action {
+	m.shut, m.shutAt = false, time.Time{}
+	if m.state != waiting {
+		return nil
+	}
+	m.startBy = time.Time{}
+	return m.spawnIfDue(now, e)
+}
+
+// shutDown takes that a -while file is missing, which must last as long as the removal
+// of the PID file.
+func (m *machine) shutDown(now time.Time, _ event) []action {
+	m.shut = true
+	if m.runs == 0 || m.byRemoval || !m.shutAt.IsZero() || (m.state == stopping || m.state == commanding || m.state == sweeping) && !m.again {
+		return nil
+	}
+	m.shutAt = now.Add(m.settle)
+	return m.confirmShut(now)
+}
+
+// confirmShut stops the program for good when a -while file has been missing for
+// long enough.
+func (m *machine) confirmShut(now time.Time) []action {
+	if m.shutAt.IsZero() || now.Before(m.shutAt) {
+		return nil
+	}
+	m.shutAt = time.Time{}
+	return m.stopForGood(now, action{kind: sayShut})
+}
+
+// stopForGood is for a file that is gone. The signal comes before the words.
+func (m *machine) stopForGood(now time.Time, words action) []action {
+	m.byRemoval, m.again = true, false
+	var actions []action
+	switch m.state {
+	case waiting:
+		m.status = 0 // no program was stopped
+		return append([]action{words}, m.close(now, event{})...)
+	case running:
+		actions = m.stopProgram(now)
+	}
+	return append(append(actions, words), m.unwatch()...)
+}
+
+// restartNow stops the program in order to start it again, or does not wait any longer.
+func (m *machine) restartNow(now time.Time, _ event) []action {
+	if m.ending || m.shut {
+		return nil
+	}
+	m.delay = 0
+	if m.state == waiting {
+		if m.runs == 0 {
+			return nil
+		}
+		m.spawnAt = now
+		return m.spawnIfDue(now, event{})
+	}
+	m.again, m.startBy = true, time.Time{}
+	return m.stopProgram(now)
+}
+
+// spawnIfDue starts the program when nothing is to be waited for any more.
+func (m *machine) spawnIfDue(now time.Time, e event) []action {
+	if m.shut || now.Before(m.spawnAt) {
+		return nil
+	}
+	return m.spawn(now, e)
+}
+
+// tickWaiting goes on when a time has come.
+func (m *machine) tickWaiting(now time.Time, e event) []action {
+	if m.late(now) {
+		m.gaveUp = true
+		return append([]action{{kind: sayLate}}, m.close(now, e)...)
+	}
+	if actions := m.confirmAll(now); actions != nil {
+		return actions
+	}
+	return m.spawnIfDue(now, e)
+}
+
+// vanish ends a start that has found no PID file to replace: a removal.
+func (m *machine) vanish(now time.Time, _ event) []action {
+	m.state = waiting
+	return m.stopForGood(now, action{kind: say, sight: removed, stop: true})
+}
+
+// wantsRestart reports that the program has to be started again after this end, if
+// that has not been done too often.
+func (m *machine) wantsRestart() bool {
+	switch {
+	case m.ending || m.byRemoval || m.shut || m.runs == 0 || m.mustComeUp && !m.up:
+		return false
+	case m.again || m.restart.Policy == RestartAlways:
+		return true
+	}
+	return m.restart.Policy == RestartOnFailure && (m.gaveUp || !m.isSuccess())
+}
+
+func (m *machine) isSuccess() bool {
+	code := m.status.ExitStatus()
+	if m.status.Signaled() {
+		code = 128 + int(m.status.Signal())
+	}
+	return isClean(m.status) || code >= 0 && m.success[code]
+}
+
+// restarts decides about a restart. Those that somebody has asked for do not count.
+func (m *machine) restarts(now time.Time) bool {
+	if !m.wantsRestart() {
+		return false
+	}
+	if m.again || m.restart.Limit == 0 {
+		return true
+	}
+	for len(m.recent) > 0 && now.Sub(m.recent[0]) >= m.restart.Window {
+		m.recent = m.recent[1:]
+	}
+	m.atLimit = len(m.recent) >= m.restart.Limit
+	if !m.atLimit {
+		m.recent = append(m.recent[:len(m.recent):len(m.recent)], now)
+	}
+	return !m.atLimit
+}
+
+// pause waits before the next start.
+func (m *machine) pause(now time.Time) []action {
+	if m.delay == 0 || now.Sub(m.started) >= health {
+		m.delay = m.restart.Delay
+	}
+	var wait time.Duration
+	if m.again {
+		m.delay = 0
+	} else {
+		wait = m.delay
+		if m.jitter != nil {
+			// So that what has failed together does not come back together.
+			wait += time.Duration(m.jitter() * float64(wait) / 10)
+		}
+		m.delay = min(2*m.delay, max(restartDelayLimit, m.restart.Delay))
+	}
+	m.spawnAt = now.Add(wait)
+	m.state = waiting
+	m.forget()
+	actions := append([]action{{kind: standIn}}, m.watch()...)
+	return append(actions, action{kind: tellRestart, wait: wait})
+}
+
+// forget makes the machine ready for another run.
+func (m *machine) forget() {
+	m.again, m.gone, m.gaveUp = false, false, false
+	m.startBy, m.stepAt = time.Time{}, time.Time{}
+	m.nextStep, m.waiting, m.killed = 0, false, false
+}
+
+// The loop's part.
+
+// tellWaiting tells that the program is not started yet.
+func (l *loop) tellWaiting() {
+	l.cfg.Log.Info("waiting for " + l.missing())
+	l.status("Waiting for " + l.missing())
+}
+
+// tellRestart tells why the program is started again.
+func (l *loop) tellRestart(wait time.Duration) {
+	why := describe(l.machine.status)
+	if l.failed != nil {
+		why = l.failed.Error()
+	} else if l.whyNot != nil {
+		why = l.whyNot.Error()
+	}
+	l.restarts++
+	text := fmt.Sprintf("%s %s, restarting in %v", l.cfg.Args[0], why, wait.Round(time.Millisecond))
+	l.cfg.Log.Info(text)
+	l.status(text)
+}
+
+// tellStarted tells that a restart has come about.
+func (l *loop) tellStarted() {
+	if l.restarts > 0 {
+		l.status(fmt.Sprintf("Restarted as PID %d, %d times so far", l.pid, l.restarts))
+	} else if l.gates != nil {
+		l.status("")
+	}
+}
+
+// sayShut tells that the program is stopped for a file that is gone.
+func (l *loop) sayShut() {
+	gone := l.missing()
+	l.reason = gone + " is gone"
+	l.tellStatus("Stopping")
+	if l.pid == 0 {
+		l.cfg.Log.Warn(fmt.Sprintf("while %s: gone, not starting again", gone))
+		return
+	}
+	l.cfg.Log.Warn(fmt.Sprintf("while %s: gone, stopping PID %d", gone, l.pid))
+}
+
+// standIn has the PID file name this process while there is no program, so that
+// whoever reads it finds somebody, and to remove it means to stop.
+func (l *loop) standIn() {
+	if l.file == nil && l.machine.runs == 0 {
+		if l.failed = l.publishOwn(); l.failed != nil {
+			l.queue = append(l.queue, event{kind: failed})
+		}
+		return
+	}
+	if l.file == nil || l.standing {
+		return
+	}
+	err := l.file.Restore(os.Getpid())
+	switch {
+	case err == nil:
+		l.standing = true
+	case errors.Is(err, pidfile.ErrRemoved) || errors.Is(err, pidfile.ErrLostRace): // as a look will show
+	default:
+		l.cfg.Log.Warn(err.Error())
+	}
+	l.renewWatch()
+}
+
+// publishOwn claims the PID file before there is a program.
+func (l *loop) publishOwn() error {
+	if l.cfg.PIDFile != "" {
+		err := pidfile.ErrLostRace
+		for errors.Is(err, pidfile.ErrLostRace) {
+			var claim *pidfile.Claim
+			if claim, err = l.claim(); err == nil {
+				l.file, err = claim.Publish(os.Getpid())
+			}
+		}
+		if err != nil {
+			return err
+		}
+		l.standing = true
+	}
+	return l.superviseFrom(nil)
+}
+
+// standInEarly comes before a program that has ended is waited for: then its PID may
+// be another process's.
+func (l *loop) standInEarly() {
+	m := &l.machine
+	if l.file == nil || l.pid == 0 || m.ending || m.byRemoval || !m.again && l.cfg.Restart.Policy == RestartNo {
+		return
+	}
+	if l.hasEnded() {
+		l.standIn()
+	}
+}
+
+// codeOfStart is the exit code for a program that could not be started.
+func codeOfStart(err error) syscall.WaitStatus {
+	var start *StartError
+	if errors.As(err, &start) {
+		return syscall.WaitStatus(start.Code)
+	}
+	return codeFailed
+}
