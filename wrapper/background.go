@@ -42,6 +42,8 @@ const watchdogFD = 3
 type word struct {
 	Kind  wordKind
 	Error string // of failed
+	Hint  string // of failed, from a supervisor
+	Code  int    // likewise
 
 	// Of charge. The descriptors come in the order of the fields that speak of them.
 	PID, Group int
@@ -49,7 +51,7 @@ type word struct {
 	Unlocked   bool   // it is the daemon's to lock
 	Reserved   bool   // there is a reservation, with a descriptor
 	Supervisor bool   // there is a file of the watchdog's PID, with a descriptor
-	Dir        string // where the launcher stands
+	Dir        string // where the launcher stands; of supervise, too
 }
 
 type wordKind string
@@ -60,6 +62,9 @@ const (
 	failure  wordKind = "failed"
 	yours    wordKind = "yours"
 	back     wordKind = "back"
+
+	supervise wordKind = "supervise"
+	up        wordKind = "up"
 )
 
 // launcher is the launcher's end.
@@ -257,7 +262,7 @@ func (l *loop) failedStart() error {
 		if l.orphan != nil && l.file == nil {
 			e.Code = codeOf(*l.orphan)
 		}
-	case l.cfg.Mode != Daemon || m.up:
+	case l.cfg.Mode != Daemon && l.behind == nil || m.up:
 		return nil
 	case m.byRemoval:
 		e.Problem = "stopped before it was up: " + l.reason

@@ -41,6 +41,7 @@ type loop struct {
 	readyMet   <-chan error            // nil: nobody waits
 	logs       []*logFile              // of the program, for its last words
 	launcher   *launcher               // of the watchdog; nil: none
+	behind     *supervisor             // this is the supervisor's; nil: it is not
 	commandPID int                     // the stop command's, likewise
 	strangers  map[int]process.Ticks   // descendants that are not the program's, and their start
 	sent       map[syscall.Signal]bool // what the program was sent
@@ -90,20 +91,38 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 	if cfg.Mode == Sidecar {
 		return runSidecar(cfg, signals, program)
 	}
-	adoptOrphans()
+	if cfg.Mode == Daemon && cfg.Supervises() {
+		return runLauncher(cfg, signals)
+	}
 	l := newLoop(cfg, signals)
-	l.strangers, l.program = findStrangers(), program
-	if cfg.Mode == Child {
+	l.program = program
+	return l.end(l.perform())
+}
+
+// perform runs the program, as often as it is to run. The error says that it was
+// not even tried.
+func (l *loop) perform() error {
+	adoptOrphans()
+	l.strangers = findStrangers()
+	if l.cfg.Mode == Child {
 		l.terminal = openTerminal()
 	}
 	if err := l.openRelay(); err != nil {
-		return Outcome{}, err
+		return err
 	}
 	l.openGates()
-	signals.prepare(cfg)
+	l.signals.prepare(l.cfg)
 	l.happen(event{kind: began})
 	l.run()
 	l.closeGates()
+	return nil
+}
+
+// end is how pidleash ends, when the loop has.
+func (l *loop) end(err error) (Outcome, error) {
+	if err != nil {
+		return Outcome{}, err
+	}
 	return l.outcome()
 }
 
@@ -135,7 +154,6 @@ func newLoop(cfg *Config, signals *Signals) *loop {
 	return l
 }
 
-// outcome is how pidleash ends, when the loop has.
 func (l *loop) outcome() (Outcome, error) {
 	handedOver := l.machine.up && l.cfg.Mode == Daemon
 	if !handedOver {
@@ -201,6 +219,8 @@ func (l *loop) run() {
 			l.happen(l.look())
 		case <-l.gateHints:
 			l.lookAtGates()
+		case <-l.behind.launcherGone():
+			l.abandon()
 		case <-l.timer.C:
 			l.happen(event{kind: ticked})
 		}
@@ -311,6 +331,8 @@ func (l *loop) do(a action) {
 		l.say(a)
 	case standIn:
 		l.standIn()
+	case reportUp:
+		l.reportUp()
 	case tellWaiting:
 		l.tellWaiting()
 	case tellRestart:
@@ -398,7 +420,7 @@ func (l *loop) prepareAndLaunch(claim *pidfile.Claim) (pid int, err error) {
 	if err := l.superviseFrom(opened); err != nil {
 		return 0, err
 	}
-	if l.cfg.Mode == Daemon {
+	if l.cfg.Mode == Daemon || l.behind != nil {
 		if _, err := opened.fillStdio(); err != nil {
 			return 0, err
 		}

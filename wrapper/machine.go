@@ -19,6 +19,7 @@ import (
 //	found       -          -         follow     -          -           -          -
 //	readied     -          -         -          be up      -           -          -
 //	unready     -          -         give up    give up    -           -          -
+//	reported    -          -         -          be known   -           -          -
 //	signaled    end        -         keep       forward    forward     forward    forward
 //	sighted     judge      -         -          judge      judge       judge      judge
 //	halted      -          -         -          suspend    -           -          -
@@ -60,6 +61,7 @@ const (
 	found       // the daemon is known
 	readied     // the program is up
 	unready     // it will not be
+	reported    // who waits for the first start has heard that it is up
 	handedOver  // a watchdog has taken the program
 	signaled    // pidleash received a signal
 	sighted     // somebody looked at the PID file
@@ -119,6 +121,7 @@ const (
 	killCommand            // it has taken too long
 	survey                 // report remaining or emptied
 	say                    // tell the user
+	reportUp               // tell who waits for the first start, and report that
 	standIn                // have the PID file name pidleash
 	tellWaiting            // that the -while files are waited for
 	tellRestart            // that the program is started again, and when
@@ -244,7 +247,7 @@ var table = [numStates][numEventKinds]func(*machine, time.Time, event) []action{
 	running: {readied: (*machine).beUp, unready: (*machine).giveUp, signaled: (*machine).forward,
 		opened: (*machine).open, shut: (*machine).shutDown, asked: (*machine).restartNow,
 		sighted: (*machine).judge, halted: (*machine).suspend, exited: (*machine).finish,
-		ticked: (*machine).lookAgain, handedOver: (*machine).leave},
+		reported: (*machine).beKnown, ticked: (*machine).lookAgain, handedOver: (*machine).leave},
 	commanding: {signaled: (*machine).forward, sighted: (*machine).judge,
 		opened: (*machine).open, shut: (*machine).shutDown, exited: (*machine).outlive,
 		ticked: (*machine).overtake, commandDone: (*machine).obey},
@@ -338,13 +341,24 @@ func (m *machine) watch() []action {
 // beUp ends the waiting.
 func (m *machine) beUp(time.Time, event) []action {
 	m.startBy = time.Time{}
-	if m.background {
+	var actions []action
+	switch {
+	case m.background:
 		return append(m.unwatch(), action{kind: handOver})
+	case m.mustComeUp && !m.up:
+		actions = []action{{kind: reportUp}}
+	default:
+		m.up = true
 	}
-	m.up = true
 	if m.awaits {
-		return []action{{kind: tellReady}}
+		actions = append(actions, action{kind: tellReady})
 	}
+	return actions
+}
+
+// beKnown takes that whoever waits for the first start knows that the program is up.
+func (m *machine) beKnown(time.Time, event) []action {
+	m.up = true
 	return nil
 }
 

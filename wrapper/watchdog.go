@@ -32,13 +32,15 @@ const earlyStay = 100 * time.Millisecond
 // has ended. The error is for the log only, unless the launcher is still there to
 // hear it.
 func RunWatchdog(cfg *Config, signals *Signals) (Outcome, error) {
+	if cfg.Supervises() {
+		return runSupervisor(cfg, signals)
+	}
 	surviveEnding()
 	conn, err := daemon.Attach(watchdogFD)
 	if err != nil {
 		return Outcome{}, err
 	}
-	// Else it would be "exe", proc_pid_comm(5).
-	_ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0)
+	nameItself()
 	var c word
 	fds, err := conn.Receive(&c)
 	if errors.Is(err, io.EOF) || c.Kind == back {
@@ -55,6 +57,9 @@ func RunWatchdog(cfg *Config, signals *Signals) (Outcome, error) {
 	}
 	return w.run(conn)
 }
+
+// nameItself keeps the process from being called "exe", proc_pid_comm(5).
+func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }
 
 // watchdog is a loop around a neighbour.
 type watchdog struct {

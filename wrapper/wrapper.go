@@ -86,6 +86,9 @@ type Config struct {
 	WhileLimit time.Duration
 	// Surroundings are the program's.
 	Surroundings
+	// Explain tells the remedy for an error, if there is one, and the code to exit
+	// with. Required in the mode Daemon.
+	Explain func(error) (hint string, code int)
 	// Log takes the messages; none is written to standard output. Required.
 	Log hclog.Logger
 }

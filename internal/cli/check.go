@@ -85,7 +85,7 @@ func (c *command) checkRestart() error {
 
 // checkBeside is about a watchdog beside the program.
 func (c *command) checkBeside() error {
-	if c.config.Mode == wrapper.Child {
+	if c.config.Mode == wrapper.Child || c.config.Supervises() {
 		return nil
 	}
 	mode := "-daemon"
@@ -113,7 +113,7 @@ type rule struct {
 func (c *command) rules() []rule {
 	config := &c.config
 	noGate := len(config.While) == 0 && len(config.WhileRunning) == 0
-	noFile, beside := config.PIDFile == "", config.Mode != wrapper.Child
+	noFile, beside := config.PIDFile == "", config.Mode != wrapper.Child && !config.Supervises()
 	return []rule{
 		{noFile && noGate, []string{"settle", "removed-exit"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},
 		{noFile && noGate && config.Restart.Signal == 0, []string{"stop-command"}, "is about the removal of the PID file, and there is none", "-pidfile FILE"},

@@ -38,6 +38,7 @@ func Main(args []string) int {
 		return log.print("pidleash " + version() + "\n")
 	}
 	cmd.config.Log = log.Logger
+	cmd.config.Explain = func(err error) (string, int) { return hintOf(err), codeOf(err) }
 	cmd.config.CommandLine = args[1:]
 	run := wrapper.Run
 	if args[0] == wrapper.WatchdogName {
@@ -72,7 +73,10 @@ func (l *log) fail(err error) int {
 func codeOf(err error) int {
 	var held *pidfile.HeldError
 	var start *wrapper.StartError
+	var remote *wrapper.RemoteError
 	switch {
+	case errors.As(err, &remote):
+		return remote.Code
 	case errors.As(err, &held):
 		return codeHeld
 	case errors.As(err, &start):
@@ -86,8 +90,11 @@ func hintOf(err error) string {
 	var start *wrapper.StartError
 	var file *pidfile.Error
 	var setup *wrapper.SetupError
+	var remote *wrapper.RemoteError
 	var usage *usageError
 	switch {
+	case errors.As(err, &remote):
+		return remote.Hint
 	case errors.As(err, &held) && held.Locked:
 		return "remove the file to stop it"
 	case errors.As(err, &held):
