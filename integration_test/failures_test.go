@@ -81,14 +81,24 @@ func (m mark) expectNobody(t testing.TB) {
 type startMode struct {
 	name    string
 	options []string
+	// as is the mode whose failures it has; empty: name.
+	as string
+}
+
+func (m startMode) kind() string {
+	if m.as != "" {
+		return m.as
+	}
+	return m.name
 }
 
 var startModes = []startMode{
-	{"foreground", nil},
-	{"forking", []string{"-forking"}},
-	{"daemon", []string{"-daemon"}},
-	{"daemon forking", []string{"-daemon", "-forking"}},
-	{"sidecar", []string{"-sidecar"}},
+	{name: "foreground"},
+	{name: "forking", options: []string{"-forking"}},
+	{name: "daemon", options: []string{"-daemon"}},
+	{name: "daemon forking", options: []string{"-daemon", "-forking"}},
+	{name: "sidecar", options: []string{"-sidecar"}},
+	{name: "daemon supervisor", options: []string{"-daemon", "-restart-signal", "USR2"}, as: "daemon"},
 }
 
 // attempt is a start that is to fail.
@@ -312,7 +322,7 @@ func TestFailures(t *testing.T) {
 func (f *failure) appliesTo(m startMode) bool {
 	for _, name := range strings.Split(f.not, ", ") {
 		// A list without -forking's modes ends in "forking": both of them.
-		if name == m.name || name == "forking" && m.name == "daemon forking" {
+		if name == m.kind() || name == "forking" && m.name == "daemon forking" {
 			return false
 		}
 	}
@@ -326,13 +336,13 @@ func (f *failure) run(t *testing.T, m startMode, super string) {
 		a.super = a.dir + super
 	}
 	f.arrange(t, a)
-	want, special := f.in[m.name]
+	want, special := f.in[m.kind()]
 	if !special {
 		want = f.conclusion
 	}
 	r := a.start(t, m)
 	want.expect(t, r)
-	if m.name == f.later {
+	if m.kind() == f.later {
 		await(t, "the watchdog cleans up", func() bool { return isEmpty(a.dir) })
 	}
 	expectFiles(t, a.dir, f.stays...)
@@ -375,7 +385,7 @@ func TestFailuresOfMounts(t *testing.T) {
 	t.Parallel()
 	for _, m := range startModes {
 		for _, f := range mountFailures {
-			if f.only == nil || slices.Contains(f.only, m.name) {
+			if f.only == nil || slices.Contains(f.only, m.kind()) {
 				t.Run(m.name+"/"+f.name, func(t *testing.T) { f.run(t, m, "") })
 				t.Run(m.name+"/"+f.name+"/supervisor", func(t *testing.T) { f.run(t, m, "/d/s.pid") })
 			}

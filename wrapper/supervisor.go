@@ -135,8 +135,8 @@ func runSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
 	}
 	l.behind.stay()
 	outcome, err := l.end(err)
-	if !l.machine.up {
-		l.behind.reportFailure(&child, outcome, err)
+	if !l.machine.up && l.behind.reportFailure(&child, outcome, err) {
+		return outcome, nil
 	}
 	return outcome, err
 }
@@ -179,7 +179,8 @@ func (s *supervisor) stay() {
 	}
 }
 
-func (s *supervisor) reportFailure(cfg *Config, outcome Outcome, err error) {
+// reportFailure returns true when the launcher will tell of it.
+func (s *supervisor) reportFailure(cfg *Config, outcome Outcome, err error) bool {
 	answer := word{Kind: failure, Code: outcome.Code}
 	if err == nil {
 		err = fmt.Errorf("%s: stopped before it was up", cfg.Args[0])
@@ -187,5 +188,5 @@ func (s *supervisor) reportFailure(cfg *Config, outcome Outcome, err error) {
 		answer.Hint, answer.Code = cfg.Explain(err)
 	}
 	answer.Error = err.Error()
-	_ = s.conn.Send(answer)
+	return s.conn.Send(answer) == nil
 }

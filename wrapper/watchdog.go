@@ -26,7 +26,7 @@ const surveyInterval = 100 * time.Millisecond
 // earlyStay is how long the watchdog then stands in for it. systemd reads the PID
 // file when it hears of it: a program that is gone by then keeps "systemctl start"
 // waiting for its whole time limit.
-const earlyStay = 100 * time.Millisecond
+const earlyStay = 250 * time.Millisecond
 
 // RunWatchdog looks after the program that the launcher has started, until that
 // has ended. The error is for the log only, unless the launcher is still there to

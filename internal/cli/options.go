@@ -495,7 +495,7 @@ func (c *command) programEnv(env []string) []string {
 	kept := make([]string, 0, len(env))
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if consumed[name] || name == "PIDFILE" && !c.config.Forking && namesFile(value, c.config.PIDFile) || c.userEnv[name] != "" {
+		if consumed[name] || name == "PIDFILE" && !c.config.Forking && c.usesFile(value) || c.userEnv[name] != "" {
 			continue
 		}
 		kept = append(kept, entry)
@@ -506,6 +506,11 @@ func (c *command) programEnv(env []string) []string {
 		}
 	}
 	return kept
+}
+
+// usesFile reports that a value of PIDFILE leads to a PID file of this start.
+func (c *command) usesFile(value string) bool {
+	return namesFile(value, c.config.PIDFile) || namesFile(value, c.config.Supervisor)
 }
 
 // namesFile reports that a value of PIDFILE leads to the PID file in use, by
