@@ -127,9 +127,24 @@ func TestReadmeUnit(t *testing.T) {
 	t.Run("daemon", func(t *testing.T) {
 		unit, command := readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[2]
 		command = strings.ReplaceAll(command, "/usr/sbin/nginx", "/bin/sh -c '/usr/sbin/app -f & echo $! >$PIDFILE'")
-		line := regexp.MustCompile("(?m)^ExecStart=.*\n")
-		runReadmeUnit(t, line.ReplaceAllLiteralString(unit, command))
+		runReadmeUnit(t, withSettings(unit, command))
 	})
+	t.Run("supervisor", func(t *testing.T) {
+		runReadmeUnit(t, withSettings(readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[3]))
+	})
+}
+
+// withSettings has the lines of a unit replaced by others of the same settings.
+func withSettings(unit, lines string) string {
+	for line := range strings.Lines(lines) {
+		name, _, _ := strings.Cut(line, "=")
+		setting := regexp.MustCompile("(?m)^" + name + "=.*\n")
+		if !setting.MatchString(unit) {
+			unit += line
+		}
+		unit = setting.ReplaceAllLiteralString(unit, line)
+	}
+	return unit
 }
 
 func runReadmeUnit(t *testing.T, text string) {

@@ -52,6 +52,7 @@ type loop struct {
 	file        *pidfile.File
 	reservation *pidfile.Reservation // of a daemon's PID file; nil: none
 	supervisor  *pidfile.File        // of pidleash's own PID; nil: none
+	keepAlive   *time.Ticker         // of the service manager, while no program runs; nil: no need
 	standing    bool                 // it names pidleash, because no program runs
 	restarts    int                  // how often the program was to be started again
 	gates       []*gate              // the -while files
@@ -219,6 +220,8 @@ func (l *loop) run() {
 			l.happen(l.look())
 		case <-l.gateHints:
 			l.lookAtGates()
+		case <-l.pings():
+			l.relay.Send("WATCHDOG=1")
 		case <-l.behind.launcherGone():
 			l.abandon()
 		case <-l.timer.C:
@@ -389,6 +392,7 @@ func (l *loop) started(claim *pidfile.Claim, pid int) {
 	runtime.LockOSThread()
 	l.pid, l.pgrp = pid, pid
 	clear(l.sent)
+	l.stopPings()
 	l.swept, l.sweptBy, l.failed, l.whyNot, l.standing = nil, 0, nil, nil, false
 	if l.cfg.SameGroup {
 		l.pgrp = unix.Getpgrp()
@@ -493,7 +497,8 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 	if !l.cfg.Ready.Given {
 		return nil, nil
 	}
-	l.readiness.close() // of a try before
+	l.readiness.close() // of a start before
+	l.relay.ForgetReady()
 	l.readiness, err = l.cfg.Ready.prepare(noteLogs(paths))
 	if err == nil && l.readiness.pipe[1] >= 0 {
 		inherit = []descriptor{{uintptr(l.readiness.pipe[1]), uintptr(l.cfg.Ready.fd)}}
@@ -578,6 +583,7 @@ func (l *loop) takeBack(claim *pidfile.Claim, pid int) {
 	}
 	if claim.Successor {
 		l.file.Succeed(claim, pid)
+		l.standing = false
 		l.standIn()
 		return
 	}

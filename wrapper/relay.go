@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,4 +85,38 @@ func (l *loop) status(text string) {
 	if l.relay != nil {
 		l.relay.Send("STATUS=" + text)
 	}
+}
+
+// startPings speaks for a program that does not run: the service manager would take
+// its silence for a hang, and end pidleash; sd_watchdog_enabled(3).
+func (l *loop) startPings() {
+	if l.relay == nil || l.keepAlive != nil {
+		return
+	}
+	const name = "WATCHDOG_USEC="
+	i := slices.IndexFunc(l.cfg.Env, func(entry string) bool { return strings.HasPrefix(entry, name) })
+	if i < 0 {
+		return
+	}
+	usec, err := strconv.ParseInt(l.cfg.Env[i][len(name):], 10, 64)
+	if err != nil || usec < 2 {
+		return
+	}
+	l.relay.Send("WATCHDOG=1")
+	l.keepAlive = time.NewTicker(time.Duration(usec) * time.Microsecond / 2)
+}
+
+func (l *loop) stopPings() {
+	if l.keepAlive != nil {
+		l.keepAlive.Stop()
+		l.keepAlive = nil
+	}
+}
+
+// pings tells when the service manager has to hear of pidleash.
+func (l *loop) pings() <-chan time.Time {
+	if l.keepAlive == nil {
+		return nil
+	}
+	return l.keepAlive.C
 }

@@ -280,6 +280,7 @@ func (l *loop) sayShut() {
 // standIn has the PID file name this process while there is no program, so that
 // whoever reads it finds somebody, and to remove it means to stop.
 func (l *loop) standIn() {
+	l.startPings()
 	if l.file == nil && l.machine.runs == 0 {
 		if l.failed = l.publishOwn(); l.failed != nil {
 			l.queue = append(l.queue, event{kind: failed})

@@ -109,6 +109,17 @@ func (r *Relay) Address() string { return r.address }
 // Ready carries nil when the program has said READY=1.
 func (r *Relay) Ready() <-chan error { return r.ready }
 
+// ForgetReady is for another start: what the program before has said does not count.
+func (r *Relay) ForgetReady() {
+	if r == nil {
+		return
+	}
+	select {
+	case <-r.ready:
+	default:
+	}
+}
+
 // Start passes on what is sent and what has been sent since NewRelay. The program
 // is its process itself: it may have changed its user, and systemd would not care.
 // Later calls name another one.
