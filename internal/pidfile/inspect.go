@@ -53,8 +53,10 @@ type Report struct {
 	// Reason says why it is not Running.
 	Reason string
 
-	id    identity
-	start process.Ticks // of PID
+	id     identity
+	locked identity      // the inode that Holder has locked: id, or the one beside it
+	owner  uint32        // the file's
+	start  process.Ticks // of PID
 }
 
 // Inspect looks at the PID file of whoever wrote it. It takes no lock and changes
@@ -87,7 +89,7 @@ func Inspect(path string) Report {
 	if err != nil {
 		return r.as(Unreadable, err.Error())
 	}
-	r.id = identityOf(&st)
+	r.id, r.owner = identityOf(&st), st.Uid
 	return r.judge(content, &st)
 }
 
@@ -102,7 +104,7 @@ func (r Report) judge(content []byte, st *unix.Stat_t) Report {
 	if trustless && st.Mode&0o022 != 0 {
 		return r.as(Untrusted, fmt.Sprintf("its mode is %04o: others than its owner can write it", st.Mode&0o7777))
 	}
-	r.Holder = r.findHolder(st)
+	r.findHolder()
 	switch {
 	case blank(content):
 		return r.as(Empty, "it is empty")
@@ -135,21 +137,34 @@ func (r Report) judge(content []byte, st *unix.Stat_t) Report {
 	return r
 }
 
-// findHolder returns the PID of the pidleash that has locked or reserved the file.
-// Daemons lock their own files, too, and who can read a file can lock it: so it must be
-// pidleash, and root's or the file's owner's.
-func (r Report) findHolder(st *unix.Stat_t) int {
-	holder := lockHolder(r.id)
-	if holder == 0 {
-		holder = reservedBy(r.Path)
+// findHolder finds the pidleash that has locked or reserved the file.
+func (r *Report) findHolder() {
+	r.locked = r.id
+	if r.Holder = r.trustedHolder(); r.Holder != 0 {
+		return
 	}
-	if holder == 0 || !isPidleash(holder) {
-		return 0
+	if id, err := reservation(r.Path); err == nil {
+		r.locked = id
+		r.Holder = r.trustedHolder()
 	}
-	if owner, err := process.OwnerOf(holder); err != nil || owner.Real != 0 && !owner.MayBeSignaledBy(st.Uid) {
-		return 0
+}
+
+// trustedHolder returns the PID of who has the lock. Daemons lock their own files, too,
+// and who can read a file can lock it: so it must be one to trust.
+func (r *Report) trustedHolder() int {
+	if holder := lockHolder(r.locked); holder != 0 && r.trusts(holder) {
+		return holder
 	}
-	return holder
+	return 0
+}
+
+// trusts reports a pidleash that is root's or the file's owner's.
+func (r *Report) trusts(pid int) bool {
+	if !isPidleash(pid) {
+		return false
+	}
+	owner, err := process.OwnerOf(pid)
+	return err == nil && (owner.Real == 0 || owner.MayBeSignaledBy(r.owner))
 }
 
 // isPidleash goes by the name: the binary may have been replaced by a newer one
@@ -190,6 +205,9 @@ type Hold struct {
 	Program *process.Handle
 	// Holder is the pidleash in charge, which may outlive Program; nil: there is none.
 	Holder *process.Handle
+
+	// pins keep the inodes from being recycled: what has their number is they.
+	pins []int
 }
 
 // takeTries is how often Take looks at a file that changes under its eyes.
@@ -226,10 +244,17 @@ func take(path string) *Hold {
 
 // sameAs compares all but what is reckoned from clocks and names.
 func (r Report) sameAs(other Report) bool {
-	return r.Verdict == other.Verdict && r.PID == other.PID && r.start == other.start && r.Holder == other.Holder && r.id == other.id
+	return r.Verdict == other.Verdict && r.PID == other.PID && r.start == other.start &&
+		r.Holder == other.Holder && r.id == other.id && r.locked == other.locked
 }
 
 func (h *Hold) hold() (err error) {
+	for _, path := range []string{h.Path, lockPath(h.Path)} {
+		// Without a right to the file, and without an effect on a device.
+		if fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
+			h.pins = append(h.pins, fd)
+		}
+	}
 	if h.Verdict == Running {
 		if h.Program, err = process.Hold(h.PID); err != nil {
 			return err
@@ -244,10 +269,55 @@ func (h *Hold) hold() (err error) {
 	return err
 }
 
+// Inherited is asked when Holder has ended. It takes hold of the pidleash that is in
+// charge now, as the watchdog of a launcher; false: there is none.
+func (h *Hold) Inherited(isWatchdog func(pid int) bool) bool {
+	if h.Holder == nil {
+		return false
+	}
+	pid := h.heir(isWatchdog)
+	if pid == 0 {
+		return false
+	}
+	heir, err := process.Hold(pid)
+	if err != nil {
+		return false // it has ended, too
+	}
+	// With the descriptor open, as in Take.
+	if h.heir(isWatchdog) != pid {
+		heir.Close()
+		return false
+	}
+	h.Holder.Close()
+	h.Holder, h.Report.Holder = heir, pid
+	return true
+}
+
+// heir has the lock, or has given it back and keeps the file open to the end.
+func (h *Hold) heir(isWatchdog func(pid int) bool) int {
+	if pid := h.trustedHolder(); pid != 0 && pid != h.Holder.PID {
+		return pid
+	}
+	table, err := process.Table()
+	if err != nil {
+		return 0
+	}
+	for pid, p := range table {
+		if !p.Dead() && h.trusts(pid) && isWatchdog(pid) && len(openings(pid, h.id)) > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
 // Close lets go of the processes.
 func (h *Hold) Close() {
 	h.Program.Close()
 	h.Holder.Close()
+	for _, fd := range h.pins {
+		unix.Close(fd)
+	}
+	h.pins = nil
 }
 
 // Remove removes the file, if it is still the one that was inspected.

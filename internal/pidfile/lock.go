@@ -45,8 +45,9 @@ func lockHolder(id identity) int {
 			return 0
 		}
 		pid := holderIn(locks, id)
-		if pid != 0 && !exists(pid) {
-			// Who took it has ended and has left it to another, as a launcher does.
+		if pid != 0 && !hasOpen(pid, id) {
+			// Who took it has left it to another: a launcher that has ended, a sidecar's
+			// that has become the program.
 			if heir := heirOf(id); heir != 0 {
 				return heir
 			}
@@ -58,6 +59,32 @@ func lockHolder(id identity) int {
 	return 0
 }
 
+// hasOpen reports that a process has the inode open, or may have: only its user and
+// root may look.
+func hasOpen(pid int, id identity) bool {
+	if p, err := process.Read(pid); err == nil && p.Dead() {
+		return false // a zombie
+	}
+	if _, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/fd"); err != nil {
+		return exists(pid)
+	}
+	return len(openings(pid, id)) > 0
+}
+
+// openings are the descriptors with which a process has the inode open, as far as they
+// can be seen.
+func openings(pid int, id identity) (fds []string) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	entries, _ := os.ReadDir(dir)
+	for _, fd := range entries {
+		var st unix.Stat_t
+		if unix.Stat(dir+fd.Name(), &st) == nil && identityOf(&st) == id {
+			fds = append(fds, fd.Name())
+		}
+	}
+	return fds
+}
+
 // heirOf finds the process that has the inode open with a lock, by what
 // proc_pid_fdinfo(5) tells; 0: none that may be looked into.
 func heirOf(id identity) int {
@@ -66,14 +93,9 @@ func heirOf(id identity) int {
 		return 0
 	}
 	for pid := range table {
-		dir := "/proc/" + strconv.Itoa(pid)
-		fds, _ := os.ReadDir(dir + "/fd")
-		for _, fd := range fds {
-			var st unix.Stat_t
-			if unix.Stat(dir+"/fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
-				continue
-			}
-			if info, err := os.ReadFile(dir + "/fdinfo/" + fd.Name()); err == nil && bytes.Contains(info, []byte("FLOCK")) {
+		for _, fd := range openings(pid, id) {
+			info, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/fdinfo/" + fd)
+			if err == nil && bytes.Contains(info, []byte("FLOCK")) {
 				return pid
 			}
 		}

@@ -33,11 +33,18 @@ func lockPath(path string) string {
 
 // reservedBy returns the PID of who has reserved the path, 0 for nobody.
 func reservedBy(path string) int {
-	var st unix.Stat_t
-	if unix.Lstat(lockPath(path), &st) != nil {
+	id, err := reservation(path)
+	if err != nil {
 		return 0
 	}
-	return lockHolder(identityOf(&st))
+	return lockHolder(id)
+}
+
+// reservation is the file that a reservation of the path has locked.
+func reservation(path string) (identity, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(lockPath(path), &st)
+	return identityOf(&st), err
 }
 
 // checkReserved is a *HeldError when somebody has reserved the path.

@@ -80,7 +80,7 @@ func (h *Handle) Wait(until time.Time) bool {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}, timeout(until))
 		switch {
 		case err == unix.EINTR:
-		case h.Dead():
+		case n > 0 && h.Dead():
 			return true
 		case n == 0 && !until.IsZero() && !time.Now().Before(until):
 			return false
