@@ -25,8 +25,9 @@ var mayImport = map[string]struct {
 	reason   string
 }{
 	"":                  {[]string{"internal/cli"}, "main is the call into the command line and the only os.Exit"},
-	"internal/cli":      {[]string{"wrapper", "internal/pidfile", "internal/sdnotify", "internal/atstart"}, "the command line makes a wrapper.Config; it neither spawns nor watches"},
+	"internal/cli":      {[]string{"wrapper", "internal/control", "internal/pidfile", "internal/sdnotify", "internal/atstart"}, "the command line makes a wrapper.Config; it neither spawns nor watches"},
 	"wrapper":           {[]string{"watch", "internal/pidfile", "internal/process", "internal/sdnotify", "internal/daemon", "internal/atstart"}, "the wrapper runs a program; it knows nothing of arguments and messages"},
+	"internal/control":  {[]string{"wrapper", "watch", "internal/pidfile", "internal/process"}, "who stops, signals and waits knows nothing of arguments; of the wrapper it takes the schedule"},
 	"watch":             {nil, "the watch knows one path and nothing of what it means"},
 	"internal/pidfile":  {[]string{"internal/process"}, "the identity of a PID file is the same whoever runs the program"},
 	"internal/process":  {nil, "what the kernel tells of processes is the same for everybody"},

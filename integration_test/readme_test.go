@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	proc "pidleash/internal/process"
 )
@@ -94,6 +96,9 @@ func runExample(t *testing.T, command string) {
 	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(pidleash)+":"+os.Getenv("PATH"))
 	r := launch(t, sh)
 	switch {
+	case strings.HasPrefix(command, "pidleash stop"):
+		r.expectCode(t, 0)
+		return
 	case !leashed:
 		r.line(t)
 		r.expectCode(t, 0)
@@ -117,6 +122,53 @@ func runExample(t *testing.T, command string) {
 	if status := r.wait(t); !status.Signaled() {
 		t.Errorf("ended by %s after the removal of the PID file", describe(status))
 	}
+}
+
+// TestReadmeCommands runs what the README shows of the commands. The daemons are
+// scripts of their names, and /run is a directory of the test's.
+func TestReadmeCommands(t *testing.T) {
+	bin, dir := t.TempDir(), openDir(t)
+	path := how{env: []string{"PATH=" + bin + ":" + filepath.Dir(pidleash) + ":" + os.Getenv("PATH")}}
+	for name, ignored := range map[string]string{"app": "HUP", "nginx": "HUP", "db": "TERM"} {
+		writeFile(t, bin+"/"+name, "#!/bin/sh\ntrap '' "+ignored+"\necho $$\nread line\n", 0o755)
+	}
+	start(t, path, "-pidfile", dir+"/app.pid", "app").number(t)
+	nginx := launch(t, exec.Command(bin+"/nginx")).number(t)
+	plantPID(t, dir+"/nginx.pid", nginx)
+	plantPID(t, dir+"/db.pid", launch(t, exec.Command(bin+"/db")).number(t))
+	plantPIDAt(t, dir+"/cron.pid", nginx, time.Unix(1, 0))
+	plantPID(t, dir+"/old.pid", deadPID)
+	writeFile(t, dir+"/empty.pid", "", 0o644)
+
+	_, text, _ := strings.Cut(readFile(t, "../README.md"), "\n## Commands\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	blocks := regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(text, -1)
+	if len(blocks) != 5 {
+		t.Fatalf("the README shows %d commands", len(blocks))
+	}
+	// What ends a program comes last.
+	for _, i := range []int{0, 2, 3, 4, 1} {
+		want := blocks[i][1]
+		var script strings.Builder
+		for _, m := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(want, -1) {
+			fmt.Fprintf(&script, "echo '$ %s'\n(exit $code)\n%s\ncode=$?\n", m[1], strings.ReplaceAll(m[1], "/run", dir))
+		}
+		sh := exec.Command("sh", "-c", "exec 2>&1; code=0\n"+script.String())
+		sh.Env = append(os.Environ(), path.env...)
+		r := launch(t, sh)
+		got := strings.ReplaceAll(r.rest(t), dir, "/run")
+		if levelled(got) != levelled(want) {
+			t.Errorf("the commands print\n%s\nthe README says\n%s", got, want)
+		}
+	}
+}
+
+// levelled is a text without numbers, durations, and the width of columns.
+func levelled(text string) string {
+	for _, r := range [][2]string{{`\((\d+[dhms])+\)`, "(DURATION)"}, {`Z"|[+-]\d\d:\d\d"`, `ZONE"`}, {`\d+`, "N"}, {` +`, " "}} {
+		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
+	}
+	return text
 }
 
 // TestReadmeUnit runs the README's unit under a real systemd.

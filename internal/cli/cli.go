@@ -9,10 +9,12 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"pidleash/internal/control"
 	"pidleash/internal/pidfile"
 	"pidleash/wrapper"
 )
@@ -25,6 +27,11 @@ const (
 
 // Main is the whole program, given its arguments. It returns the exit code.
 func Main(args []string) int {
+	if len(args) > 1 {
+		if sub := subcommandNamed(args[1]); sub != nil {
+			return sub.main(args[2:])
+		}
+	}
 	signals := wrapper.CatchSignals()
 	cmd, err := parse(args[1:])
 	log := newLog(cmd.logLevel, cmd.logJSON)
@@ -74,6 +81,7 @@ func codeOf(err error) int {
 	var held *pidfile.HeldError
 	var start *wrapper.StartError
 	var remote *wrapper.RemoteError
+	var act *control.Error
 	switch {
 	case errors.As(err, &remote):
 		return remote.Code
@@ -81,6 +89,8 @@ func codeOf(err error) int {
 		return codeHeld
 	case errors.As(err, &start):
 		return start.Code
+	case errors.As(err, &act):
+		return act.Code
 	}
 	return codeFailed
 }
@@ -92,6 +102,7 @@ func hintOf(err error) string {
 	var setup *wrapper.SetupError
 	var remote *wrapper.RemoteError
 	var usage *usageError
+	var act *control.Error
 	switch {
 	case errors.As(err, &remote):
 		return remote.Hint
@@ -107,6 +118,8 @@ func hintOf(err error) string {
 		return setup.Hint
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.As(err, &act):
+		return act.Hint
 	}
 	return ""
 }
@@ -127,6 +140,13 @@ type command struct {
 	logLevel        string
 	logJSON         bool
 	config          wrapper.Config
+
+	// Of the subcommands.
+	files   []string
+	signal  syscall.Signal
+	json    bool
+	running bool          // what -until is for
+	timeout time.Duration // 0: none
 }
 
 // parse reads the command line and the environment. Also after an error the
@@ -134,25 +154,30 @@ type command struct {
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
 	cmd.config.StartLimit = defaultStartLimit
+	given := newArguments(options())
+	given["version"] = newSwitch("version")
+	return cmd, given.parse(args, "pidleash -h", func(program []string) error { return cmd.fill(given, program) })
+}
+
+// parse takes the options in front, and then does something with the other words.
+func (a arguments) parse(args []string, hint string, action func(words []string) error) error {
 	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
-	given := newArguments()
 	app := &cli.App{
 		Name:            "pidleash",
 		HideHelp:        true,
 		HideHelpCommand: true,
 		HideVersion:     true,
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
-		Flags:           given.flags(),
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err) },
+		Flags:           a.flags(),
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err, hint) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
-		Action:          func(ctx *cli.Context) error { return cmd.fill(given, ctx.Args().Slice()) },
+		Action:          func(ctx *cli.Context) error { return action(ctx.Args().Slice()) },
 	}
-	return cmd, app.Run(append([]string{"pidleash"}, args...))
+	return app.Run(append([]string{"pidleash"}, args...))
 }
 
 // translate says in our words what package flag has found.
-func translate(err error) error {
-	const hint = "pidleash -h"
+func translate(err error, hint string) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
 		return &usageError{"no option " + name, hint}

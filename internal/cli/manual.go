@@ -6,6 +6,7 @@ const manual = `pidleash - run a program on the leash of its PID file
 
 USAGE
   pidleash [OPTION...] [--] PROGRAM [ARG...]
+  pidleash status | stop | signal | wait | list [-h] ...
 
   Starts PROGRAM as a child, writes its PID to a file, forwards signals to it,
   stops it when the file is removed, removes the file when it has ended, and
@@ -102,6 +103,18 @@ EXIT CODE
   128+N             as PID 1, which no signal can end: PROGRAM died by signal N
   any other         PROGRAM's own
 
+COMMANDS, as the very first word; each has a text of its own, pidleash stop -h. All
+but list take $PIDFILE when no FILE is given, read FILE without trusting it, and
+never signal a process that has taken the PID since
+  status FILE...    tell whether the programs run: 0, 1, 3 or 4 as the Linux Standard
+                    Base has it
+  stop FILE...      stop them, and wait for their end
+  signal SIG FILE...
+                    send them a signal
+  wait FILE...      wait for their end, or until they run
+  list [DIR|FILE...]
+                    audit the PID files of a machine (default /run)
+
 MESSAGES, on standard error
   -log-level LEVEL  trace, debug, info, warn, error or off (default warn: silent
                     when all is well)
@@ -130,6 +143,9 @@ EXAMPLES
 
   Start it in the background, and come back when it has run for a second:
     pidleash -daemon -pidfile /run/app.pid -ready 1s -- /usr/sbin/app -f
+
+  Stop it, and come back when it has ended:
+    pidleash stop /run/app.pid
 
   Be the init of a container:
     pidleash sh -c 'echo "I am not PID 1"'

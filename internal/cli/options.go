@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,16 +36,13 @@ type option struct {
 	initial string
 }
 
-// options lists every option of a start, in the manual's order. An option that
-// tells how to report mistakes comes first.
+// options lists every option of a start, in the manual's order.
 func options() []option {
-	return []option{
-		{name: "log-level", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel},
-		{name: "log-format", set: setLogFormat, remedy: "text or json", initial: "text"},
-		{name: "pidfile", set: pathOption(func(c *command) *string { return &c.config.PIDFile })},
+	return append(messageOptions(), []option{
+		pidfileOption(),
 		{name: "supervisor-pidfile", set: pathOption(func(c *command) *string { return &c.config.Supervisor })},
 		{name: "settle", set: setSettle, remedy: "a number with its unit, such as 500ms", initial: "100ms"},
-		{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + wrapper.DefaultSchedule, initial: wrapper.DefaultSchedule},
+		stopOption(),
 		{name: "stop-command", set: setStopCommand},
 		{name: "kill-mode", set: setKillMode, remedy: "process, mixed, group or tree", initial: "mixed"},
 		{name: "rewrite", set: setRewrite, remedy: "two signals such as TERM:QUIT, or WINCH:none", isList: true},
@@ -65,7 +63,7 @@ func options() []option {
 		{name: "follow", set: pathOption(func(c *command) *string { return &c.config.Follow })},
 		{name: "ready", set: setReady, remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX"},
 		{name: "ready-file", set: pathsOption(func(c *command) *[]string { return &c.config.ReadyFiles }), isList: true},
-		{name: "start-timeout", set: setStartTimeout, remedy: "a number with its unit, such as 90s; 0 is for ever"},
+		{name: "start-timeout", set: setStartTimeout, remedy: limitRemedy},
 		{name: "stdout", set: pathOption(func(c *command) *string { return &c.config.Stdout })},
 		{name: "stderr", set: pathOption(func(c *command) *string { return &c.config.Stderr })},
 		{name: "chdir", set: pathOption(func(c *command) *string { return &c.config.Dir })},
@@ -73,10 +71,29 @@ func options() []option {
 		{name: "user", set: setUser, remedy: "USER or USER:GROUP, by name or number"},
 		{name: "nice", set: setNice, remedy: "a number from -20 to 19"},
 		{name: "oom-score-adj", set: setOOMScoreAdj, remedy: "a number from -1000 to 1000"},
+	}...)
+}
+
+// messageOptions come first, wherever they are: they tell how to report mistakes.
+func messageOptions() []option {
+	return []option{
+		{name: "log-level", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel},
+		{name: "log-format", set: setLogFormat, remedy: "text or json", initial: "text"},
 	}
 }
 
-const switchRemedy = "true or false"
+func pidfileOption() option {
+	return option{name: "pidfile", set: pathOption(func(c *command) *string { return &c.config.PIDFile })}
+}
+
+func stopOption() option {
+	return option{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + wrapper.DefaultSchedule, initial: wrapper.DefaultSchedule}
+}
+
+const (
+	switchRemedy = "true or false"
+	limitRemedy  = "a number with its unit, such as 90s; 0 is for ever"
+)
 
 // given is what the command line says of one option. It is a flag of the parser:
 // the library's own types look each name up with a regular expression, several
@@ -113,16 +130,15 @@ func (g *given) IsBoolFlag() bool { return g.isSwitch }
 // arguments has what was given for each option, by name.
 type arguments map[string]*given
 
-func newArguments() arguments {
-	a := arguments{
-		"help":    {names: []string{"help", "h"}, isSwitch: true},
-		"version": {names: []string{"version"}, isSwitch: true},
-	}
-	for _, o := range options() {
+func newArguments(options []option) arguments {
+	a := arguments{"help": newSwitch("help", "h")}
+	for _, o := range options {
 		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch, isList: o.isList}
 	}
 	return a
 }
+
+func newSwitch(names ...string) *given { return &given{names: names, isSwitch: true} }
 
 // flags is the same for the parser.
 func (a arguments) flags() []cli.Flag {
@@ -138,19 +154,13 @@ func envName(option string) string {
 	return "PIDLEASH_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
 }
 
-// fill takes every option from the command line, else from the environment,
-// else its initial value, and then the program.
+// fill takes the options of a start, and then the program.
 func (c *command) fill(given arguments, program []string) error {
 	if c.help, c.version = given["help"].IsSet(), given["version"].IsSet(); c.help || c.version {
 		return nil
 	}
-	for _, o := range options() {
-		values, source := o.find(given[o.name])
-		for _, value := range values {
-			if err := o.set(c, value); err != nil {
-				return &usageError{fmt.Sprintf("%s %q: %v", source, value, err), o.remedy}
-			}
-		}
+	if err := c.take(options(), given); err != nil {
+		return err
 	}
 	if err := c.check(given); err != nil {
 		return err
@@ -160,6 +170,20 @@ func (c *command) fill(given arguments, program []string) error {
 	}
 	c.config.Args = program
 	c.config.Env = c.programEnv(atstart.Environ())
+	return nil
+}
+
+// take gets every option from the command line, else from the environment, else
+// its initial value.
+func (c *command) take(options []option, given arguments) error {
+	for _, o := range options {
+		values, source := o.find(given[o.name])
+		for _, value := range values {
+			if err := o.set(c, value); err != nil {
+				return &usageError{fmt.Sprintf("%s %q: %v", source, value, err), o.remedy}
+			}
+		}
+	}
 	return nil
 }
 
@@ -489,7 +513,7 @@ func parseBetween(value string, least, most int) (*int, error) {
 // a daemon is welcome to write it. Another user has another home.
 func (c *command) programEnv(env []string) []string {
 	consumed := map[string]bool{}
-	for _, o := range options() {
+	for _, o := range slices.Concat(options(), subcommandOptions()) {
 		consumed[envName(o.name)] = true
 	}
 	kept := make([]string, 0, len(env))

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"strings"
+	"time"
+
+	"pidleash/internal/control"
+)
+
+// stop, sendSignal and wait act on what PID files name. Each file has an exit code of
+// its own; that of the whole is the highest.
+
+func (c *command) stop(l *log) int {
+	until := c.deadline()
+	return c.atOnce(l, func(path string) error { return control.Stop(path, c.config.Stop, until) })
+}
+
+func (c *command) wait(l *log) int {
+	until := c.deadline()
+	return c.atOnce(l, func(path string) error { return control.Wait(path, until, c.running) })
+}
+
+// sendSignal keeps to the order of the files.
+func (c *command) sendSignal(l *log) (code int) {
+	for _, path := range c.files {
+		code = max(code, c.tell(l, path, control.Signal(path, c.signal)))
+	}
+	return code
+}
+
+// deadline is zero when there is none.
+func (c *command) deadline() (until time.Time) {
+	if c.timeout > 0 {
+		until = time.Now().Add(c.timeout)
+	}
+	return until
+}
+
+// atOnce does it to all files at the same time, and tells of them in their order.
+func (c *command) atOnce(l *log, do func(path string) error) (code int) {
+	results := make([]chan error, len(c.files))
+	for i, path := range c.files {
+		result := make(chan error, 1)
+		results[i] = result
+		go func() { result <- do(path) }()
+	}
+	for i, path := range c.files {
+		code = max(code, c.tell(l, path, <-results[i]))
+	}
+	return code
+}
+
+// result is the line that -json gives for a file. Its names are for programs: they
+// stay as they are.
+type result struct {
+	File  string `json:"file"`
+	Code  int    `json:"code"`
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// tell says how it went with a file, and returns its exit code.
+func (c *command) tell(l *log, path string, err error) int {
+	switch {
+	case c.json:
+		r := result{File: path}
+		if err != nil {
+			r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), hintOf(err), codeOf(err)
+		}
+		return max(r.Code, l.print(jsonLine(r)))
+	case err != nil:
+		return l.fail(err)
+	}
+	return 0
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+
+	"pidleash/internal/pidfile"
+)
+
+// Exit codes of status, as the Linux Standard Base has them for init scripts.
+const (
+	codeRunning = 0
+	codeDead    = 1 // there is a file all the same
+	codeMissing = 3
+	codeUnknown = 4
+)
+
+// record is what status and list tell of a file: with -json as it stands here. Its
+// names and states are for programs: they stay as they are.
+type record struct {
+	File string `json:"file"`
+	// Code is what status ends with for this file alone.
+	Code int `json:"code"`
+	// State is the verdict; running becomes held when pidleash is in charge.
+	State string `json:"state"`
+	PID   int    `json:"pid,omitempty"`
+	// Program and Since are of a PID that runs and is meant.
+	Program string `json:"program,omitempty"`
+	Since   string `json:"since,omitempty"` // RFC 3339
+	Holder  int    `json:"holder,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+
+	since time.Time
+}
+
+func newRecord(r pidfile.Report) record {
+	rec := record{File: r.Path, State: r.Verdict.String(), PID: r.PID, Holder: r.Holder, Reason: r.Reason}
+	switch r.Verdict {
+	case pidfile.Running:
+		rec.Program, rec.since = r.Program, r.Since
+		rec.Since = r.Since.Format(time.RFC3339)
+		if r.Holder != 0 {
+			rec.State = "held"
+		}
+		if r.Holder == r.PID {
+			rec.Reason = "no program runs at the moment, or it is a -supervisor-pidfile"
+		}
+	case pidfile.Stale, pidfile.Recycled, pidfile.Empty:
+		rec.Code = codeDead
+		if r.Verdict == pidfile.Empty {
+			rec.Reason = "" // the state says it
+		}
+		if r.Holder != 0 {
+			rec.Reason = strings.TrimPrefix(fmt.Sprintf("%s; pidleash PID %d is still at work", rec.Reason, r.Holder), "; ")
+		}
+	case pidfile.Missing:
+		rec.Code = codeMissing
+	default:
+		rec.Code = codeUnknown
+	}
+	return rec
+}
+
+// condition is the state in words, with who holds it or what is wrong.
+func (r *record) condition() string {
+	text := r.State
+	switch r.State {
+	case "recycled":
+		text = "recycled PID"
+	case "missing":
+		text = "not running"
+	}
+	if r.State == "held" {
+		text += " " + r.by()
+	}
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	return text
+}
+
+// by is who holds the file of a process that runs.
+func (r *record) by() string {
+	switch r.Holder {
+	case 0:
+		return "by nobody"
+	case r.PID:
+		return "by itself"
+	}
+	return "by pidleash PID " + strconv.Itoa(r.Holder)
+}
+
+// line tells of the file to a person.
+func (r *record) line() string {
+	switch {
+	case r.Code == codeDead && r.Holder == 0:
+		return r.File + ": " + r.condition() + "; held by nobody"
+	case r.Code != codeRunning:
+		return r.File + ": " + r.condition()
+	}
+	text := fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,
+		r.since.Local().Format(time.DateTime), duration(time.Since(r.since)), r.by())
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	return text
+}
+
+// duration is how long in the two largest units: 3d4h, 12m30s, 5s.
+func duration(d time.Duration) string {
+	seconds := max(int64(d/time.Second), 0)
+	units := []struct {
+		name string
+		size int64
+	}{{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}
+	for i, u := range units {
+		if n := seconds / u.size; n > 0 && i+1 < len(units) {
+			next := units[i+1]
+			return strconv.FormatInt(n, 10) + u.name + strconv.FormatInt(seconds%u.size/next.size, 10) + next.name
+		}
+	}
+	return strconv.FormatInt(seconds, 10) + "s"
+}
+
+// textLine makes a line of what anybody may have named.
+func textLine(text string) string { return string(visible([]byte(text))) + "\n" }
+
+// jsonLine makes a line of JSON that a terminal can show, too.
+func jsonLine(v any) string {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // strings and numbers only
+	var b strings.Builder
+	for _, r := range strings.TrimSuffix(out.String(), "\n") {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String() + "\n"
+}

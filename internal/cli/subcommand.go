@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"pidleash/wrapper"
+)
+
+// subcommand is a word that is not a program to start: a question about PID files,
+// or an order to what they name. It is one only as the very first argument, so that
+// a program of such a name is "pidleash -- status".
+type subcommand struct {
+	name  string
+	usage string // the hint of its mistakes
+	text  string // of -h
+	// options are those beside the ones of all subcommands.
+	options func() []option
+	// takesSignal: the first operand is one, and may have a dash as in kill(1).
+	takesSignal bool
+	// takesDirs: operands may be directories, and there may be none.
+	takesDirs bool
+	run       func(c *command, l *log) int
+}
+
+func subcommands() []subcommand {
+	return []subcommand{
+		{name: "status", usage: "pidleash status FILE", text: statusManual, options: noOptions, run: (*command).status},
+		{name: "stop", usage: "pidleash stop FILE", text: stopManual, options: stopOptions, run: (*command).stop},
+		{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, options: noOptions, takesSignal: true, run: (*command).sendSignal},
+		{name: "wait", usage: "pidleash wait FILE", text: waitManual, options: waitOptions, run: (*command).wait},
+		{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, options: noOptions, takesDirs: true, run: (*command).list},
+	}
+}
+
+func noOptions() []option { return nil }
+
+func stopOptions() []option { return []option{stopOption(), timeoutOption()} }
+
+func waitOptions() []option {
+	return []option{{name: "until", set: setUntil, remedy: "gone or running", initial: "gone"}, timeoutOption()}
+}
+
+func timeoutOption() option {
+	return option{name: "timeout", set: setTimeout, remedy: limitRemedy}
+}
+
+func setTimeout(c *command, value string) (err error) {
+	c.timeout, err = parseDuration(value)
+	return err
+}
+
+func setUntil(c *command, value string) error {
+	c.running = value == "running"
+	if value != "running" && value != "gone" {
+		return errors.New("no such state")
+	}
+	return nil
+}
+
+// all lists its options.
+func (s *subcommand) all() []option {
+	list := append(messageOptions(), option{name: "json", set: switchOption(func(c *command) *bool { return &c.json }), remedy: switchRemedy, isSwitch: true})
+	if !s.takesDirs { // $PIDFILE must not make an audit of a machine one of a file
+		list = append(list, pidfileOption())
+	}
+	return append(list, s.options()...)
+}
+
+// subcommandOptions lists the options of all of them, some several times.
+func subcommandOptions() (list []option) {
+	for _, s := range subcommands() {
+		list = append(list, s.all()...)
+	}
+	return list
+}
+
+// subcommandNamed is nil for every other word.
+func subcommandNamed(word string) *subcommand {
+	switch word { // quicker than to make the table: every start comes by
+	case "status", "stop", "signal", "wait", "list":
+	default:
+		return nil
+	}
+	list := subcommands()
+	return &list[slices.IndexFunc(list, func(s subcommand) bool { return s.name == word })]
+}
+
+// main is the whole program, given the words behind the subcommand's name. It
+// returns the exit code.
+func (s *subcommand) main(args []string) int {
+	wrapper.RestoreSignals()
+	cmd, err := s.parse(args)
+	log := newLog(cmd.logLevel, cmd.logJSON)
+	defer log.flush()
+	switch {
+	case err != nil:
+		return log.fail(err)
+	case cmd.help:
+		return log.print(s.text)
+	}
+	return s.run(cmd, log)
+}
+
+func (s *subcommand) parse(args []string) (*command, error) {
+	cmd := &command{logLevel: defaultLogLevel}
+	given := newArguments(s.all())
+	options, operands := s.separate(given, args)
+	return cmd, given.parse(options, "pidleash "+s.name+" -h", func(more []string) error {
+		return s.fill(cmd, given, append(more, operands...))
+	})
+}
+
+// separate takes the options out of the operands, among which they may stand, up
+// to "--".
+func (s *subcommand) separate(given arguments, args []string) (options, operands []string) {
+	for i := 0; i < len(args); i++ {
+		word := args[i]
+		switch {
+		case word == "--":
+			return options, append(operands, args[i+1:]...)
+		case len(word) < 2 || word[0] != '-' || s.takesSignal && len(operands) == 0 && isDashedSignal(word):
+			operands = append(operands, word)
+			continue
+		}
+		options = append(options, word)
+		if given.takesValue(word) && i+1 < len(args) {
+			i++
+			options = append(options, args[i])
+		}
+	}
+	return options, operands
+}
+
+// isDashedSignal recognises "-HUP" and "-9": options are in lower case.
+func isDashedSignal(word string) bool {
+	return '0' <= word[1] && word[1] <= '9' || 'A' <= word[1] && word[1] <= 'Z'
+}
+
+// takesValue reports an option whose value is the next word.
+func (a arguments) takesValue(word string) bool {
+	name := strings.TrimPrefix(word[1:], "-")
+	for _, g := range a {
+		if slices.Contains(g.names, name) {
+			return !g.isSwitch
+		}
+	}
+	return false // unknown, or with "="
+}
+
+// fill takes every option, and then the operands.
+func (s *subcommand) fill(c *command, given arguments, operands []string) error {
+	if c.help = given["help"].IsSet(); c.help {
+		return nil
+	}
+	if err := c.take(s.all(), given); err != nil {
+		return err
+	}
+	if s.takesSignal {
+		if len(operands) == 0 {
+			return &usageError{s.name + ": no signal given", s.usage}
+		}
+		if err := c.takeSignal(operands[0]); err != nil {
+			return err
+		}
+		operands = operands[1:]
+	}
+	if g := given["pidfile"]; g != nil && g.IsSet() && len(operands) > 0 {
+		return &usageError{s.name + ": -pidfile is without effect beside a FILE", "leave one of them out"}
+	}
+	return s.takeFiles(c, operands)
+}
+
+func (c *command) takeSignal(word string) (err error) {
+	number := strings.TrimPrefix(word, "-")
+	if c.signal, err = wrapper.ParseSignal(number); err == nil {
+		return nil
+	}
+	hint := "a name or a number, such as HUP or 1"
+	if number == "0" {
+		hint = "pidleash status FILE tells whether it runs"
+	}
+	return &usageError{"signal: " + err.Error(), hint}
+}
+
+// takeFiles makes the operands absolute; without any, it is the PID file of the
+// options.
+func (s *subcommand) takeFiles(c *command, operands []string) error {
+	switch {
+	case len(operands) > 0:
+	case s.takesDirs:
+		operands = []string{defaultAudit}
+	case c.config.PIDFile != "":
+		operands = []string{c.config.PIDFile}
+	default:
+		return &usageError{s.name + ": no FILE given and no $PIDFILE", s.usage}
+	}
+	for _, operand := range operands {
+		if operand == "" {
+			return &usageError{s.name + ": the name of a FILE is empty", s.usage}
+		}
+		path, err := absolute(operand)
+		if err != nil {
+			return err
+		}
+		c.files = append(c.files, path)
+	}
+	return nil
+}

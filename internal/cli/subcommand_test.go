@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSubcommandNamed(t *testing.T) {
+	for _, s := range subcommands() {
+		if got := subcommandNamed(s.name); got == nil || got.name != s.name {
+			t.Errorf("%s is not found", s.name)
+		}
+	}
+	for _, word := range []string{"", "Status", "stat", "-status", "./status", "statuses", "--"} {
+		if subcommandNamed(word) != nil {
+			t.Errorf("%q is a command", word)
+		}
+	}
+}
+
+// What a command takes from a variable must not reach a program by mistake: a
+// variable of one name is the same option everywhere.
+func TestSubcommandOptionsAreKnown(t *testing.T) {
+	kinds := map[string]option{}
+	for _, o := range slices.Concat(options(), subcommandOptions()) {
+		if before, ok := kinds[o.name]; ok && (before.isSwitch != o.isSwitch || before.isList != o.isList) {
+			t.Errorf("-%s is two options", o.name)
+		}
+		kinds[o.name] = o
+	}
+	for _, s := range subcommands() {
+		for _, o := range s.all() {
+			if !strings.Contains(s.text, "-"+o.name) {
+				t.Errorf("pidleash %s -h does not tell of -%s", s.name, o.name)
+			}
+		}
+		if !strings.Contains(manual, "\n  "+s.name+" ") {
+			t.Errorf("pidleash -h does not tell of %s", s.name)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// table is what list shows to a person: a row of cells for each file, cut to the
+// width of the terminal, or in full where there is none.
+type table struct {
+	rows    [][]string // the first has the names of the columns
+	colours []string   // of each row's state
+	limit   int        // the terminal's width in cells; 0: there is none
+	colour  bool
+}
+
+// Columns of a table.
+const (
+	columnFile = iota
+	columnPID
+	columnProgram
+	columnSince
+	columnState
+	columnCount
+)
+
+func newTable(records []record) *table {
+	t := &table{
+		rows:    [][]string{{"FILE", "PID", "PROGRAM", "UP SINCE", "STATE"}},
+		colours: []string{""},
+		limit:   terminalWidth(1),
+		colour:  isTerminal(1) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+	now := time.Now()
+	for i := range records {
+		t.rows = append(t.rows, records[i].cells(now))
+		t.colours = append(t.colours, records[i].colour())
+	}
+	return t
+}
+
+func (r *record) colour() string {
+	const red, green, yellow = "31", "32", "33"
+	switch r.State {
+	case "running", "held":
+		return green
+	case "recycled", "untrusted", "unreadable":
+		return red
+	}
+	return yellow
+}
+
+func (r *record) cells(now time.Time) []string {
+	cells := []string{r.File, "-", "-", "-", r.condition()}
+	if r.PID != 0 {
+		cells[columnPID] = strconv.Itoa(r.PID)
+	}
+	if r.Program != "" {
+		cells[columnProgram], cells[columnSince] = r.Program, shortTime(r.since.Local(), now)
+	}
+	for i := range cells {
+		cells[i] = string(visible([]byte(cells[i])))
+	}
+	return cells
+}
+
+// shortTime is the time of a day that is today's, else the day.
+func shortTime(t, now time.Time) string {
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04:05")
+	}
+	return t.Format(time.DateOnly)
+}
+
+// gap stands between two columns.
+const gap = "  "
+
+func (t *table) String() string {
+	widths := t.widths()
+	var b strings.Builder
+	for i, row := range t.rows {
+		var line strings.Builder
+		for column, cell := range row {
+			cell = cut(cell, widths[column], column == columnFile)
+			pad := strings.Repeat(" ", widths[column]-width(cell))
+			switch column {
+			case columnPID:
+				line.WriteString(pad + cell + gap)
+			case columnState:
+				line.WriteString(t.paint(cell, t.colours[i]))
+			default:
+				line.WriteString(cell + pad + gap)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+// widths gives each column what it needs. Where that is too much, the file and the
+// state share what the others leave.
+func (t *table) widths() (widths [columnCount]int) {
+	total := len(gap) * (columnCount - 1)
+	for column := range widths {
+		for _, row := range t.rows {
+			widths[column] = max(widths[column], width(row[column]))
+		}
+		total += widths[column]
+	}
+	if t.limit == 0 || total <= t.limit {
+		return widths
+	}
+	// On a very narrow terminal the lines are broken: a table is of no use there.
+	const least = 8
+	room := max(t.limit-(total-widths[columnFile]-widths[columnState]), 2*least)
+	file := min(widths[columnFile], max(room/2, room-widths[columnState]))
+	widths[columnFile], widths[columnState] = file, min(widths[columnState], room-file)
+	return widths
+}
+
+// paint gives a cell the colour of an SGR number, console_codes(4); "": none.
+func (t *table) paint(cell, colour string) string {
+	if !t.colour || colour == "" {
+		return cell
+	}
+	return "\x1b[" + colour + "m" + cell + "\x1b[m"
+}
+
+// cut shortens a text to a number of cells: at its end, or at its beginning, as it
+// is best for paths.
+func cut(text string, cells int, atFront bool) string {
+	if width(text) <= cells {
+		return text
+	}
+	const mark = "…"
+	for len(text) > 0 && width(text) > cells-1 {
+		_, size := utf8.DecodeRuneInString(text)
+		if !atFront {
+			_, size = utf8.DecodeLastRuneInString(text)
+			text = text[:len(text)-size]
+			continue
+		}
+		text = text[size:]
+	}
+	if atFront {
+		return mark + text
+	}
+	return text + mark
+}
+
+// width is how many cells of a terminal a text takes at most: what may be a wide
+// character counts as one.
+func width(text string) (cells int) {
+	const firstWide = 0x1100 // Hangul Jamo
+	for _, r := range text {
+		cells++
+		if r >= firstWide && r != '…' {
+			cells++
+		}
+	}
+	return cells
+}
+
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
+// terminalWidth is 0 where there is no terminal, or one that does not know.
+func terminalWidth(fd int) int {
+	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}
