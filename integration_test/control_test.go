@@ -367,7 +367,7 @@ func TestStopCommandOnDeafSupervisor(t *testing.T) {
 // A watchdog ends with its PROGRAM only: nothing is done.
 func TestStopCommandOnWatchdog(t *testing.T) {
 	t.Parallel()
-	for _, m := range startModes[2:] {
+	for _, m := range startModes[2:5] {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			a, _ := sleeperIn(t, m)

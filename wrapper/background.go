@@ -32,8 +32,12 @@ import (
 // "back" instead of yours, or after it, sends the watchdog away. When the launcher
 // ends without a word, the start has failed and the watchdog stops the program.
 
-// WatchdogName is the name under which a watchdog is started, its argument 0.
-const WatchdogName = "pidleash-watchdog"
+// The names under which the process in the background is started, its argument 0:
+// a watchdog, and a parent that stays.
+const (
+	WatchdogName   = "pidleash-watchdog"
+	SupervisorName = "pidleash-supervisor"
+)
 
 // watchdogFD is where a watchdog finds the socket.
 const watchdogFD = 3
@@ -108,9 +112,13 @@ func launchWatchdog(cfg *Config, signals *Signals, opened *surroundings) (*launc
 		return nil, err
 	}
 	defer unix.Close(devNull)
+	name := WatchdogName
+	if cfg.Supervises() {
+		name = SupervisorName
+	}
 	pid, err := launch(launchSpec{
 		program:   &program{name: "pidleash", candidates: []string{"/proc/self/exe"}, around: around.Surroundings},
-		args:      append([]string{WatchdogName}, cfg.CommandLine...),
+		args:      append([]string{name}, cfg.CommandLine...),
 		env:       atstart.Environ(),
 		signals:   signals,
 		around:    around,

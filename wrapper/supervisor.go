@@ -104,8 +104,8 @@ func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (
 	}
 }
 
-// runSupervisor does what Run does, in the background.
-func runSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
+// RunSupervisor does what Run does, in the background.
+func RunSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
 	conn, err := daemon.Attach(watchdogFD)
 	if err != nil {
 		return Outcome{}, err

@@ -32,9 +32,6 @@ const earlyStay = 250 * time.Millisecond
 // has ended. The error is for the log only, unless the launcher is still there to
 // hear it.
 func RunWatchdog(cfg *Config, signals *Signals) (Outcome, error) {
-	if cfg.Supervises() {
-		return runSupervisor(cfg, signals)
-	}
 	surviveEnding()
 	conn, err := daemon.Attach(watchdogFD)
 	if err != nil {

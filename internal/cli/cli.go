@@ -48,8 +48,11 @@ func Main(args []string) int {
 	cmd.config.Explain = func(err error) (string, int) { return hintOf(err), codeOf(err) }
 	cmd.config.CommandLine = args[1:]
 	run := wrapper.Run
-	if args[0] == wrapper.WatchdogName {
+	switch args[0] {
+	case wrapper.WatchdogName:
 		run = wrapper.RunWatchdog
+	case wrapper.SupervisorName:
+		run = wrapper.RunSupervisor
 	}
 	outcome, err := run(&cmd.config, signals)
 	if err != nil {
