@@ -24,6 +24,7 @@ type gate struct {
 	open    bool
 	said    string          // what was last told of a PID file that is no help
 	waited  *process.Handle // whose end is waited for, or was
+	ended   chan struct{}   // closed when that has come
 }
 
 // openGates begins to watch the files of -while and -while-running.
@@ -46,7 +47,7 @@ func (l *loop) openGates() {
 			}
 		}(g.watch.Hints())
 	}
-	l.lookAtGates()
+	l.happen(l.lookAtGates())
 }
 
 // closeGates ends the watches, see watch.Stop.
@@ -64,8 +65,8 @@ func (l *loop) hintGates() {
 	}
 }
 
-// lookAtGates tells the machine whether every file is there.
-func (l *loop) lookAtGates() {
+// lookAtGates says whether every file is there.
+func (l *loop) lookAtGates() event {
 	kind := opened
 	for _, g := range l.gates {
 		g.open = l.isOpen(g)
@@ -76,7 +77,7 @@ func (l *loop) lookAtGates() {
 			kind = shut
 		}
 	}
-	l.happen(event{kind: kind})
+	return event{kind: kind}
 }
 
 // isOpen looks at one file. One that cannot be looked at is left as it was: nothing
@@ -103,7 +104,11 @@ func (l *loop) isRunning(g *gate) bool {
 	hold := pidfile.Take(g.path)
 	switch hold.Verdict {
 	case pidfile.Running:
-	case pidfile.Unreadable, pidfile.Untrusted:
+	case pidfile.Unreadable: // as above, and the process may say it by its end
+		l.sayOnce(g, hold.Reason)
+		hold.Close()
+		return g.open && g.waits()
+	case pidfile.Untrusted:
 		l.sayOnce(g, hold.Reason)
 		hold.Close()
 		return false
@@ -116,13 +121,25 @@ func (l *loop) isRunning(g *gate) bool {
 		hold.Close()
 		return true
 	}
-	g.waited = hold.Program
+	ended := make(chan struct{})
+	g.waited, g.ended = hold.Program, ended
 	go func() {
 		hold.Program.Wait(time.Time{})
 		hold.Close()
+		close(ended)
 		l.hintGates()
 	}()
 	return true
+}
+
+// waits reports that a process is held which has not ended.
+func (g *gate) waits() bool {
+	select {
+	case <-g.ended:
+		return false
+	default:
+		return g.waited != nil
+	}
 }
 
 func (l *loop) sayOnce(g *gate, problem string) {

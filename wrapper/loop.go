@@ -219,7 +219,7 @@ func (l *loop) run() {
 		case <-l.hints:
 			l.happen(l.look())
 		case <-l.gateHints:
-			l.lookAtGates()
+			l.happen(l.lookAtGates())
 		case <-l.pings():
 			l.relay.Send("WATCHDOG=1")
 		case <-l.behind.launcherGone():
@@ -234,7 +234,8 @@ func (l *loop) run() {
 // pidleash's process group, from the kernel. Of a terminal that hangs up only the
 // leader of the session learns.
 func (l *loop) signaled(sig syscall.Signal, groupwide bool) {
-	if groupwide && l.cfg.SameGroup && !(sig == syscall.SIGHUP && isSessionLeader()) {
+	if groupwide && l.cfg.SameGroup && l.pid != 0 && !(sig == syscall.SIGHUP && isSessionLeader()) {
+		l.happen(event{kind: signaled, signal: sig, had: true})
 		return
 	}
 	l.tell(sig)
@@ -316,6 +317,8 @@ func (l *loop) do(a action) {
 		l.stopWatch()
 	case look:
 		l.queue = append(l.queue, l.look())
+	case lookAtGates:
+		l.queue = append(l.queue, l.lookAtGates())
 	case adoptFile:
 		l.adopt()
 	case removeFile:

@@ -13,12 +13,12 @@ import (
 //	started     -          launched  -          -          -           -          -
 //	failed      end        end       -          -          -           -          -
 //	vanished    -          end       -          -          -           -          -
-//	opened      spawn      -         -          go on      go on       go on      -
+//	opened      spawn      -         -          go on      go on       go on      go on
 //	shut        end        -         -          stop       stay down   stay down  stay down
 //	asked       spawn      -         -          stop       -           -          -
 //	found       -          -         follow     -          -           -          -
 //	readied     -          -         -          be up      -           -          -
-//	unready     -          -         give up    give up    -           -          -
+//	unready     end        -         give up    give up    -           -          -
 //	reported    -          -         -          be known   -           -          -
 //	signaled    end        -         keep       forward    forward     forward    forward
 //	sighted     judge      -         -          judge      judge       judge      judge
@@ -81,6 +81,7 @@ const (
 type event struct {
 	kind   eventKind
 	signal syscall.Signal     // of signaled and halted; of exited: the terminal's key that did it
+	had    bool               // of signaled: the program has had it already
 	sight  sight              // of sighted
 	status syscall.WaitStatus // of exited, and of failed when there was a run before
 }
@@ -113,6 +114,7 @@ const (
 	watchFile              // hints from now on
 	unwatchFile            // no more hints
 	look                   // look at the file and report it as sighted
+	lookAtGates            // look at the -while files and report opened or shut
 	adoptFile              // the program has rewritten its file
 	removeFile             // remove it if it is still ours
 	kill                   // send a signal
@@ -200,10 +202,10 @@ type machine struct {
 	jitter     func() float64 // from 0 to 1; nil: 0
 
 	runs    int            // how often the program was launched
-	started time.Time      // the last time
+	started time.Time      // when that was tried last
 	shut    bool           // a -while file is missing
 	shutAt  time.Time      // when that counts; zero: nothing to confirm
-	spawnAt time.Time      // when to start the program again, in waiting
+	spawnAt time.Time      // when to start the program, in waiting; zero: not known
 	delay   time.Duration  // before the next restart but this; 0: restart.Delay
 	recent  []time.Time    // the restarts within restart.Window
 	again   bool           // the program is stopped in order to be started again
@@ -213,7 +215,7 @@ type machine struct {
 
 	state     state
 	watching  bool               // hints are wanted
-	up        bool               // the program has come up
+	up        bool               // the program has come up, if only in a run before
 	startBy   time.Time          // when it must be up; zero: no limit, or it is
 	seekAt    time.Time          // when to seek next, in finding; zero: not yet
 	seekEvery time.Duration      // how long after that again
@@ -228,7 +230,7 @@ type machine struct {
 
 	nextStep int       // index into schedule
 	stepAt   time.Time // when nextStep is due; zero: at once, if there is one
-	waiting  bool      // the schedule is at its end, or at forever
+	atEnd    bool      // the schedule is at its end, or at forever
 	killed   bool      // the last signal of the schedule was KILL
 
 	saidChanged, saidUnknown bool
@@ -238,7 +240,7 @@ type machine struct {
 // changes nothing in that state.
 var table = [numStates][numEventKinds]func(*machine, time.Time, event) []action{
 	idle: {began: (*machine).begin, taken: (*machine).take, opened: (*machine).open, shut: (*machine).shutDown},
-	waiting: {failed: (*machine).fail, opened: (*machine).open, shut: (*machine).shutDown,
+	waiting: {failed: (*machine).fail, unready: (*machine).breakOff, opened: (*machine).open, shut: (*machine).shutDown,
 		asked: (*machine).restartNow, signaled: (*machine).endWaiting, sighted: (*machine).judge,
 		ticked: (*machine).tickWaiting},
 	starting: {started: (*machine).launched, failed: (*machine).fail, vanished: (*machine).vanish},
@@ -274,8 +276,8 @@ func (m *machine) deadline() time.Time {
 	suspicion := earlier(m.confirmAt, m.shutAt)
 	switch m.state {
 	case waiting:
-		if !m.shut {
-			suspicion = earlier(suspicion, m.spawnAt)
+		if m.maySpawn() {
+			return m.spawnAt
 		}
 		return earlier(suspicion, m.startBy)
 	case finding:
@@ -288,8 +290,8 @@ func (m *machine) deadline() time.Time {
 	return time.Time{}
 }
 
-func (m *machine) spawn(time.Time, event) []action {
-	m.state = starting
+func (m *machine) spawn(now time.Time, _ event) []action {
+	m.state, m.started = starting, now
 	return []action{{kind: spawn}}
 }
 
@@ -309,7 +311,7 @@ func (m *machine) take(time.Time, event) []action {
 
 // launched begins to wait for the program to come up.
 func (m *machine) launched(now time.Time, _ event) []action {
-	m.runs, m.started = m.runs+1, now
+	m.runs++
 	if m.limit > 0 && (m.forking || m.awaits) {
 		m.startBy = now.Add(m.limit)
 	}
@@ -395,6 +397,9 @@ func (m *machine) detached(now time.Time, e event) []action {
 
 // keep has signals wait for the daemon.
 func (m *machine) keep(now time.Time, e event) []action {
+	if e.had {
+		return nil
+	}
 	m.kept = append(m.kept, e) // what started it may be at its end
 	if m.gone {
 		return nil
@@ -416,7 +421,10 @@ func (m *machine) follow(now time.Time, _ event) []action {
 // giveUp stops what has not come up, and all that came of it.
 func (m *machine) giveUp(now time.Time, _ event) []action {
 	m.gaveUp, m.startBy = true, time.Time{}
-	actions := m.unwatch()
+	var actions []action
+	if !m.wantsRestart() {
+		actions = m.unwatch()
+	}
 	if m.state == finding {
 		m.gone, m.state = true, sweeping
 		return append(actions, action{kind: survey})
@@ -442,9 +450,6 @@ func (m *machine) fail(now time.Time, e event) []action {
 
 // forward passes a signal on, as -rewrite says.
 func (m *machine) forward(_ time.Time, e event) []action {
-	if m.gone && m.state != sweeping {
-		return nil // only the stop command is left
-	}
 	sig, rewritten := m.rewrite[e.signal]
 	if !rewritten {
 		sig = e.signal
@@ -455,6 +460,9 @@ func (m *machine) forward(_ time.Time, e event) []action {
 	switch e.signal {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
 		m.ending = true
+	}
+	if e.had || m.gone && m.state != sweeping {
+		return nil // there, only the stop command is left
 	}
 	actions := []action{{kind: kill, signal: sig, target: m.target()}}
 	if e.signal == syscall.SIGTERM || sig == syscall.SIGTERM {
@@ -577,13 +585,14 @@ func (m *machine) lookAgain(now time.Time, _ event) []action {
 
 // confirmAll looks again at what was suspected, and had time to pass.
 func (m *machine) confirmAll(now time.Time) []action {
-	if actions := m.confirmShut(now); actions != nil {
-		return actions
+	var actions []action
+	if !m.shutAt.IsZero() && !now.Before(m.shutAt) {
+		actions = append(actions, action{kind: lookAtGates})
 	}
-	if m.confirmAt.IsZero() || now.Before(m.confirmAt) {
-		return nil
+	if !m.confirmAt.IsZero() && !now.Before(m.confirmAt) {
+		actions = append(actions, action{kind: look})
 	}
-	return []action{{kind: look}}
+	return actions
 }
 
 // commandLimit is when the stop command has taken too long: after the
@@ -617,8 +626,15 @@ func (m *machine) overtake(now time.Time, e event) []action {
 
 // outlive lets the stop command come to its own end after the program's.
 func (m *machine) outlive(_ time.Time, e event) []action {
-	m.gone, m.status = true, e.status
+	m.reaped(e)
 	return nil
+}
+
+func (m *machine) reaped(e event) {
+	m.gone, m.status = true, e.status
+	if e.signal != 0 { // ^C, which reached the program only
+		m.ending = true
+	}
 }
 
 // stepOn goes on with the schedule, and with what is suspected meanwhile.
@@ -629,7 +645,7 @@ func (m *machine) stepOn(now time.Time, e event) []action {
 // step sends the signals that are due. After the last it waits for the
 // program's end however long that takes.
 func (m *machine) step(now time.Time, _ event) []action {
-	if m.waiting || now.Before(m.stepAt) {
+	if m.atEnd || now.Before(m.stepAt) {
 		return nil
 	}
 	m.stepAt = time.Time{}
@@ -647,7 +663,7 @@ func (m *machine) step(now time.Time, _ event) []action {
 		m.killed = s.Signal == syscall.SIGKILL
 		actions = append(actions, kills(s.Signal, m.target())...)
 	}
-	m.waiting = true
+	m.atEnd = true
 	return actions
 }
 
@@ -664,10 +680,7 @@ func kills(sig syscall.Signal, to target) []action {
 // finish ends with the program, unless some of its descendants are to be
 // stopped first.
 func (m *machine) finish(now time.Time, e event) []action {
-	m.gone, m.status = true, e.status
-	if e.signal != 0 { // ^C, which reached the program only
-		m.ending = true
-	}
+	m.reaped(e)
 	var actions []action
 	if !m.wantsRestart() {
 		actions = m.unwatch()
@@ -682,7 +695,7 @@ func (m *machine) sweepOrClose(now time.Time) []action {
 		return m.close(now, event{})
 	}
 	if m.killMode == KillMixed {
-		m.nextStep, m.stepAt, m.waiting, m.killed = 0, time.Time{}, false, false
+		m.nextStep, m.stepAt, m.atEnd, m.killed = 0, time.Time{}, false, false
 	}
 	m.state = sweeping
 	return []action{{kind: survey}}

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,8 +15,9 @@ import (
 // fits decides; "*" is anything, "a/b" either. Every combination of the first
 // eight columns is tried.
 //
-//	state     outliving: commanding, and the program has ended
-//	file      none: no PID file; lost: given up; watched (when running)
+//	state     waiting: an hour before the program is started again; outliving:
+//	          commanding, and the program has ended
+//	file      none: no PID file; lost: given up; watched (when waiting or running)
 //	mode      the kill mode
 //	command   whether there is a stop command
 //	deadline  none; ahead; due; old: due, and the file suspect for a second
@@ -23,112 +25,141 @@ import (
 //	          step, the KILL after 10 s; none: that KILL has been sent)
 //	said      the file's being changed and unknown was told before
 //
-// After the bar: the actions in order, the next state, and what else the
-// machine has learned: suspect: a deadline ahead that was not; cleared: the
+// After the bar: the actions in order, the next state ("=": the same), and what
+// else the machine has learned: suspect: a deadline ahead that was not; cleared: the
 // deadline is gone; unwatched, watched. ~ is the target of the kill mode.
 const machineTable = `
-state       event        file       mode                 command  deadline  settle  said | actions                                                  next        learned
+state            event                file       mode                 command  deadline  settle  said | actions                                           next        learned
 
-idle        began        *          *                    *        *         *       *    | spawn                                                    starting    -
-idle        taken        none       *                    *        *         *       *    | -                                                        running     -
-idle        taken        *          *                    *        *         *       *    | watchFile                                                running     watched
-idle        *            *          *                    *        *         *       *    | -                                                        idle        -
+idle             began                *          *                    *        *         *       *    | spawn                                             starting    -
+idle             taken                none       *                    *        *         *       *    | -                                                 running     -
+idle             taken                *          *                    *        *         *       *    | watchFile                                         running     watched
+idle             *                    *          *                    *        *         *       *    | -                                                 =           -
 
-starting    started      none       *                    *        *         *       *    | -                                                        running     -
-starting    started      *          *                    *        *         *       *    | watchFile                                                running     watched
-starting    failed       *          *                    *        *         *       *    | end                                                      over        -
-starting    *            *          *                    *        *         *       *    | -                                                        starting    -
+starting         started              none       *                    *        *         *       *    | -                                                 running     -
+starting         started              *          *                    *        *         *       *    | watchFile                                         running     watched
+starting         failed               *          *                    *        *         *       *    | end                                               over        -
+starting         vanished             none       *                    *        *         *       *    | say:removed:stop,end                              over        -
+starting         vanished             *          *                    *        *         *       *    | say:removed:stop,removeFile,end                   over        -
+starting         *                    *          *                    *        *         *       *    | -                                                 =           -
 
-finding     found        none       *                    *        *         *       *    | -                                                        running     -
-finding     found        *          *                    *        *         *       *    | watchFile                                                running     watched
-finding     unready      *          *                    *        *         *       *    | survey                                                   sweeping    -
-finding     TERM         *          *                    *        *         *       *    | kill:TERM~                                               finding     -
-finding     USR1         *          *                    *        *         *       *    | kill:USR1~                                               finding     -
-finding     exited       *          *                    *        *         *       *    | seek                                                     finding     -
-finding     *            *          *                    *        *         *       *    | -                                                        finding     -
+finding          found                none       *                    *        *         *       *    | -                                                 running     -
+finding          found                *          *                    *        *         *       *    | watchFile                                         running     watched
+finding          unready              *          *                    *        *         *       *    | survey                                            sweeping    -
+finding          TERM                 *          *                    *        *         *       *    | kill:TERM~                                        =           -
+finding          USR1                 *          *                    *        *         *       *    | kill:USR1~                                        =           -
+finding          exited               *          *                    *        *         *       *    | seek                                              =           -
+finding          *                    *          *                    *        *         *       *    | -                                                 =           -
 
-running     readied      *          *                    *        *         *       *    | -                                                        running     -
-running     unready      none/lost  *                    *        *         *       *    | kill:TERM~,kill:CONT~                                    stopping    -
-running     unready      watched    *                    *        *         *       *    | unwatchFile,kill:TERM~,kill:CONT~                        stopping    unwatched
-running     handedOver   *          *                    *        *         *       *    | end                                                      over        -
-running     taken        *          *                    *        *         *       *    | -                                                        running     -
-running     found        *          *                    *        *         *       *    | -                                                        running     -
-running     TERM         none/lost  *                    *        *         *       *    | kill:TERM~                                               running     -
-running     TERM         watched    *                    *        none      *       *    | kill:TERM~,unwatchFile                                   running     unwatched
-running     TERM         watched    *                    *        *         *       *    | kill:TERM~,unwatchFile                                   running     cleared,unwatched
-running     USR1         *          *                    *        *         *       *    | kill:USR1~                                               running     -
-running     exited       none       process/mixed/group  *        *         *       *    | end                                                      over        -
-running     exited       lost       process/mixed/group  *        *         *       *    | removeFile,end                                           over        -
-running     exited       watched    process/mixed/group  *        *         *       *    | unwatchFile,removeFile,end                               over        unwatched
-running     exited       none/lost  tree                 *        *         *       *    | survey                                                   sweeping    -
-running     exited       watched    tree                 *        *         *       *    | unwatchFile,survey                                       sweeping    unwatched
-running     halted       *          *                    *        *         *       *    | suspend:TSTP                                             running     -
-running     ticked       *          *                    *        due/old   *       *    | look                                                     running     -
-running     ticked       *          *                    *        *         *       *    | -                                                        running     -
-running     began        *          *                    *        *         *       *    | -                                                        running     -
-running     started      *          *                    *        *         *       *    | -                                                        running     -
-running     failed       *          *                    *        *         *       *    | -                                                        running     -
-running     commandDone  *          *                    *        *         *       *    | -                                                        running     -
-running     remaining    *          *                    *        *         *       *    | -                                                        running     -
-running     emptied      *          *                    *        *         *       *    | -                                                        running     -
+waiting          failed/unready/TERM  none       *                    *        *         *       *    | end                                               over        -
+waiting          failed/unready/TERM  lost       *                    *        *         *       *    | removeFile,end                                    over        -
+waiting          failed/unready/TERM  watched    *                    *        *         *       *    | unwatchFile,removeFile,end                        over        unwatched
+waiting          shut                 none       *                    *        *         0       *    | sayShut,end                                       over        -
+waiting          shut                 lost       *                    *        *         0       *    | sayShut,removeFile,end                            over        -
+waiting          shut                 watched    *                    *        *         0       *    | sayShut,unwatchFile,removeFile,end                over        unwatched
+waiting          asked                *          *                    *        none      *       *    | spawn                                             starting    -
+waiting          asked                *          *                    *        *         *       *    | -                                                 =           -
+waiting          readied              *          *                    *        *         *       *    | -                                                 =           -
+waiting          handedOver           *          *                    *        *         *       *    | -                                                 =           -
+waiting          USR1                 *          *                    *        *         *       *    | -                                                 =           -
+waiting          exited               *          *                    *        *         *       *    | -                                                 =           -
+waiting          halted               *          *                    *        *         *       *    | -                                                 =           -
 
-running     *            none       *                    *        *         *       *    | -                                                        running     -
-running     *            lost       *                    *        *         *       *    | -                                                        running     -
+running          readied              *          *                    *        *         *       *    | -                                                 =           -
+running          unready              none/lost  *                    *        *         *       *    | kill:TERM~,kill:CONT~                             stopping    -
+running          unready              watched    *                    *        *         *       *    | unwatchFile,kill:TERM~,kill:CONT~                 stopping    unwatched
+running          handedOver           *          *                    *        *         *       *    | end                                               over        -
+running          TERM                 none/lost  *                    *        *         *       *    | kill:TERM~                                        =           -
+running          TERM                 watched    *                    *        none      *       *    | kill:TERM~,unwatchFile                            =           unwatched
+running          TERM                 watched    *                    *        *         *       *    | kill:TERM~,unwatchFile                            =           cleared,unwatched
+running          USR1                 *          *                    *        *         *       *    | kill:USR1~                                        =           -
+running          exited               none       process/mixed/group  *        *         *       *    | end                                               over        -
+running          exited               lost       process/mixed/group  *        *         *       *    | removeFile,end                                    over        -
+running          exited               watched    process/mixed/group  *        *         *       *    | unwatchFile,removeFile,end                        over        unwatched
+running          exited               none/lost  tree                 *        *         *       *    | survey                                            sweeping    -
+running          exited               watched    tree                 *        *         *       *    | unwatchFile,survey                                sweeping    unwatched
+running          halted               *          *                    *        *         *       *    | suspend:TSTP                                      =           -
+waiting/running  ticked               *          *                    *        due/old   *       *    | look                                              =           -
+waiting/running  ticked               *          *                    *        *         *       *    | -                                                 =           -
+running          failed               *          *                    *        *         *       *    | -                                                 =           -
+running          shut                 none/lost  *                    no       *         0       *    | kill:TERM~,kill:CONT~,sayShut                     stopping    -
+running          shut                 watched    *                    no       *         0       *    | kill:TERM~,kill:CONT~,sayShut,unwatchFile         stopping    unwatched
+running          shut                 none/lost  *                    yes      *         0       *    | runCommand,sayShut                                commanding  -
+running          shut                 watched    *                    yes      *         0       *    | runCommand,sayShut,unwatchFile                    commanding  unwatched
+running          asked                *          *                    no       *         *       *    | kill:TERM~,kill:CONT~                             stopping    -
+running          asked                *          *                    yes      *         *       *    | runCommand                                        commanding  -
 
-running     present      *          *                    *        none      *       *    | -                                                        running     -
-running     present      *          *                    *        *         *       *    | -                                                        running     cleared
-running     rewritten    *          *                    *        none      *       *    | adoptFile                                                running     -
-running     rewritten    *          *                    *        *         *       *    | adoptFile                                                running     cleared
-running     unknown      *          *                    *        none      *       no   | say:unknown                                              running     -
-running     unknown      *          *                    *        *         *       no   | say:unknown                                              running     cleared
-running     unknown      *          *                    *        none      *       yes  | -                                                        running     -
-running     unknown      *          *                    *        *         *       yes  | -                                                        running     cleared
+waiting/running  shut                 *          *                    *        none      *       *    | -                                                 =           suspect
+waiting/running  shut                 *          *                    *        *         *       *    | -                                                 =           -
 
-running     moving       *          *                    *        *         *       *    | -                                                        running     suspect
-running     *            *          *                    *        ahead     *       *    | -                                                        running     -
-running     *            *          *                    *        none      100ms   *    | -                                                        running     suspect
-running     changed      *          *                    *        none      0       no   | say:changed                                              running     -
-running     changed      *          *                    *        *         *       no   | say:changed                                              running     cleared
-running     changed      *          *                    *        none      0       yes  | -                                                        running     -
-running     changed      *          *                    *        *         *       yes  | -                                                        running     cleared
-running     unfinished   *          *                    *        none/due  *       *    | -                                                        running     suspect
-running     *            *          *                    no       *         *       *    | kill:TERM~,kill:CONT~,say:SIGHT:stop,unwatchFile         stopping    unwatched
-running     *            *          *                    yes      *         *       *    | runCommand,say:SIGHT:stop,unwatchFile                    commanding  unwatched
+waiting/running  began                *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  taken                *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  started              *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  found                *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  reported             *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  vanished             *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  opened               *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  commandDone          *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  remaining            *          *                    *        *         *       *    | -                                                 =           -
+waiting/running  emptied              *          *                    *        *         *       *    | -                                                 =           -
 
-commanding  TERM         *          *                    *        *         *       *    | kill:TERM~                                               commanding  -
-commanding  USR1         *          *                    *        *         *       *    | kill:USR1~                                               commanding  -
-commanding  exited       *          *                    *        *         *       *    | -                                                        outliving   -
-commanding  commandDone  *          *                    *        *         *       *    | kill:TERM~,kill:CONT~                                    stopping    -
-commanding  ticked       *          *                    *        due/old   *       *    | killCommand,kill:TERM~,kill:CONT~                        stopping    -
-commanding  *            *          *                    *        *         *       *    | -                                                        commanding  -
+waiting/running  *                    none/lost  *                    *        *         *       *    | -                                                 =           -
 
-outliving   commandDone  none       process/group        *        *         *       *    | end                                                      over        -
-outliving   commandDone  *          process/group        *        *         *       *    | removeFile,end                                           over        -
-outliving   commandDone  *          *                    *        *         *       *    | survey                                                   sweeping    -
-outliving   ticked       none       process/group        *        due/old   *       *    | killCommand,end                                          over        -
-outliving   ticked       *          process/group        *        due/old   *       *    | killCommand,removeFile,end                               over        -
-outliving   ticked       *          *                    *        due/old   *       *    | killCommand,survey                                       sweeping    -
-outliving   exited       *          *                    *        *         *       *    | -                                                        outliving   -
-outliving   *            *          *                    *        *         *       *    | -                                                        outliving   -
+waiting/running  present              *          *                    *        none      *       *    | -                                                 =           -
+waiting/running  present              *          *                    *        *         *       *    | -                                                 =           cleared
+waiting/running  rewritten            *          *                    *        none      *       *    | adoptFile                                         =           -
+waiting/running  rewritten            *          *                    *        *         *       *    | adoptFile                                         =           cleared
+waiting/running  unknown              *          *                    *        none      *       no   | say:unknown                                       =           -
+waiting/running  unknown              *          *                    *        *         *       no   | say:unknown                                       =           cleared
+waiting/running  unknown              *          *                    *        none      *       yes  | -                                                 =           -
+waiting/running  unknown              *          *                    *        *         *       yes  | -                                                 =           cleared
 
-stopping    TERM         *          *                    *        *         *       *    | kill:TERM~                                               stopping    -
-stopping    USR1         *          *                    *        *         *       *    | kill:USR1~                                               stopping    -
-stopping    exited       none       process/group        *        *         *       *    | end                                                      over        -
-stopping    exited       *          process/group        *        *         *       *    | removeFile,end                                           over        -
-stopping    exited       *          *                    *        *         *       *    | survey                                                   sweeping    -
-stopping    ticked       *          *                    *        due/old   *       *    | kill:KILL~                                               stopping    cleared
-stopping    *            *          *                    *        *         *       *    | -                                                        stopping    -
+waiting/running  moving               *          *                    *        *         *       *    | -                                                 =           suspect
+waiting/running  *                    *          *                    *        ahead     *       *    | -                                                 =           -
+waiting/running  *                    *          *                    *        none      100ms   *    | -                                                 =           suspect
+waiting/running  changed              *          *                    *        none      0       no   | say:changed                                       =           -
+waiting/running  changed              *          *                    *        *         *       no   | say:changed                                       =           cleared
+waiting/running  changed              *          *                    *        none      0       yes  | -                                                 =           -
+waiting/running  changed              *          *                    *        *         *       yes  | -                                                 =           cleared
+waiting/running  unfinished           *          *                    *        none/due  *       *    | -                                                 =           suspect
+waiting          *                    *          *                    *        *         *       *    | say:SIGHT:stop,unwatchFile,removeFile,end         over        unwatched
+running          *                    *          *                    no       *         *       *    | kill:TERM~,kill:CONT~,say:SIGHT:stop,unwatchFile  stopping    unwatched
+running          *                    *          *                    yes      *         *       *    | runCommand,say:SIGHT:stop,unwatchFile             commanding  unwatched
 
-sweeping    TERM         *          *                    *        *         *       *    | kill:TERM:tree                                           sweeping    -
-sweeping    USR1         *          *                    *        *         *       *    | kill:USR1:tree                                           sweeping    -
-sweeping    ticked       *          *                    *        due/old   *       *    | kill:KILL:tree                                           sweeping    cleared
-sweeping    remaining    *          *                    *        none      *       *    | kill:KILL:tree                                           sweeping    -
-sweeping    remaining    *          *                    *        due/old   *       *    | kill:KILL:tree                                           sweeping    cleared
-sweeping    emptied      none       *                    *        *         *       *    | end                                                      over        -
-sweeping    emptied      *          *                    *        *         *       *    | removeFile,end                                           over        -
-sweeping    *            *          *                    *        *         *       *    | -                                                        sweeping    -
+commanding       TERM                 *          *                    *        *         *       *    | kill:TERM~                                        =           -
+commanding       USR1                 *          *                    *        *         *       *    | kill:USR1~                                        =           -
+commanding       exited               *          *                    *        *         *       *    | -                                                 outliving   -
+commanding       commandDone          *          *                    *        *         *       *    | kill:TERM~,kill:CONT~                             stopping    -
+commanding       ticked               *          *                    *        due/old   *       *    | killCommand,kill:TERM~,kill:CONT~                 stopping    -
+commanding       *                    *          *                    *        *         *       *    | -                                                 =           -
 
-over        *            *          *                    *        *         *       *    | -                                                        over        -
+outliving        commandDone          none       process/group        *        *         *       *    | end                                               over        -
+outliving        commandDone          *          process/group        *        *         *       *    | removeFile,end                                    over        -
+outliving        commandDone          *          *                    *        *         *       *    | survey                                            sweeping    -
+outliving        ticked               none       process/group        *        due/old   *       *    | killCommand,end                                   over        -
+outliving        ticked               *          process/group        *        due/old   *       *    | killCommand,removeFile,end                        over        -
+outliving        ticked               *          *                    *        due/old   *       *    | killCommand,survey                                sweeping    -
+outliving        exited               *          *                    *        *         *       *    | -                                                 =           -
+outliving        *                    *          *                    *        *         *       *    | -                                                 =           -
+
+stopping         TERM                 *          *                    *        *         *       *    | kill:TERM~                                        =           -
+stopping         USR1                 *          *                    *        *         *       *    | kill:USR1~                                        =           -
+stopping         exited               none       process/group        *        *         *       *    | end                                               over        -
+stopping         exited               *          process/group        *        *         *       *    | removeFile,end                                    over        -
+stopping         exited               *          *                    *        *         *       *    | survey                                            sweeping    -
+stopping         ticked               *          *                    *        due/old   *       *    | kill:KILL~                                        =           cleared
+stopping         *                    *          *                    *        *         *       *    | -                                                 =           -
+
+sweeping         TERM                 *          *                    *        *         *       *    | kill:TERM:tree                                    =           -
+sweeping         USR1                 *          *                    *        *         *       *    | kill:USR1:tree                                    =           -
+sweeping         ticked               *          *                    *        due/old   *       *    | kill:KILL:tree                                    =           cleared
+sweeping         remaining            *          *                    *        none      *       *    | kill:KILL:tree                                    =           -
+sweeping         remaining            *          *                    *        due/old   *       *    | kill:KILL:tree                                    =           cleared
+sweeping         emptied              none       *                    *        *         *       *    | end                                               over        -
+sweeping         emptied              *          *                    *        *         *       *    | removeFile,end                                    over        -
+sweeping         *                    *          *                    *        *         *       *    | -                                                 =           -
+
+over             *                    *          *                    *        *         *       *    | -                                                 =           -
 `
 
 // situation is one line of the table's left side.
@@ -137,14 +168,14 @@ type situation [8]string
 // tableRow is what a line expects, and whether any situation fitted it.
 type tableRow struct {
 	line                   string
-	fits                   situation
+	fits                   [8][]string // nil: anything does
 	actions, next, learned string
 	used                   bool
 }
 
 func (r *tableRow) match(s situation) bool {
 	for i, want := range r.fits {
-		if want != "*" && !slices.Contains(strings.Split(want, "/"), s[i]) {
+		if want != nil && !slices.Contains(want, s[i]) {
 			return false
 		}
 	}
@@ -162,22 +193,29 @@ func parseMachineTable(t *testing.T) []*tableRow {
 		if len(l) != 8 || len(r) != 3 {
 			t.Fatalf("a row needs eight columns, a bar and three more: %s", line)
 		}
-		rows = append(rows, &tableRow{line: line, fits: situation(l), actions: r[0], next: r[1], learned: r[2]})
+		row := &tableRow{line: line, actions: r[0], next: r[1], learned: r[2]}
+		for i, want := range l {
+			if want != "*" {
+				row.fits[i] = strings.Split(want, "/")
+			}
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
 
 var (
-	stateNames = [numStates]string{"idle", "starting", "finding", "running", "commanding", "stopping", "sweeping", "over"}
+	stateNames = [numStates]string{"idle", "waiting", "starting", "finding", "running", "commanding", "stopping", "sweeping", "over"}
 	killModes  = []string{KillMixed: "mixed", KillProcess: "process", KillGroup: "group", KillTree: "tree"}
-	eventNames = [numEventKinds]string{"began", "taken", "started", "failed", "found", "readied", "unready", "handedOver", "signaled", "sighted", "halted", "exited", "ticked",
-		"commandDone", "remaining", "emptied"}
+	eventNames = [numEventKinds]string{"began", "taken", "started", "failed", "found", "readied", "unready", "reported", "handedOver", "signaled", "sighted", "halted", "exited", "ticked",
+		"vanished", "opened", "shut", "asked", "commandDone", "remaining", "emptied"}
 	noon = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 )
 
 // situations is every combination of the table's left side.
 func situations() []situation {
-	events := []string{"began", "taken", "started", "failed", "found", "readied", "unready", "handedOver", "halted", "exited", "ticked", "commandDone", "remaining", "emptied", "TERM", "USR1"}
+	events := []string{"began", "taken", "started", "failed", "found", "readied", "unready", "reported", "handedOver", "halted", "exited", "ticked",
+		"vanished", "opened", "shut", "asked", "commandDone", "remaining", "emptied", "TERM", "USR1"}
 	for s := range numSights {
 		events = append(events, s.String())
 	}
@@ -216,7 +254,8 @@ func TestMachineTable(t *testing.T) {
 		rows[i].used = true
 		actions, next, learned := tryMachine(s)
 		want := strings.NewReplacer("SIGHT", s[1], "~", targetOf(s[3])).Replace(rows[i].actions)
-		if actions != want || next != rows[i].next || learned != rows[i].learned {
+		wantNext := strings.Replace(rows[i].next, "=", s[0], 1)
+		if actions != want || next != wantNext || learned != rows[i].learned {
 			t.Errorf("%v:\n got  %s %s %s\n want %s", s, actions, next, learned, rows[i].line)
 		}
 	}
@@ -261,8 +300,11 @@ func machineIn(s situation) *machine {
 	if m.state = state(slices.Index(stateNames[:], s[0])); s[0] == "outliving" {
 		m.state = commanding
 	}
-	m.watching = m.state == running && s[2] == "watched"
+	m.watching = (m.state == waiting || m.state == running) && s[2] == "watched"
 	m.byRemoval = m.state == commanding || m.state == stopping
+	if m.state > finding || m.state == waiting {
+		m.runs, m.spawnAt = 1, backOff
+	}
 	switch m.state {
 	case commanding:
 		m.stepAt = stepTimes[s[5]]
@@ -272,6 +314,17 @@ func machineIn(s situation) *machine {
 		m.setSuspicion(s[5])
 	}
 	return m
+}
+
+// backOff is when a machine in waiting starts the program again. That is no deadline
+// of the table's.
+var backOff = noon.Add(time.Hour)
+
+func tableDeadline(m *machine) time.Time {
+	if at := m.deadline(); m.state != waiting || at != backOff {
+		return at
+	}
+	return time.Time{}
 }
 
 // stepTimes has the deadlines of a schedule, or of the command; none is zero.
@@ -285,7 +338,7 @@ var stepTimes = map[string]time.Time{
 func (m *machine) setStep(deadline string) {
 	m.nextStep, m.stepAt = 2, stepTimes[deadline]
 	if deadline == "none" {
-		m.nextStep, m.waiting, m.killed = 3, true, true
+		m.nextStep, m.atEnd, m.killed = 3, true, true
 	}
 }
 
@@ -300,12 +353,20 @@ func (m *machine) setSuspicion(deadline string) {
 	}
 }
 
+// eventOf also reads "exited:3", "exited:KILL", "exited:^C", "failed:127", and "had:INT"
+// for a signal that the program has had.
 func eventOf(name string) event {
-	switch name {
-	case "TERM":
-		return event{kind: signaled, signal: syscall.SIGTERM}
-	case "USR1":
-		return event{kind: signaled, signal: syscall.SIGUSR1}
+	if sig, ok := strings.CutPrefix(name, "had:"); ok {
+		e := eventOf(sig)
+		e.had = true
+		return e
+	}
+	if name, status, ok := strings.Cut(name, ":"); ok {
+		e := eventOf(name)
+		if e.status = statusOf(status); status == "^C" {
+			e.signal = syscall.SIGINT
+		}
+		return e
 	}
 	if name == "halted" {
 		return event{kind: halted, signal: syscall.SIGTSTP}
@@ -318,14 +379,31 @@ func eventOf(name string) event {
 			return event{kind: sighted, sight: s}
 		}
 	}
+	if sig, err := ParseSignal(name); err == nil {
+		return event{kind: signaled, signal: sig}
+	}
 	panic("no event " + name)
+}
+
+func statusOf(text string) syscall.WaitStatus {
+	if text == "^C" {
+		return statusSignal(syscall.SIGINT)
+	}
+	if code, err := strconv.Atoi(text); err == nil {
+		return statusExit(code)
+	}
+	sig, err := ParseSignal(text)
+	if err != nil {
+		panic("no status " + text)
+	}
+	return statusSignal(sig)
 }
 
 // learnedText compares two moments of a machine; the deadline is the one of the
 // later moment's state.
 func learnedText(before, after *machine) string {
 	var words []string
-	was, is := before.deadline(), after.deadline()
+	was, is := tableDeadline(before), tableDeadline(after)
 	switch {
 	case before.state != after.state:
 		// Another state has another deadline; the sequences below look at it.
@@ -351,8 +429,8 @@ func actionText(actions []action) string {
 	if len(actions) == 0 {
 		return "-"
 	}
-	names := [...]string{"spawn", "seek", "await", "tellReady", "handOver", "sayLate", "watchFile", "unwatchFile", "look", "adoptFile", "removeFile", "kill", "suspend", "runCommand",
-		"killCommand", "survey", "say", "end"}
+	names := [...]string{"spawn", "seek", "await", "tellReady", "handOver", "sayLate", "watchFile", "unwatchFile", "look", "lookAtGates", "adoptFile", "removeFile", "kill", "suspend", "runCommand",
+		"killCommand", "survey", "say", "reportUp", "standIn", "tellWaiting", "tellRestart", "sayShut", "sayLimit", "end"}
 	var words []string
 	for _, a := range actions {
 		word := names[a.kind]
@@ -363,6 +441,8 @@ func actionText(actions []action) string {
 			word += ":" + a.sight.String() + ":stop"
 		case a.kind == say:
 			word += ":" + a.sight.String()
+		case a.kind == tellRestart:
+			word += ":" + a.wait.String()
 		}
 		words = append(words, word)
 	}

@@ -78,6 +78,12 @@ func (m *machine) endWaiting(now time.Time, e event) []action {
 	return nil
 }
 
+// breakOff ends when nobody wants the program any more.
+func (m *machine) breakOff(now time.Time, e event) []action {
+	m.ending = true
+	return m.close(now, e)
+}
+
 // open takes that every -while file is there.
 func (m *machine) open(now time.Time, e event) []action {
 	m.shut, m.shutAt = false, time.Time{}
@@ -85,33 +91,35 @@ func (m *machine) open(now time.Time, e event) []action {
 		return nil
 	}
 	m.startBy = time.Time{}
+	if m.runs == 0 {
+		m.spawnAt = now
+	}
 	return m.spawnIfDue(now, e)
 }
 
-// shutDown takes that a -while file is missing, which must last as long as the removal
-// of the PID file.
+// shutDown takes that a -while file is missing, which stops the program for good when it
+// lasts as long as the removal of the PID file must.
 func (m *machine) shutDown(now time.Time, _ event) []action {
 	m.shut = true
-	if m.runs == 0 || m.byRemoval || !m.shutAt.IsZero() || (m.state == stopping || m.state == commanding || m.state == sweeping) && !m.again {
+	if m.runs == 0 || !m.goesOn() {
+		m.shutAt = time.Time{}
 		return nil
 	}
-	m.shutAt = now.Add(m.settle)
-	return m.confirmShut(now)
-}
-
-// confirmShut stops the program for good when a -while file has been missing for
-// long enough.
-func (m *machine) confirmShut(now time.Time) []action {
-	if m.shutAt.IsZero() || now.Before(m.shutAt) {
+	if m.shutAt.IsZero() {
+		m.shutAt = now.Add(m.settle)
+	}
+	if now.Before(m.shutAt) {
 		return nil
 	}
-	m.shutAt = time.Time{}
 	return m.stopForGood(now, action{kind: sayShut})
 }
 
+// goesOn reports that nothing has happened yet that leads to the end.
+func (m *machine) goesOn() bool { return m.state == waiting || m.state == running || m.wantsRestart() }
+
 // stopForGood is for a file that is gone. The signal comes before the words.
 func (m *machine) stopForGood(now time.Time, words action) []action {
-	m.byRemoval, m.again = true, false
+	m.byRemoval, m.again, m.shutAt = true, false, time.Time{}
 	var actions []action
 	switch m.state {
 	case waiting:
@@ -125,14 +133,11 @@ func (m *machine) stopForGood(now time.Time, words action) []action {
 
 // restartNow stops the program in order to start it again, or does not wait any longer.
 func (m *machine) restartNow(now time.Time, _ event) []action {
-	if m.ending || m.shut {
-		return nil
+	if m.ending || m.runs == 0 || m.mustComeUp && !m.up {
+		return nil // it comes to its end, or is just being started
 	}
 	m.delay = 0
 	if m.state == waiting {
-		if m.runs == 0 {
-			return nil
-		}
 		m.spawnAt = now
 		return m.spawnIfDue(now, event{})
 	}
@@ -142,11 +147,15 @@ func (m *machine) restartNow(now time.Time, _ event) []action {
 
 // spawnIfDue starts the program when nothing is to be waited for any more.
 func (m *machine) spawnIfDue(now time.Time, e event) []action {
-	if m.shut || now.Before(m.spawnAt) {
+	if !m.maySpawn() || now.Before(m.spawnAt) {
 		return nil
 	}
 	return m.spawn(now, e)
 }
+
+// maySpawn reports that only time is between now and the next start: every -while
+// file is there, and the PID file is not suspected to be gone.
+func (m *machine) maySpawn() bool { return !m.shut && m.confirmAt.IsZero() }
 
 // tickWaiting goes on when a time has come.
 func (m *machine) tickWaiting(now time.Time, e event) []action {
@@ -170,7 +179,7 @@ func (m *machine) vanish(now time.Time, _ event) []action {
 // that has not been done too often.
 func (m *machine) wantsRestart() bool {
 	switch {
-	case m.ending || m.byRemoval || m.shut || m.runs == 0 || m.mustComeUp && !m.up:
+	case m.ending || m.byRemoval || m.runs == 0 || m.mustComeUp && !m.up:
 		return false
 	case m.again || m.restart.Policy == RestartAlways:
 		return true
@@ -206,7 +215,8 @@ func (m *machine) restarts(now time.Time) bool {
 
 // pause waits before the next start.
 func (m *machine) pause(now time.Time) []action {
-	if m.delay == 0 || now.Sub(m.started) >= health {
+	// A run that has not come up in time was not well, however long it was.
+	if m.delay == 0 || !m.gaveUp && now.Sub(m.started) >= health {
 		m.delay = m.restart.Delay
 	}
 	var wait time.Duration
@@ -231,7 +241,7 @@ func (m *machine) pause(now time.Time) []action {
 func (m *machine) forget() {
 	m.again, m.gone, m.gaveUp = false, false, false
 	m.startBy, m.stepAt = time.Time{}, time.Time{}
-	m.nextStep, m.waiting, m.killed = 0, false, false
+	m.nextStep, m.atEnd, m.killed = 0, false, false
 }
 
 // The loop's part.

@@ -153,10 +153,6 @@ func (s *supervisor) launcherGone() <-chan struct{} {
 func (l *loop) abandon() {
 	l.behind.gone = nil // once
 	l.cfg.Log.Warn("the start was broken off")
-	if l.machine.state == waiting {
-		l.happen(event{kind: signaled, signal: syscall.SIGTERM})
-		return
-	}
 	l.happen(event{kind: unready})
 }
 

@@ -178,8 +178,12 @@ func (f *File) MovedAway() bool {
 var ErrRemoved = errors.New("the file has been removed")
 
 // Successor is a claim for a file that is to take this one's place in one step, see
-// Claim.Successor. Nothing is done to this one.
+// Claim.Successor. Nothing is done to this one. ErrRemoved: there is nothing at the
+// path, as the exchange would find, too, but not where it is done by rename(2).
 func (f *File) Successor() (*Claim, error) {
+	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
+		return nil, ErrRemoved
+	}
 	c := &Claim{Path: f.path, Successor: true, Write: -1, lock: -1, stale: -1}
 	if err := c.createTemp(); err != nil {
 		c.Abandon()
@@ -227,12 +231,23 @@ func (f *File) Replace(pid int) error {
 	return nil
 }
 
-// Restore is Replace for a program that writes the file itself, and has removed it
-// at its end.
+// Restore is Replace after the end of a program that may write the file itself: what
+// it has written counts, although nobody may have seen it yet, and such a file that is
+// gone was removed by the program at its end.
 func (f *File) Restore(pid int) error {
-	if state, _ := f.Look(); state != Removed || !f.adopted {
-		return f.Replace(pid)
+	switch state, _ := f.Look(); {
+	case state == Rewritten:
+		if err := f.Adopt(); err != nil {
+			return err
+		}
+	case state == Removed && f.adopted:
+		return f.publishAgain(pid)
 	}
+	return f.Replace(pid)
+}
+
+// publishAgain puts a file that names pid where there is none.
+func (f *File) publishAgain(pid int) error {
 	c := &Claim{Path: f.path, Write: -1, lock: -1, stale: -1}
 	err := c.createTemp()
 	if err != nil {
