@@ -194,6 +194,26 @@ func supervisorKilled(c *supervisorCase) {
 	u.isOver("inactive", "success")
 }
 
+// Between two runs pidleash speaks for the program: systemd would take its silence for
+// a hang.
+func TestSystemdWatchdogInBackOff(t *testing.T) {
+	bed := bootSystemd(t, nil)
+	bed.install(t, "/run/lab/notify", notifyProgram(t))
+	c := &protocolCase{t, bed, "back-off"}
+	u := &ledUnit{program: bed.program(c, c.name)}
+	u.systemdUnit = bed.unit(t, "back-off.service", "[Service]\nWatchdogSec=1\nExecStart=/run/lab/pidleash -restart on-failure -restart-delay 2500ms -- /run/lab/notify led /run/lab/"+c.name+"\n")
+	u.must("start")
+	u.running()
+	first := u.pid
+	u.program.do("exit 3")
+	u.running()
+	u.want("ActiveState", "active")
+	u.want("NRestarts", "0")
+	if u.pid == first {
+		t.Errorf("the program has PID %s before and after the restart", first)
+	}
+}
+
 // Programs that end at once do not hang the start of such a unit, either.
 func TestSupervisorStorm(t *testing.T) {
 	const unit = "[Service]\nType=forking\nKillMode=mixed\nTimeoutStartSec=60\nPIDFile=/run/lab/%p-%i.pid\n" +
