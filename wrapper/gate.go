@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,31 @@ type gate struct {
 	running bool
 	watch   *watch.Watch
 	open    bool
-	said    string          // what was last told of a PID file that is no help
-	waited  *process.Handle // whose end is waited for, or was
-	ended   chan struct{}   // closed when that has come
+	said    string     // what was last told of a file that gives no answer
+	named   *awaited   // what the PID file has named last; nil: nothing that ran
+	awaited []*awaited // whose end is waited for
+}
+
+func (g *gate) String() string {
+	if g.running {
+		return "while-running " + g.path
+	}
+	return "while " + g.path
+}
+
+// awaited is a process whose end causes another look.
+type awaited struct {
+	*process.Handle
+	ended chan struct{} // closed then
+}
+
+func (a *awaited) hasEnded() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // openGates begins to watch the files of -while and -while-running.
@@ -41,6 +64,9 @@ func (l *loop) openGates() {
 	l.gateHints = make(chan struct{}, 1)
 	for _, g := range l.gates {
 		g.watch = watch.New(g.path)
+		if err := g.watch.Err(); err != nil {
+			l.cfg.Log.Info(fmt.Sprintf("%v: looking every %v: %v", g, watch.FastPoll, err))
+		}
 		go func(hints <-chan struct{}) {
 			for range hints {
 				l.hintGates()
@@ -94,58 +120,54 @@ func (l *loop) isOpen(g *gate) bool {
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
 		return false
 	}
-	l.sayOnce(g, err.Error())
+	l.sayOnce(g, errors.Unwrap(err).Error())
 	return g.open
 }
 
-// isRunning takes hold of the process that the PID file names, and has its end cause
-// another look.
+// isRunning takes hold of the process that the PID file names. A file that cannot be
+// read ends nobody.
 func (l *loop) isRunning(g *gate) bool {
 	hold := pidfile.Take(g.path)
+	defer hold.Close()
 	switch hold.Verdict {
 	case pidfile.Running:
-	case pidfile.Unreadable: // as above, and the process may say it by its end
+		g.said = ""
+		l.awaitEnd(g, hold)
+		return true
+	case pidfile.Unreadable:
 		l.sayOnce(g, hold.Reason)
-		hold.Close()
-		return g.open && g.waits()
+		return g.open && !g.named.hasEnded()
 	case pidfile.Untrusted:
 		l.sayOnce(g, hold.Reason)
-		hold.Close()
-		return false
-	default:
-		hold.Close()
-		return false
 	}
-	g.said = ""
-	if w := g.waited; w != nil && w.PID == hold.PID && w.Start == hold.Program.Start {
-		hold.Close()
-		return true
-	}
-	ended := make(chan struct{})
-	g.waited, g.ended = hold.Program, ended
-	go func() {
-		hold.Program.Wait(time.Time{})
-		hold.Close()
-		close(ended)
-		l.hintGates()
-	}()
-	return true
+	return false
 }
 
-// waits reports that a process is held which has not ended.
-func (g *gate) waits() bool {
-	select {
-	case <-g.ended:
-		return false
-	default:
-		return g.waited != nil
+// awaitEnd has the end of the program cause another look. The file may name two in
+// turn for ever: each is waited for once.
+func (l *loop) awaitEnd(g *gate, hold *pidfile.Hold) {
+	g.awaited = slices.DeleteFunc(g.awaited, (*awaited).hasEnded)
+	for _, a := range g.awaited {
+		if a.PID == hold.PID && a.Start == hold.Program.Start {
+			g.named = a
+			return
+		}
 	}
+	g.named = &awaited{hold.Program, make(chan struct{})}
+	hold.Program = nil
+	g.awaited = append(g.awaited, g.named)
+	go func(a *awaited) {
+		a.Wait(time.Time{})
+		a.Close()
+		close(a.ended)
+		l.hintGates()
+	}(g.named)
 }
 
 func (l *loop) sayOnce(g *gate, problem string) {
 	if g.said != problem {
 		g.said = problem
-		l.cfg.Log.Warn(fmt.Sprintf("while %s: %s", g.path, problem))
+		l.cfg.Log.Warn(fmt.Sprintf("%v: %s", g, problem))
 	}
 }
 
@@ -158,4 +180,19 @@ func (l *loop) missing() string {
 		}
 	}
 	return strings.Join(paths, ", ")
+}
+
+// whatIsShut tells the same of those that were there.
+func (l *loop) whatIsShut() string {
+	var words []string
+	for _, g := range l.gates {
+		switch {
+		case g.open:
+		case g.running:
+			words = append(words, g.String()+": not running")
+		default:
+			words = append(words, g.String()+": gone")
+		}
+	}
+	return strings.Join(words, ", ")
 }

@@ -62,7 +62,7 @@ func (g *gated) becomes(open bool) {
 
 // said returns the warnings since the last call, without what is before the file.
 func (g *gated) said() string {
-	_, text, _ := strings.Cut(g.log.String(), "while ")
+	_, text, _ := strings.Cut(g.log.String(), "while")
 	g.log.Reset()
 	return strings.TrimSpace(text)
 }

@@ -171,7 +171,7 @@ func (l *loop) outcome() (Outcome, error) {
 		return Outcome{Signal: l.told, Code: 128 + int(l.told)}, nil
 	}
 	if sig := l.machine.endedBy; sig != 0 {
-		return Outcome{Signal: sig, Code: 128 + int(sig)}, nil
+		return outcomeOf(l.cfg, syscall.WaitStatus(sig), false), nil
 	}
 	removed := l.machine.byRemoval && l.cfg.Mode == Child
 	if err := l.failedStart(); err != nil && !removed {
@@ -511,7 +511,7 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 
 func (l *loop) sayLate() {
 	if l.machine.runs == 0 && l.gates != nil {
-		l.whyNot = fmt.Errorf("was not started: after %v there is no %s", l.cfg.WhileLimit, l.missing())
+		l.whyNot = fmt.Errorf("was not started: after %v still waiting for %s", l.cfg.WhileLimit, l.missing())
 		return
 	}
 	l.whyNot = fmt.Errorf("is not up after %v", l.cfg.StartLimit)
@@ -725,6 +725,8 @@ func (l *loop) say(a action) {
 		l.tellStatus("Stopping")
 	}
 	switch {
+	case a.stop && l.pid == 0 && l.machine.runs == 0:
+		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: %s, not starting", path, a.sight))
 	case a.stop && l.pid == 0:
 		l.cfg.Log.Warn(fmt.Sprintf("pidfile %s: %s, not starting again", path, a.sight))
 	case a.stop && a.sight == removed:

@@ -277,14 +277,13 @@ func (l *loop) tellStarted() {
 
 // sayShut tells that the program is stopped for a file that is gone.
 func (l *loop) sayShut() {
-	gone := l.missing()
-	l.reason = gone + " is gone"
+	l.reason = l.whatIsShut()
 	l.tellStatus("Stopping")
 	if l.pid == 0 {
-		l.cfg.Log.Warn(fmt.Sprintf("while %s: gone, not starting again", gone))
+		l.cfg.Log.Warn(l.reason + ", not starting again")
 		return
 	}
-	l.cfg.Log.Warn(fmt.Sprintf("while %s: gone, stopping PID %d", gone, l.pid))
+	l.cfg.Log.Warn(fmt.Sprintf("%s, stopping PID %d", l.reason, l.pid))
 }
 
 // standIn has the PID file name this process while there is no program, so that

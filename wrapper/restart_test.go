@@ -916,3 +916,14 @@ func TestSignalsOfTheGroup(t *testing.T) {
 		}
 	}
 }
+
+// The files of -while are waited for without end, unless somebody gives a limit; that
+// of the readiness is another one.
+func TestWhileHasNoLimitOfItsOwn(t *testing.T) {
+	for _, limit := range []time.Duration{0, time.Minute} {
+		p := &play{t: t, now: noon, m: machine{limit: 30 * time.Second, awaits: true, whileLimit: limit}}
+		p.happens("shut", "-")
+		p.m.handle(noon, event{kind: began})
+		p.waits(limit)
+	}
+}

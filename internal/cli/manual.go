@@ -51,6 +51,37 @@ SIGNALS
   -ignore SIGNALS   PROGRAM starts with exactly these ignored, such as PIPE,USR1,
                     or "none" (default as pidleash was started)
 
+STARTING AGAIN
+  -restart POLICY   whether PROGRAM is started again when it has ended:
+      no            never (default)
+      on-failure    unless it has ended cleanly: by 0, a code of -success, or HUP,
+                    INT, TERM or PIPE
+      always        in any case
+  -restart-delay DURATION
+                    how long before that; it doubles with each restart up to 30s,
+                    with up to a tenth more by chance, and is the first one again
+                    after a run of a minute (default 1s)
+  -restart-limit N/WINDOW
+                    how many restarts there may be within WINDOW, such as 5/1m;
+                    then pidleash ends as PROGRAM has ended
+  -restart-signal SIGNAL
+                    restarts PROGRAM at once, also without -restart: it is stopped
+                    by the schedule, and started again
+
+  Between two runs the PID file names pidleash. TERM, INT and QUIT are forwarded
+  and end it for good, and so does the removal of the file.
+
+WHILE OTHER FILES EXIST
+  -while FILE       PROGRAM runs only while FILE exists, whatever it is: pidleash
+                    waits for it, starts PROGRAM, and stops it by the schedule when
+                    FILE is gone for as long as -settle; can be given several times
+  -while-running FILE
+                    the same for the PID file of another program, which must run:
+                    the file of one that has died is as good as none
+
+  They are waited for without end, unless -start-timeout is given. Meanwhile the
+  PID file names pidleash. Removing that, TERM, INT, QUIT and HUP end the wait.
+
 IN THE BACKGROUND
   -daemon           starts PROGRAM detached: in a session of its own, without a
                     terminal, its input /dev/null, its output the journal if it
@@ -77,7 +108,8 @@ IN THE BACKGROUND
   -ready-file FILE  a log that PROGRAM writes itself; can be given several times
   -start-timeout DURATION
                     how long that may take; then PROGRAM is stopped, and the code
-                    is 125; 0 is for ever (default 30s)
+                    is 125; 0 is for ever (default 30s). If given, it is also how
+                    long the files of -while may be waited for
 
 PROGRAM'S SURROUNDINGS, by default as pidleash's own
   -stdout FILE      append standard output to FILE, made with mode 0640
@@ -94,7 +126,7 @@ EXIT CODE
   -success CODES    codes that become 0, such as 3,140-150; a code N above 128
                     is death by signal N-128, too
   -removed-exit N   the code when PROGRAM was stopped because the file was
-                    removed; wins over everything else
+                    removed, or one of -while; wins over everything else
 
   120               another process holds the PID file
   125               pidleash itself failed: usage, PID file, fork, or PROGRAM was
@@ -128,8 +160,8 @@ ENVIRONMENT
                     units with PIDFile=
   PIDLEASH_...      every option with a value or a switch, such as
                     PIDLEASH_LOG_LEVEL=info or PIDLEASH_SAME_GROUP=true; several
-                    -rewrite or -ready-file go one a line. The command line wins;
-                    an empty variable counts as unset
+                    -rewrite, -while, -while-running or -ready-file go one a
+                    line. The command line wins; an empty variable counts as unset
 
   PROGRAM does not get these variables, nor a PIDFILE that names the file in
   use, unless it is to write that itself (-forking).
