@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// backOff is a pidleash between two runs, in the foreground or not.
-func backOff(t *testing.T, m startMode) (a *attempt, r *run) {
+// betweenRuns is a pidleash between two runs, in the foreground or not.
+func betweenRuns(t *testing.T, m startMode) (a *attempt, r *run) {
 	t.Helper()
 	a = newAttempt(t)
 	a.super = a.dir + "/s.pid"
@@ -37,7 +37,7 @@ func TestCommandsInBackOff(t *testing.T) {
 	for _, m := range supervisorModes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			a, r := backOff(t, m)
+			a, r := betweenRuns(t, m)
 			status := start(t, how{}, "status", a.pidfile)
 			status.expectCode(t, 0)
 			if text := status.rest(t); !strings.Contains(text, "held by itself: no program runs at the moment") {
@@ -63,7 +63,7 @@ func TestStopCommandOnSupervisorInBackOff(t *testing.T) {
 	for _, m := range supervisorModes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			a, r := backOff(t, m)
+			a, r := betweenRuns(t, m)
 			command(t, conclusion{}, "stop", a.super)
 			if m.name == "foreground" {
 				r.expectSignal(t, syscall.SIGTERM)

@@ -44,7 +44,8 @@ type launchPlan struct {
 	pidFD     uintptr // writable descriptor of the hidden PID file
 	pidTemp   *byte   // its name
 	pidPath   *byte   // the name under which it is published
-	successor bool    // in exchange for the file there
+	pidTimes  [2]unix.Timespec
+	successor bool // in exchange for the file there
 	sameGroup bool
 	terminal  uintptr // descriptor of the terminal to take, if takeTTY
 	takeTTY   bool
@@ -122,6 +123,9 @@ type launchSpec struct {
 	inPlace bool
 	// inherit has the descriptors that it gets beside those without close-on-exec.
 	inherit []descriptor
+	// takeBack is called with the PID of a child that has failed while nobody else can
+	// have it. nil: there is nothing to do.
+	takeBack func(pid int)
 	// closeFrom closes all descriptors from this number on.
 	closeFrom int
 }
@@ -163,6 +167,9 @@ func launch(spec launchSpec) (pid int, err error) {
 		return pid, nil
 	}
 	if pid != 0 { // a detached child may have failed before it was there
+		if spec.takeBack != nil {
+			spec.takeBack(pid)
+		}
 		reapFailed(pid)
 	}
 	return pid, plan.explain(&spec)
@@ -229,6 +236,7 @@ func newLaunchPlan(spec *launchSpec) (*launchPlan, error) {
 		p.publish, p.successor = true, spec.claim.Successor
 		p.pidFD = uintptr(spec.claim.Write)
 		p.pidTemp, p.pidPath = cString(spec.claim.Temp), cString(spec.claim.Path)
+		p.pidTimes = spec.claim.Stamp()
 	}
 	if spec.terminal != nil {
 		p.takeTTY, p.terminal = true, uintptr(spec.terminal.fd)
@@ -450,6 +458,8 @@ func (p *launchPlan) publishPID(pid uintptr) bool {
 		p.giveUp(stepWritePID, errno)
 		return false
 	}
+	// Where it fails the program is taken to have written the file.
+	syscall.RawSyscall6(unix.SYS_UTIMENSAT, p.pidFD, 0, uintptr(unsafe.Pointer(&p.pidTimes)), 0, 0, 0)
 	if errno := p.movePIDFile(); errno != 0 {
 		p.giveUp(stepPublish, errno)
 		return false

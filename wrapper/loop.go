@@ -342,6 +342,7 @@ func (l *loop) do(a action) {
 	case tellWaiting:
 		l.tellWaiting()
 	case tellRestart:
+		l.forgetReadiness()
 		l.tellRestart(a.wait)
 	case sayShut:
 		l.sayShut()
@@ -380,8 +381,8 @@ func (l *loop) start() error {
 		case err == nil:
 			l.started(claim, pid)
 			return nil
-		case claim != nil:
-			l.takeBack(claim, pid)
+		case claim != nil && pid == 0:
+			claim.Abandon()
 		}
 		if !errors.Is(err, pidfile.ErrLostRace) {
 			return err
@@ -485,6 +486,9 @@ func (l *loop) launch(claim *pidfile.Claim, opened *surroundings) (pid int, err 
 	if t := l.terminal; t != nil && !l.cfg.SameGroup && t.interactive && t.isOurs() {
 		spec.terminal, t.lent = t, true
 	}
+	if claim != nil {
+		spec.takeBack = func(pid int) { l.takeBack(claim, pid) }
+	}
 	pid, err = launch(spec)
 	l.readiness.launched()
 	if err != nil && l.terminal != nil {
@@ -500,13 +504,21 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 	if !l.cfg.Ready.Given {
 		return nil, nil
 	}
-	l.readiness.close() // of a start before
-	l.relay.ForgetReady()
+	l.forgetReadiness() // of a try before
 	l.readiness, err = l.cfg.Ready.prepare(noteLogs(paths))
-	if err == nil && l.readiness.pipe[1] >= 0 {
-		inherit = []descriptor{{uintptr(l.readiness.pipe[1]), uintptr(l.cfg.Ready.fd)}}
+	if err == nil && l.readiness.pipe[1] != nil {
+		inherit = []descriptor{{l.readiness.pipe[1].Fd(), uintptr(l.cfg.Ready.fd)}}
 	}
 	return inherit, err
+}
+
+// forgetReadiness is for what has not been met by a run that is over.
+func (l *loop) forgetReadiness() {
+	l.readiness.close()
+	l.readiness = nil
+	if l.cfg.Ready.kind == readyNotify {
+		l.relay.ForgetReady()
+	}
 }
 
 func (l *loop) sayLate() {
@@ -580,13 +592,13 @@ func (l *loop) release() {
 // takeBack undoes a claim after a launch that failed, before or after the child
 // had published its PID.
 func (l *loop) takeBack(claim *pidfile.Claim, pid int) {
-	if pid == 0 || !claim.Visible() {
+	if !claim.Visible() {
 		claim.Abandon()
 		return
 	}
 	if claim.Successor {
 		l.file.Succeed(claim, pid)
-		l.standing = false
+		l.standing = false // the file names the child that has failed
 		l.standIn()
 		return
 	}

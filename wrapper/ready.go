@@ -84,7 +84,7 @@ type readiness struct {
 	met  chan error    // once: nil, or why it never will be
 	stop chan struct{} // closed when nobody wants to know any more
 	logs []*logFile
-	pipe [2]int // for readyFD: what is read here, and what the program writes to
+	pipe [2]*os.File // for readyFD: what is read here, and what the program writes to
 }
 
 // prepare comes before the start of the program.
@@ -92,11 +92,9 @@ func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
 	if r.kind == readyFD && isSocketOfManager(r.fd) {
 		return nil, &SetupError{Object: fmt.Sprintf("-ready fd:%d", r.fd), Problem: "the service manager has passed a socket there", Hint: "a higher number"}
 	}
-	w := &readiness{met: make(chan error, 1), stop: make(chan struct{}), logs: logs, pipe: [2]int{-1, -1}}
+	w := &readiness{met: make(chan error, 1), stop: make(chan struct{}), logs: logs}
 	if r.kind == readyFD {
-		if err := unix.Pipe2(w.pipe[:], unix.O_CLOEXEC); err != nil {
-			return nil, fmt.Errorf("pipe: %w", err)
-		}
+		return w, w.openPipe()
 	}
 	return w, nil
 }
@@ -107,17 +105,37 @@ func isSocketOfManager(fd int) bool {
 	return err == nil && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && fd < firstFD+n
 }
 
-func (w *readiness) close() {
-	if w != nil && w.pipe[0] >= 0 {
-		unix.Close(w.pipe[0])
+// openPipe makes a reader that close can interrupt: of a program that has ended,
+// descendants may still hold the other end.
+func (w *readiness) openPipe() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe: %w", err)
 	}
+	_ = unix.SetNonblock(pipe[0], true) // of this end only
+	for i, fd := range pipe {
+		w.pipe[i] = os.NewFile(uintptr(fd), "ready")
+	}
+	return nil
+}
+
+// close ends the waiting.
+func (w *readiness) close() {
+	if w == nil {
+		return
+	}
+	close(w.stop)
+	if w.pipe[0] != nil {
+		w.pipe[0].Close()
+	}
+	w.launched()
 }
 
 // launched closes what only the program may hold: its end of the pipe.
 func (w *readiness) launched() {
-	if w != nil && w.pipe[1] >= 0 {
-		unix.Close(w.pipe[1])
-		w.pipe[1] = -1
+	if w != nil && w.pipe[1] != nil {
+		w.pipe[1].Close()
+		w.pipe[1] = nil
 	}
 }
 
@@ -129,7 +147,7 @@ func (r *Ready) await(w *readiness) {
 	case readyAfter:
 		time.AfterFunc(r.after, func() { w.met <- nil })
 	case readyFD:
-		go func() { w.met <- awaitNewline(w.pipe[0], r.fd) }()
+		go func() { w.met <- w.awaitNewline(r.fd) }()
 	case readyLog:
 		go w.awaitLog(r.match)
 	}
@@ -140,14 +158,16 @@ func (r *Ready) await(w *readiness) {
 const endPatience = 200 * time.Millisecond
 
 // awaitNewline reads what the program writes to its descriptor fd.
-func awaitNewline(pipe, fd int) error {
+func (w *readiness) awaitNewline(fd int) error {
 	buf := make([]byte, 512)
 	for {
-		n, err := unix.Read(pipe, buf)
+		n, err := w.pipe[0].Read(buf)
 		switch {
-		case err == unix.EINTR:
-		case err != nil || n == 0:
-			time.Sleep(endPatience)
+		case err != nil:
+			select {
+			case <-time.After(endPatience):
+			case <-w.stop:
+			}
 			return fmt.Errorf("closed descriptor %d without writing a newline", fd)
 		case bytes.IndexByte(buf[:n], '\n') >= 0:
 			return nil

@@ -3,6 +3,7 @@ package wrapper
 import (
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -61,22 +62,39 @@ const reapBatch = 512
 // reap waits for every child that has ended, and hears of those that job control
 // has stopped.
 func (l *loop) reap() {
-	l.standInEarly()
 	for range reapBatch {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG|syscall.WUNTRACED, nil)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil || pid == 0 { // ECHILD, or nobody has ended
+		pid := endedChild()
+		if pid == 0 {
 			break
 		}
-		l.waited(pid, status)
+		if pid == l.pid {
+			l.standInEarly()
+		}
+		var status syscall.WaitStatus
+		if pid, err := syscall.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED, nil); err == nil && pid != 0 {
+			l.waited(pid, status)
+		}
 	}
 	if l.machine.state == sweeping {
 		l.happen(l.survey())
 	}
 	l.children.reaped <- struct{}{}
+}
+
+// endedChild is a child to wait for, 0 if there is none.
+func endedChild() int {
+	var info unix.Siginfo
+	const what = unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | unix.WNOHANG
+	for {
+		if err := unix.Waitid(unix.P_ALL, 0, &info, what, nil); err != unix.EINTR {
+			break
+		}
+	}
+	// si_pid, sigaction(2), is 0 if there is none. It comes behind three ints, where a
+	// pointer can stand.
+	const word = unsafe.Sizeof(uintptr(0))
+	const place = (3*unsafe.Sizeof(info.Signo) + word - 1) / word * word
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), place)))
 }
 
 func (l *loop) waited(pid int, status syscall.WaitStatus) {

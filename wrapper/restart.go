@@ -254,14 +254,14 @@ func (l *loop) tellWaiting() {
 
 // tellRestart tells why the program is started again.
 func (l *loop) tellRestart(wait time.Duration) {
-	why := describe(l.machine.status)
+	why := l.cfg.Args[0] + " " + describe(l.machine.status)
 	if l.failed != nil {
 		why = l.failed.Error()
 	} else if l.whyNot != nil {
-		why = l.whyNot.Error()
+		why = l.cfg.Args[0] + " " + l.whyNot.Error()
 	}
 	l.restarts++
-	text := fmt.Sprintf("%s %s, restarting in %v", l.cfg.Args[0], why, wait.Round(time.Millisecond))
+	text := fmt.Sprintf("%s, restarting in %v", why, wait.Round(time.Millisecond))
 	l.cfg.Log.Info(text)
 	l.status(text)
 }

@@ -24,6 +24,8 @@ type Claim struct {
 	// RENAME_EXCHANGE of renameat2(2). Where that is not to be had, by rename(2).
 	Successor bool
 
+	stamp time.Time // of the last change by who publishes the PID; zero: unknown
+
 	lock  int // read-only descriptor of the same inode, locked, close-on-exec
 	id    identity
 	stale int // locked descriptor of the stale file, or -1
@@ -257,7 +259,17 @@ func (c *Claim) Abandon() {
 func (c *Claim) Published(pid int) *File {
 	unix.Close(c.Write)
 	c.Write = -1
-	return &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, touched: time.Now()}
+	return &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
+}
+
+// Stamp returns the times of last access and change that who writes the PID has to give
+// the file, as utimensat(2) takes them: by them a program shows that writes into the
+// file later. The kernel's own times may be the same for some milliseconds.
+func (c *Claim) Stamp() [2]unix.Timespec {
+	// Whole microseconds are what every file system can keep that keeps more than
+	// seconds.
+	c.stamp = time.Now().Truncate(time.Microsecond)
+	return [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.stamp.UnixNano())}
 }
 
 // ErrLostRace says that since the claim somebody else has published a file at the

@@ -42,6 +42,7 @@ type File struct {
 	unlocked bool // the program locks it, or may: leave that to it
 	adopted  bool // the program has written it
 	id       identity
+	stamp    time.Time // of the last change by pidleash; zero: unknown
 	touched  time.Time
 }
 
@@ -240,7 +241,7 @@ func (f *File) Restore(pid int) error {
 		if err := f.Adopt(); err != nil {
 			return err
 		}
-	case state == Removed && f.adopted:
+	case state == Removed && (f.adopted || f.writtenInto()):
 		return f.publishAgain(pid)
 	}
 	return f.Replace(pid)
@@ -260,6 +261,16 @@ func (f *File) publishAgain(pid int) error {
 		*f = *next
 	}
 	return err
+}
+
+// writtenInto reports that somebody has written into the file since pidleash has, as
+// nginx does. Where times are whole seconds nobody can tell.
+func (f *File) writtenInto() bool {
+	var st unix.Stat_t
+	if f.stamp.IsZero() || unix.Fstat(f.fd, &st) != nil || st.Mtim.Nsec == 0 {
+		return false
+	}
+	return st.Mtim.Nano() != f.stamp.UnixNano()
 }
 
 // exchange gives each of two files the other's name. Where the file system cannot do
