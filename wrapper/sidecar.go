@@ -1,11 +1,16 @@
 package wrapper
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,6 +78,7 @@ func (s *sidecar) setUp() error {
 		answer <- s.launcher.entrust(word{PID: os.Getpid(), Group: group, File: true}, s.cfg.StartLimit, fd, s.file.FD())
 	}()
 	for {
+		var got os.Signal
 		select {
 		case err := <-answer:
 			if err == nil {
@@ -82,10 +88,12 @@ func (s *sidecar) setUp() error {
 				return &toldToEnd{sig}
 			}
 			return err
-		case got := <-s.signals.caught:
-			if sig := got.(syscall.Signal); endsByDefault(sig) {
-				return &toldToEnd{sig}
-			}
+		case got = <-s.signals.caught:
+		case got = <-s.signals.forward: // read before the others were left alone
+		case got = <-s.signals.groupwide:
+		}
+		if sig := got.(syscall.Signal); endsByDefault(sig) {
+			return &toldToEnd{sig}
 		}
 	}
 }
@@ -161,6 +169,7 @@ func (s *sidecar) become(program *program) error {
 		defer func() { _ = unix.Dup3(stderr, 2, 0) }()
 	}
 	s.holdSignals(0)
+	awaitHandlers()
 	signal.Stop(s.signals.caught)
 	if err := s.lastSignal(); err != nil {
 		return err
@@ -179,19 +188,46 @@ func (s *sidecar) become(program *program) error {
 	return plan.explain(&launchSpec{program: program, around: s.opened})
 }
 
+// handlerPatience bounds the wait for threads that have nothing to do with it.
+const handlerPatience = 100 * time.Millisecond
+
+// awaitHandlers returns when no other thread is about to run a handler that was in
+// place until now. The kernel has taken the signal from the queue when it sends a thread
+// there; a thread that has not got its turn since would be ended by execve, and the
+// signal with it. Such a thread is runnable; one that was seen asleep has none to run.
+func awaitHandlers() {
+	dir := "/proc/self/task/"
+	for until := time.Now().Add(handlerPatience); time.Now().Before(until); {
+		tasks, err := os.ReadDir(dir)
+		if err != nil {
+			return
+		}
+		if !slices.ContainsFunc(tasks, func(t os.DirEntry) bool { return isRunnable(dir + t.Name()) }) {
+			return
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// isRunnable is about a thread, unless it is the calling one: that is here.
+func isRunnable(task string) bool {
+	if filepath.Base(task) == strconv.Itoa(unix.Gettid()) {
+		return false
+	}
+	stat, err := os.ReadFile(task + "/stat")
+	_, rest, _ := bytes.Cut(stat, []byte(") "))
+	return err == nil && bytes.HasPrefix(rest, []byte("R"))
+}
+
 // lastSignal is one that came before it would have ended this process.
 func (s *sidecar) lastSignal() error {
-	for {
-		select {
-		case got := <-s.signals.caught:
-			if sig := got.(syscall.Signal); endsByDefault(sig) {
-				s.holdSignals(sigIgn)
-				return &toldToEnd{sig}
-			}
-		default:
-			return nil
+	for sig := s.signals.pending(); sig != 0; sig = s.signals.pending() {
+		if endsByDefault(sig) {
+			s.holdSignals(sigIgn)
+			return &toldToEnd{sig}
 		}
 	}
+	return nil
 }
 
 // holdSignals sets the action of every signal that would end this process, for

@@ -88,6 +88,19 @@ func (s *Signals) late() syscall.Signal {
 	}
 }
 
+// pending returns a signal that has been collected, 0 when there is none.
+func (s *Signals) pending() syscall.Signal {
+	var got os.Signal
+	select {
+	case got = <-s.caught:
+	case got = <-s.forward:
+	case got = <-s.groupwide:
+	default:
+		return 0
+	}
+	return got.(syscall.Signal)
+}
+
 func (s *Signals) catch() {
 	defer close(s.ready)
 	if _, _, blocked := atstart.Signals(); blocked {

@@ -74,14 +74,8 @@ func runLauncher(cfg *Config, signals *Signals) (Outcome, error) {
 
 func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (Outcome, error) {
 	var told syscall.Signal
-	tell := func(got os.Signal) {
-		switch sig := got.(syscall.Signal); sig {
-		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
-			told = sig
-			_ = unix.Shutdown(conn.FD(), unix.SHUT_WR) // what it sees is our end
-		}
-	}
 	for {
+		var got os.Signal
 		select {
 		case answer := <-answers:
 			if answer.Kind != failure {
@@ -94,12 +88,14 @@ func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (
 				return Outcome{Signal: told, Code: 128 + int(told)}, nil
 			}
 			return Outcome{}, &RemoteError{Text: answer.Error, Hint: answer.Hint, Code: answer.Code}
-		case got := <-signals.caught:
-			tell(got)
-		case got := <-signals.forward:
-			tell(got)
-		case got := <-signals.groupwide:
-			tell(got)
+		case got = <-signals.caught:
+		case got = <-signals.forward:
+		case got = <-signals.groupwide:
+		}
+		switch sig := got.(syscall.Signal); sig {
+		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
+			told = sig
+			_ = unix.Shutdown(conn.FD(), unix.SHUT_WR) // what it sees is our end
 		}
 	}
 }
