@@ -45,10 +45,12 @@ func (m mark) bearers() (pids []int) {
 	return pids
 }
 
-// watchdog returns the PID of the watchdog with this mark, 0 when there is none.
+// watchdog returns the PID of the pidleash with this mark that is in the background, 0
+// when there is none.
 func (m mark) watchdog() int {
 	for _, pid := range m.bearers() {
-		if words, _ := os.ReadFile(procFile(pid, "cmdline")); strings.HasPrefix(string(words), "pidleash-watchdog\x00") {
+		words, _ := os.ReadFile(procFile(pid, "cmdline"))
+		if name, _, _ := strings.Cut(string(words), "\x00"); name == "pidleash-watchdog" || name == "pidleash-supervisor" {
 			return pid
 		}
 	}
