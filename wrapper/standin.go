@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pidleash/internal/pidfile"
 )
 
@@ -28,7 +30,11 @@ func (l *loop) tellRestart(wait time.Duration) {
 	}
 	l.restarts++
 	text := fmt.Sprintf("%s, restarting in %v", why, wait.Round(time.Millisecond))
-	l.cfg.Log.Info(text)
+	level := hclog.Info
+	if wait > 0 && (l.failed != nil || l.whyNot != nil || !l.machine.isSuccess()) {
+		level = hclog.Warn // without a delay nobody wants to read of each
+	}
+	l.cfg.Log.Log(level, text)
 	l.status(text)
 }
 
