@@ -93,7 +93,7 @@ func TestStartAfterStopIsAlone(t *testing.T) {
 			must(t, syscall.Mkfifo(a.dir+"/up", 0o600))
 			must(t, syscall.Mkfifo(a.dir+"/never", 0o600))
 			h := how{env: []string{string(a.mark)}}
-			r := start(t, h, append([]string{"sh", "-c", startAgain, "sh", pidleash, a.dir, "100"}, m.options...)...)
+			r := start(t, h, append([]string{"sh", "-c", startAgain, "sh", pidleash, a.dir, "40"}, m.options...)...)
 			r.pipe.SetReadDeadline(time.Time{})
 			select {
 			case <-r.done:

@@ -268,12 +268,11 @@ func TestKillModeTreeWithoutFile(t *testing.T) {
 	f.over(t)
 }
 
-// Each of a chain is over before anybody has read its PID and thought about it.
+// Each of a chain is over before anybody has read its PID and thought about it. It
+// wants a processor for itself.
 func TestKillModeEndsForkers(t *testing.T) {
-	t.Parallel()
 	for _, mode := range []string{"mixed", "tree"} {
 		t.Run(mode, func(t *testing.T) {
-			t.Parallel()
 			f := startFamily(t, how{}, []string{"-kill-mode", mode, "-stop", "KILL"}, "program", "chain", "session")
 			removeFile(t, f.file)
 			begin := time.Now()
