@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -169,6 +170,21 @@ func TestCommandsNeverHitRecycledPID(t *testing.T) {
 	must(t, os.Chtimes(file, time.Now(), time.Now()))
 	command(t, conclusion{}, "signal", "KILL", file)
 	await(t, "it is hit", func() bool { return dead(pid) })
+}
+
+// Where /proc is that of another PID namespace it tells of other processes than those
+// that a signal would reach.
+func TestCommandsInForeignProc(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	if err := exec.Command("unshare", "--pid", "--fork", "true").Run(); err != nil {
+		missing(t, "unshare --pid: %v", err)
+	}
+	file := openDir(t) + "/p.pid"
+	h := how{before: []string{"unshare", "--pid", "--fork", "sh", "-c", `sleep 60 & echo $! >"$0"; "$@"; code=$?; kill $! || code=99; exit $code`, file}}
+	for _, words := range [][]string{{"status"}, {"signal", "KILL"}, {"stop", "-stop", "KILL"}, {"wait"}} {
+		start(t, h, append(words, file)...).expectCode(t, 4)
+	}
 }
 
 func TestStopCommandSchedule(t *testing.T) {
@@ -388,7 +404,9 @@ func idle(t *testing.T, script string) (file string, r *run) {
 	t.Helper()
 	dir := openDir(t)
 	file = dir + "/p.pid"
-	must(t, os.Symlink("/bin/sh", dir+"/pidleash"))
+	shell, err := os.ReadFile("/bin/sh")
+	must(t, err)
+	writeFile(t, dir+"/pidleash", string(shell), 0o755)
 	h := how{env: []string{string(newMark(t))}, file: dir + "/pidleash"}
 	r = start(t, h, "-c", `echo $$ >"$0"; exec 9<"$0"; flock 9; `+script, file)
 	r.expect(t, "ready")

@@ -52,6 +52,11 @@ func waitRunning(path string, until time.Time) error {
 	if err != nil {
 		return &Error{Path: path, Code: codeRefused, Problem: "cannot be found", Err: err}
 	}
+	// ".." behind a symbolic link is in the directory that it leads to.
+	dir, name := filepath.Split(path)
+	if real, err := filepath.EvalSymlinks(dir); err == nil && filepath.IsAbs(real) {
+		absolute = filepath.Join(real, name)
+	}
 	w := watch.New(absolute)
 	defer w.Stop()
 	end := alarm(until)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -111,6 +112,9 @@ func (r Report) judge(content []byte, st *unix.Stat_t) Report {
 	case r.PID == 0:
 		return r.as(Stale, "it names no PID")
 	}
+	if process.IsForeign() {
+		return r.as(Unreadable, "/proc is that of another PID namespace")
+	}
 	if r.Holder != 0 && isForeign(r.Holder) {
 		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	}
@@ -177,7 +181,19 @@ func isPidleash(pid int) bool {
 	}
 	const commLimit = 15 // proc_pid_comm(5)
 	own := filepath.Base(os.Args[0])
-	return p.Comm == "pidleash" || p.Comm == own[:min(len(own), commLimit)]
+	if p.Comm != "pidleash" && p.Comm != own[:min(len(own), commLimit)] {
+		return false
+	}
+	// Whoever starts a program chooses that name, by a symbolic link: for one that is
+	// setuid, too. The binary's own is not his, where that may be looked at.
+	exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	if err != nil {
+		return true
+	}
+	binary := filepath.Base(exe) // with a suffix, as in "pidleash (deleted)", or with a version
+	self, err := os.Readlink("/proc/self/exe")
+	return strings.HasPrefix(binary, "pidleash") || strings.HasPrefix(binary, own) ||
+		err == nil && binary == filepath.Base(self)
 }
 
 // isForeign reports that the PIDs that this process writes mean others here.
@@ -322,10 +338,18 @@ func (h *Hold) Close() {
 
 // Remove removes the file, if it is still the one that was inspected.
 func (h *Hold) Remove() error {
-	if !isAt(h.Path, h.id) {
+	// In a directory that cannot be exchanged for another one in between.
+	dir, name := filepath.Split(h.Path)
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // gone, with the file
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || identityOf(&st) != h.id {
 		return nil
 	}
-	if err := unix.Unlink(h.Path); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(at, name, 0); err != nil && err != unix.ENOENT {
 		return &Error{Path: h.Path, Problem: "cannot be removed", Err: err}
 	}
 	return nil

@@ -103,7 +103,14 @@ func lockAs(t *testing.T, path, name string, user uint32) (pid int) {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755))
-	must(t, os.Symlink(flock, filepath.Join(dir, name)))
+	if target, isLink := strings.CutPrefix(name, "link to flock as "); isLink {
+		name = target
+		must(t, os.Symlink(flock, filepath.Join(dir, name)))
+	} else {
+		binary, err := os.ReadFile(flock)
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), binary, 0o755))
+	}
 	cmd := exec.Command(filepath.Join(dir, name), path, "sh", "-c", "echo; cat")
 	if user != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
@@ -134,6 +141,7 @@ func TestInspectTrustsNoOtherHolder(t *testing.T) {
 		{"pidleash", own, 0, 0, true},
 		{"a daemon", "daemon", 0, 0, false},
 		{"another user's pidleash", own, nobody, 0, false},
+		{"another program by that name", "link to flock as pidleash", 0, 0, false},
 		{"the owner's pidleash", own, nobody, nobody, true},
 		{"root's pidleash", own, 0, nobody, true},
 	} {

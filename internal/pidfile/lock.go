@@ -44,12 +44,18 @@ func lockHolder(id identity) int {
 		if err != nil {
 			return 0
 		}
-		pid := holderIn(locks, id)
+		pid, sure := holderIn(locks, id)
+		if pid != 0 && !sure && isMounted(id.dev) {
+			continue // the list would show that device
+		}
 		if pid != 0 && !hasOpen(pid, id) {
 			// Who took it has left it to another: a launcher that has ended, a sidecar's
 			// that has become the program.
 			if heir := heirOf(id); heir != 0 {
 				return heir
+			}
+			if !sure {
+				continue // it is about a file with that number elsewhere
 			}
 		}
 		if pid != 0 {
@@ -125,10 +131,17 @@ func readLocks() ([]byte, error) {
 	}
 }
 
+// isMounted reports the device of a mounted file system. What stat(2) shows instead on
+// others (btrfs, overlay) is none.
+func isMounted(dev uint64) bool {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	return err == nil && bytes.Contains(mounts, fmt.Appendf(nil, " %d:%d ", unix.Major(dev), unix.Minor(dev)))
+}
+
 // holderIn finds the holder in the text of /proc/locks, see proc_locks(5). Some
 // file systems (btrfs, overlay) show another device there than in stat(2): then
-// the inode's number decides, if it is not ambiguous.
-func holderIn(locks []byte, id identity) int {
+// the inode's number decides, if it is not ambiguous, and that is not sure.
+func holderIn(locks []byte, id identity) (pid int, sure bool) {
 	dev := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
 	ino := strconv.FormatUint(id.ino, 10)
 	sameInode, candidates := 0, 0
@@ -147,12 +160,12 @@ func holderIn(locks []byte, id identity) int {
 			continue
 		}
 		if f[5][:cut] == dev {
-			return pid
+			return pid, true
 		}
 		sameInode, candidates = pid, candidates+1
 	}
 	if candidates == 1 {
-		return sameInode
+		return sameInode, false
 	}
-	return 0
+	return 0, false
 }

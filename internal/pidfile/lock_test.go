@@ -31,7 +31,7 @@ func TestHolderIn(t *testing.T) {
 		{"another PID namespace", "1: FLOCK  ADVISORY  WRITE 0 fd:01:1234 0 EOF\n", 0},
 		{"garbage", "\n1:\n1: FLOCK\n1: FLOCK ADVISORY WRITE x fd:01:1234 0 EOF\n1: FLOCK ADVISORY WRITE 812 1234 0 EOF\n", 0},
 	} {
-		if pid := holderIn([]byte(c.locks), id); pid != c.want {
+		if pid, _ := holderIn([]byte(c.locks), id); pid != c.want {
 			t.Errorf("%s: %d, want %d", c.name, pid, c.want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestHolderIn(t *testing.T) {
 func TestHolderInWritesDevicesLikeTheKernel(t *testing.T) {
 	id := identity{dev: unix.Mkdev(0, 5), ino: 7}
 	const locks = "1: FLOCK  ADVISORY  WRITE 900 00:15:7 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:05:7 0 EOF\n"
-	if pid := holderIn([]byte(locks), id); pid != 812 {
+	if pid, _ := holderIn([]byte(locks), id); pid != 812 {
 		t.Errorf("%d, want 812", pid)
 	}
 }
@@ -71,5 +71,27 @@ func TestLock(t *testing.T) {
 	other.Close()
 	if err := lock(fd); err != nil {
 		t.Errorf("free again: %v", err)
+	}
+}
+
+// Two file systems in memory often give the same number to an inode.
+func TestLockHolderIsOfThatFileSystem(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, nil)
+	defer lockFile(t, path).Close()
+	id, err := identityAt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var proc unix.Stat_t
+	if err := unix.Stat("/proc", &proc); err != nil {
+		t.Fatal(err)
+	}
+	for _, dev := range []uint64{proc.Dev, unix.Mkdev(0xfff, 0xfff)} {
+		other := id
+		other.dev = dev
+		if pid := lockHolder(other); pid != 0 {
+			t.Errorf("device %#x: found %d", dev, pid)
+		}
 	}
 }

@@ -24,6 +24,8 @@ type Process struct {
 	State  byte
 	Parent int
 	Start  Ticks
+	// Threads are those that have not ended; the first counts until it is waited for.
+	Threads int
 }
 
 // Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is
@@ -34,6 +36,17 @@ func Read(pid int) (Process, error) {
 		return Process{}, err
 	}
 	return parse(stat)
+}
+
+// IsForeign reports a /proc that is of another PID namespace than this process: what
+// it tells of a PID is about another process.
+func IsForeign() bool {
+	self, err := os.Readlink("/proc/self")
+	if err != nil { // not of this process's, nor of one around it; or not mounted
+		_, err = Read(1)
+		return err == nil
+	}
+	return self != strconv.Itoa(os.Getpid())
 }
 
 // IsProcess reports that pid is a process: /proc also answers to the numbers of
@@ -119,15 +132,22 @@ func parse(stat []byte) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
+	threads, err := strconv.Atoi(string(fields[17]))
+	if err != nil {
+		return Process{}, err
+	}
 	start, err := strconv.ParseInt(string(fields[19]), 10, 64)
 	if err != nil {
 		return Process{}, err
 	}
-	return Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start)}, nil
+	return Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start), Threads: threads}, nil
 }
 
-// Dead reports a process that has ended, whether or not it was waited for.
-func (p Process) Dead() bool { return p.State == 'Z' || p.State == 'X' || p.State == 'x' }
+// Dead reports a process that has ended, whether or not it was waited for. State is
+// that of the first thread, which may end before the others, pthread_exit(3).
+func (p Process) Dead() bool {
+	return p.State == 'Z' && p.Threads <= 1 || p.State == 'X' || p.State == 'x'
+}
 
 // StartTime is the wall-clock time at which the process started. It is
 // reckoned from CLOCK_REALTIME and CLOCK_BOOTTIME, which a container sees in
