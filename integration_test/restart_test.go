@@ -1416,3 +1416,42 @@ func TestRestartSupervisor(t *testing.T) {
 		t.Errorf("the supervisor's file is left: %v", err)
 	}
 }
+
+// Where pidleash was started the program stands, in the background as well, also if it
+// may not enter that directory itself.
+func TestRestartFromPrivateDirectory(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	dir, private := openDir(t), openDir(t)
+	must(t, os.Chmod(private, 0o700))
+	file := dir + "/p.pid"
+	cmd := exec.Command(pidleash, "-pidfile", file, "-daemon", "-restart", "always", "-user", "nobody", "sleep", "1000")
+	cmd.Dir = private
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pid := strings.TrimSpace(readFile(t, file))
+	if at, err := os.Readlink("/proc/" + pid + "/cwd"); at != private {
+		t.Errorf("the program stands in %q, want %q: %v", at, private, err)
+	}
+	removeFile(t, file)
+	await(t, "the program ends", func() bool { _, err := os.Stat("/proc/" + pid); return err != nil })
+}
+
+// Where there is no room for another file pidleash stands in all the same.
+func TestRestartWithoutRoom(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
+		missing(t, "unshare -m: %v: %s", err, out)
+	}
+	const script = `
+mount -t tmpfs -o nr_inodes=4 none "$1"
+"$0" -pidfile "$1/p.pid" -restart always -restart-delay 1h sh -c 'sleep 0.3' &
+sleep 0.1; touch "$1/1" "$1/2" "$1/3" 2>/dev/null || :
+sleep 0.6; test "$(cat "$1/p.pid")" = $!
+rm "$1/p.pid"; wait $!`
+	if out, err := exec.Command("unshare", "-m", "sh", "-ec", script, pidleash, openDir(t)).CombinedOutput(); err != nil || !strings.Contains(string(out), "not starting again") {
+		t.Fatalf("%v: %s", err, out)
+	}
+}

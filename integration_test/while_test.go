@@ -1043,3 +1043,31 @@ func TestWhileRunningUnknown(t *testing.T) {
 		})
 	}
 }
+
+// While no program runs pidleash waits for children that it was started with, and as
+// PID 1 for all that falls to it.
+func TestWhileReapsOthers(t *testing.T) {
+	t.Parallel()
+	t.Run("children", func(t *testing.T) {
+		t.Parallel()
+		dir := openDir(t)
+		h := how{before: []string{"sh", "-c", `sleep 0.3 & exec "$@"`, "sh"}}
+		r := start(t, h, "-log-level", "info", "-while", dir+"/file", "--", first(t), "hold")
+		r.awaitStderr(t, `pidleash: waiting for /`)
+		await(t, "the child has been waited for", func() bool { return len(childPIDs(r.pid())) == 0 })
+		r.signal(syscall.SIGTERM)
+		r.expectSignal(t, syscall.SIGTERM)
+	})
+	t.Run("PID 1", func(t *testing.T) {
+		t.Parallel()
+		needRoot(t)
+		dir := openDir(t)
+		r := startWaiting(t, asPID1(), "-while", dir+"/file")
+		for range 2 {
+			sh(t, fmt.Sprintf("nsenter -t %d -p sh -c '(sleep 0.1 & echo >\"$0\")' \"$0/ran\"", r.pid()), dir)
+			await(t, "the orphan has been waited for", func() bool { return len(childPIDs(r.pid())) == 0 })
+		}
+		r.signal(syscall.SIGTERM)
+		r.expectCode(t, 128+int(syscall.SIGTERM))
+	})
+}

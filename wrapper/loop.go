@@ -26,6 +26,7 @@ type loop struct {
 	program *program
 
 	children *children
+	orphaned chan os.Signal // a child may have fallen to PID 1; nil: not asked for
 
 	pid        int                     // the program's, while it has not been reaped
 	pgrp       int                     // its process group, which outlives it
@@ -201,6 +202,8 @@ func (l *loop) run() {
 		select {
 		case <-l.children.ends():
 			l.reap()
+		case <-l.orphaned:
+			l.watchChildren()
 		case <-l.neighbour.ends():
 			l.neighbourEnded()
 		case err := <-l.readyMet:

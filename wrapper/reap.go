@@ -2,6 +2,7 @@ package wrapper
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"unsafe"
 
@@ -32,6 +33,17 @@ func (l *loop) watchChildren() {
 	case l.children.more <- struct{}{}:
 	default:
 	}
+}
+
+// watchOrphans is for the time without a program: children of a process that has
+// become pidleash may end, and as PID 1 others may fall to it that are no descendants,
+// such as those of a command that was sent into the container.
+func (l *loop) watchOrphans() {
+	if os.Getpid() == 1 && l.orphaned == nil {
+		l.orphaned = make(chan os.Signal, 1)
+		signal.Notify(l.orphaned, syscall.SIGCHLD)
+	}
+	l.watchChildren()
 }
 
 // ends tells of an end; nil has none.

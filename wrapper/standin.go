@@ -62,6 +62,7 @@ func (l *loop) sayShut() {
 // whoever reads it finds somebody, and to remove it means to stop.
 func (l *loop) standIn() {
 	l.startPings()
+	l.watchOrphans()
 	if l.file == nil && l.machine.runs == 0 {
 		if l.failed = l.publishOwn(); l.failed != nil {
 			l.queue = append(l.queue, event{kind: failed})

@@ -114,7 +114,7 @@ func RunSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
 	child := *cfg
 	child.Mode = Child
 	if child.Dir == "" {
-		child.Dir = c.Dir // for the program
+		child.Dir, child.dirAsFound = c.Dir, true // for the program
 	}
 	if err := unix.Chdir("/"); err != nil { // so that no file system is kept from being unmounted
 		return Outcome{}, err

@@ -21,6 +21,9 @@ type Surroundings struct {
 	Stdout, Stderr string
 	// Dir is the working directory. Empty: as found.
 	Dir string
+	// dirAsFound: Dir is where pidleash was started. The program need not have the
+	// right to enter it.
+	dirAsFound bool
 	// Umask is that of umask(2); nil: as found.
 	Umask *uint32
 	// User is who the program runs as; nil: as found.
@@ -145,6 +148,7 @@ type surroundingsPlan struct {
 	setUmask           bool
 	umask              uintptr
 	dir                *byte // nil: as found
+	dirAsFound         bool  // to be entered with the rights that pidleash has
 	setUser            bool
 	uid, gid           uintptr
 	groups             *uint32
@@ -166,7 +170,7 @@ func (s *surroundings) plan() surroundingsPlan {
 		p.setUmask, p.umask = true, uintptr(*s.Umask)
 	}
 	if s.Dir != "" {
-		p.dir = cString(s.Dir)
+		p.dir, p.dirAsFound = cString(s.Dir), s.dirAsFound
 	}
 	if u := s.User; u != nil {
 		p.setUser, p.uid, p.gid = true, uintptr(u.UID), uintptr(u.GID)
@@ -215,7 +219,23 @@ func (p *launchPlan) arrange() bool {
 			return false
 		}
 	}
-	return true
+	return !a.dirAsFound || p.enterDir()
+}
+
+// enterDir enters the working directory, if there is one to enter. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *launchPlan) enterDir() bool {
+	if p.around.dir == nil {
+		return true
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, uintptr(unsafe.Pointer(p.around.dir)), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		p.giveUp(stepDir, errno)
+	}
+	return errno == 0
 }
 
 // changeUser gives up the rights that the program is not to have, and enters the
@@ -240,13 +260,7 @@ func (p *launchPlan) changeUser() bool {
 			return false
 		}
 	}
-	if a.dir != nil {
-		if _, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, uintptr(unsafe.Pointer(a.dir)), 0, 0, 0, 0, 0); errno != 0 {
-			p.giveUp(stepDir, errno)
-			return false
-		}
-	}
-	return true
+	return a.dirAsFound || p.enterDir()
 }
 
 // explain says what of it the kernel has refused.
@@ -260,7 +274,7 @@ func (s *surroundings) explain(step launchStep, errno syscall.Errno) error {
 		return &SetupError{Object: "user " + s.User.Name, Problem: "cannot become it", Err: errno, Hint: "only root can; without -user the program runs as who starts it"}
 	case stepDir:
 		hint := ""
-		if s.User != nil {
+		if s.User != nil && !s.dirAsFound {
 			hint = "user " + s.User.Name + " must be able to enter it"
 		}
 		return &SetupError{Object: "directory " + s.Dir, Problem: "cannot be entered", Err: errno, Hint: hint}

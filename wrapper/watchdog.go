@@ -104,7 +104,7 @@ func newWatchdog(cfg *Config, signals *Signals, c *word, fds []int) (*watchdog, 
 		}
 	}
 	if cfg.Dir == "" {
-		cfg.Dir = c.Dir // for the stop command
+		cfg.Dir, cfg.dirAsFound = c.Dir, true // for the stop command
 	}
 	// So that no file system is kept from being unmounted.
 	return &watchdog{loop: l}, unix.Chdir("/")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -216,20 +217,51 @@ func (f *File) Replace(pid int) error {
 	}
 	c, err := f.Successor()
 	if err != nil {
-		return err
+		if err == ErrRemoved || f.overwrite(pid) != nil {
+			return err
+		}
+		return nil
 	}
 	if err = writePID(c.Write, pid); err == nil {
 		err = exchange(c.Temp, c.Path)
 	}
 	if err != nil {
 		c.Abandon()
-		if err == unix.ENOENT {
+		switch {
+		case err == unix.ENOENT:
 			return ErrRemoved
+		case f.overwrite(pid) == nil:
+			return nil
 		}
 		return &Error{Path: f.path, Problem: "cannot be rewritten", Err: err}
 	}
 	f.Succeed(c, pid)
 	return nil
+}
+
+// overwrite writes pid into the file itself, which needs no room and no right to its
+// directory. Whatever is left of a longer PID is empty lines, until it is cut off.
+func (f *File) overwrite(pid int) error {
+	fd, err := unix.Open(f.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	id, err := identityOfFD(fd)
+	if err != nil || id != f.id {
+		return errors.Join(ErrRemoved, err)
+	}
+	old, err := f.content()
+	if err != nil {
+		return err
+	}
+	text := strconv.Itoa(pid) + "\n"
+	padding := strings.Repeat("\n", max(0, len(old)-len(text)))
+	if n, err := unix.Pwrite(fd, []byte(text+padding), 0); err != nil || n != len(text)+len(padding) {
+		return errors.Join(unix.ENOSPC, err)
+	}
+	f.pid, f.stamp = pid, time.Time{}
+	return unix.Ftruncate(fd, int64(len(text)))
 }
 
 // Restore is Replace after the end of a program that may write the file itself: what
