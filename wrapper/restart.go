@@ -203,7 +203,7 @@ func (m *machine) restarts(now time.Time) bool {
 	}
 	m.atLimit = len(m.recent) >= m.restart.Limit
 	if !m.atLimit {
-		m.recent = append(m.recent[:len(m.recent):len(m.recent)], now)
+		m.recent = append(m.recent, now)
 	}
 	return !m.atLimit
 }

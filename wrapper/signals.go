@@ -129,8 +129,12 @@ func (s *Signals) catch() {
 func unblockable() (list []os.Signal) {
 	for _, sig := range wanted() {
 		switch sig {
+		case syscall.SIGTERM:
+			// First: a thread that began to die of it before is to be done with that when
+			// the program is started.
+			list = append([]os.Signal{sig}, list...)
 		case syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT,
-			syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGSYS:
+			syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGSYS:
 			list = append(list, sig)
 		}
 	}
