@@ -309,13 +309,13 @@ func forkingFails(c *forkingCase) {
 	u.want("ExecMainStatus", "7")
 }
 
-// forkingFailsLater: while it is still waited for.
+// forkingFailsLater: while it is still waited for, or looked for.
 func forkingFailsLater(c *forkingCase) {
 	u := c.prepare("-ready 1h -start-timeout 2h ", "")
 	u.must("start", "--no-block")
 	u.running()
 	u.program.do("exit 7")
-	u.failedFor(`ended with code 7 before it was (up|known)`)
+	u.failedFor(`ended with code 7 before it was (up|known)|left no daemon`)
 }
 
 func forkingNeverReady(c *forkingCase) {

@@ -536,7 +536,7 @@ func TestRestartFileIsNeverWrong(t *testing.T) {
 			w.stop(t, runs/4)
 			r.signal(syscall.SIGTERM)
 			r.wait(t)
-			r.expectQuiet(t)
+			r.tellsOfRestarts(t)
 			expectEmptyDir(t, r.dir)
 		})
 	}
@@ -1156,7 +1156,18 @@ func TestRestartTellsManager(t *testing.T) {
 	m.expect(fmt.Sprintf("STATUS=Restarted as PID %d, 3 times so far", r.number(t)))
 	r.tell(t, "exit 0")
 	r.expectCode(t, 0)
-	r.expectQuiet(t)
+	r.tellsOfRestarts(t)
+}
+
+// restartLine is the warning of a failure and the delay after it.
+var restartLine = regexp.MustCompile(`(?m)^(<4>)?pidleash: .* ended (with code [0-9]+|by SIG[A-Z]+), restarting in .*\n`)
+
+// tellsOfRestarts fails the test if pidleash has had something else to tell.
+func (r *run) tellsOfRestarts(t testing.TB) {
+	t.Helper()
+	if text := restartLine.ReplaceAllString(r.stderr(), ""); text != "" {
+		t.Errorf("standard error has %q, want nothing but restarts", text)
+	}
 }
 
 // expectMatch fails the test unless the next message matches.
@@ -1453,5 +1464,23 @@ sleep 0.6; test "$(cat "$1/p.pid")" = $!
 rm "$1/p.pid"; wait $!`
 	if out, err := exec.Command("unshare", "-m", "sh", "-ec", script, pidleash, openDir(t)).CombinedOutput(); err != nil || !strings.Contains(string(out), "not starting again") {
 		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// A failure that is followed by a delay is told without being asked; an end that is no
+// failure is not.
+func TestRestartWarns(t *testing.T) {
+	t.Parallel()
+	options := []string{"-restart", "always", "-restart-delay", "1ms", "-restart-limit", "1/1h", "sh", "-c"}
+	const limit = "pidleash: not restarting: 1 restarts within 1h0m0s\n"
+	r := start(t, how{}, append(options, "exit 3")...)
+	r.expectCode(t, 3)
+	if text := r.stderr(); !restartLine.MatchString(text) || restartLine.ReplaceAllString(text, "") != limit {
+		t.Errorf("standard error has %q, want the failure, and %q", text, limit)
+	}
+	r = start(t, how{}, append(options, "exit 0")...)
+	r.expectCode(t, 0)
+	if text := r.stderr(); text != limit {
+		t.Errorf("standard error has %q, want %q", text, limit)
 	}
 }

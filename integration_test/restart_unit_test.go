@@ -86,17 +86,17 @@ func restartUnitCrash(c *protocolCase) {
 		u.program.do(order)
 		u.again(main)
 	}
-	u.silent()
+	u.tellsOfRestarts()
 	u.must("stop")
 	u.over("inactive", "success")
-	u.silent()
+	u.tellsOfRestarts()
 }
 
 func restartUnitClean(c *protocolCase) {
 	u := c.led(c.name, restarting(backOff), "")
 	u.program.do("exit 0")
 	u.over("inactive", "success")
-	u.silent()
+	u.tellsOfRestarts()
 }
 
 // systemd sees the last end.
@@ -125,7 +125,7 @@ func restartUnitStop(c *protocolCase) {
 			u.again(main)
 			u.must("stop")
 			u.over("inactive", "success")
-			u.silent()
+			u.tellsOfRestarts()
 		}
 	}
 }
@@ -139,7 +139,7 @@ func restartUnitStopInBackOff(c *protocolCase) {
 		u.must("stop")
 		u.over("inactive", "success")
 		u.want("ExecMainStatus", "15")
-		u.silent()
+		u.tellsOfRestarts()
 	}
 }
 
@@ -163,7 +163,7 @@ func restartUnitKill(c *protocolCase) {
 		u.again(main)
 		u.must("kill", "--kill-whom="+whom)
 		u.over("inactive", "success")
-		u.silent()
+		u.tellsOfRestarts()
 	}
 }
 
@@ -175,7 +175,7 @@ func restartUnitKillInBackOff(c *protocolCase) {
 		u.backsOff(main)
 		u.must("kill", "--signal="+sig)
 		u.over("inactive", "success")
-		u.silent()
+		u.tellsOfRestarts()
 	}
 }
 
@@ -193,7 +193,7 @@ func restartUnitReload(c *protocolCase) {
 	u.again(main)
 	u.must("stop")
 	u.over("inactive", "success")
-	u.silent()
+	u.tellsOfRestarts()
 }
 
 // systemd shows what happens, and takes what a later run says.
@@ -217,7 +217,7 @@ func restartUnitNotify(c *protocolCase) {
 	u.want("ActiveState", "active")
 	u.must("stop")
 	u.over("inactive", "success")
-	u.silent()
+	u.tellsOfRestarts()
 }
 
 // A later run has the sockets, and they are for it.
@@ -234,4 +234,14 @@ func restartUnitSockets(c *protocolCase) {
 	}
 	u.must("stop")
 	u.over("inactive", "success")
+}
+
+// tellsOfRestarts checks that pidleash has had nothing else to tell.
+func (u *systemdUnit) tellsOfRestarts() {
+	u.t.Helper()
+	for _, line := range u.messages() {
+		if !restartLine.MatchString(line + "\n") {
+			u.t.Errorf("%s: pidleash is not silent: %q", u.name, line)
+		}
+	}
 }
