@@ -45,12 +45,26 @@ func New(path string) (*Claim, error) {
 	if err != nil {
 		return nil, withPath(path, err)
 	}
-	c := &Claim{Path: path, StaleReason: reason, stale: stale, Write: -1, lock: -1}
+	c := newClaim(path)
+	c.StaleReason, c.stale = reason, stale
 	err = c.createTemp()
 	if err == nil {
 		err = checkReserved(path)
 	}
 	if err != nil {
+		c.Abandon()
+		return nil, withPath(path, err)
+	}
+	return c, nil
+}
+
+// newClaim has nothing open yet.
+func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1, stale: -1} }
+
+// newHidden is a claim with its file, of a path that nobody else can claim.
+func newHidden(path string) (*Claim, error) {
+	c := newClaim(path)
+	if err := c.createTemp(); err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}

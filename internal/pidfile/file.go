@@ -186,12 +186,11 @@ func (f *File) Successor() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
-	c := &Claim{Path: f.path, Successor: true, Write: -1, lock: -1, stale: -1}
-	if err := c.createTemp(); err != nil {
-		c.Abandon()
-		return nil, withPath(f.path, err)
+	c, err := newHidden(f.path)
+	if err == nil {
+		c.Successor = true
 	}
-	return c, nil
+	return c, err
 }
 
 // Succeed makes the file what the claim has published with pid in it. If somebody
@@ -281,11 +280,9 @@ func (f *File) Restore(pid int) error {
 
 // publishAgain puts a file that names pid where there is none.
 func (f *File) publishAgain(pid int) error {
-	c := &Claim{Path: f.path, Write: -1, lock: -1, stale: -1}
-	err := c.createTemp()
+	c, err := newHidden(f.path)
 	if err != nil {
-		c.Abandon()
-		return withPath(f.path, err)
+		return err
 	}
 	next, err := c.Publish(pid)
 	if err == nil {

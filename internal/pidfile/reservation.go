@@ -20,7 +20,7 @@ type Reservation struct {
 
 	fd   int // locked descriptor of the file beside it
 	id   identity
-	find Claim // has the stale file
+	find *Claim // has the stale file
 }
 
 // lockMode is for nobody else: who can open a file can lock it.
@@ -57,7 +57,7 @@ func checkReserved(path string) error {
 
 // Reserve claims the path, which must be absolute, with the errors of New.
 func Reserve(path string) (*Reservation, error) {
-	r := &Reservation{Path: path, fd: -1, find: Claim{Path: path, Write: -1, lock: -1, stale: -1}}
+	r := &Reservation{Path: path, fd: -1, find: newClaim(path)}
 	// In this order: who claims the path in the other way looks for the lock when his
 	// file is prepared, and again before he publishes it.
 	err := r.lock()
@@ -77,7 +77,7 @@ func InheritReservation(path string, fd int) (*Reservation, error) {
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
 	}
-	return &Reservation{Path: path, fd: fd, id: id, find: Claim{Path: path, Write: -1, lock: -1, stale: -1}}, nil
+	return &Reservation{Path: path, fd: fd, id: id, find: newClaim(path)}, nil
 }
 
 // FD is the descriptor to pass on to who takes the reservation over.
@@ -135,7 +135,7 @@ func (r *Reservation) Take(pid int) (*File, error) {
 	if Named(r.Path) == pid {
 		return r.adopt(pid)
 	}
-	c := &Claim{Path: r.Path, Write: -1, lock: -1, stale: -1}
+	c := newClaim(r.Path)
 	if err := c.openTemp(); err != nil {
 		return nil, withPath(r.Path, err)
 	}
