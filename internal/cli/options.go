@@ -149,9 +149,11 @@ func (a arguments) flags() []cli.Flag {
 	return list
 }
 
+const envPrefix = "PIDLEASH_"
+
 // envName is PIDLEASH_LOG_LEVEL for log-level.
 func envName(option string) string {
-	return "PIDLEASH_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
 }
 
 // fill takes the options of a start, and then the program.
@@ -512,14 +514,10 @@ func parseBetween(value string, least, most int) (*int, error) {
 // PIDFILE would become a second writer of that file; but one that turns itself into
 // a daemon is welcome to write it. Another user has another home.
 func (c *command) programEnv(env []string) []string {
-	consumed := map[string]bool{}
-	for _, o := range slices.Concat(options(), subcommandOptions()) {
-		consumed[envName(o.name)] = true
-	}
 	kept := make([]string, 0, len(env))
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if consumed[name] || name == "PIDFILE" && !c.config.Forking && c.usesFile(value) || c.userEnv[name] != "" {
+		if isOptionVariable(name) || name == "PIDFILE" && !c.config.Forking && c.usesFile(value) || c.userEnv[name] != "" {
 			continue
 		}
 		kept = append(kept, entry)
@@ -530,6 +528,13 @@ func (c *command) programEnv(env []string) []string {
 		}
 	}
 	return kept
+}
+
+// isOptionVariable reports a variable that sets an option, of a start or of a command.
+// The tables are asked only about names that can be one: most starts have none.
+func isOptionVariable(name string) bool {
+	return strings.HasPrefix(name, envPrefix) &&
+		slices.ContainsFunc(slices.Concat(options(), subcommandOptions()), func(o option) bool { return envName(o.name) == name })
 }
 
 // usesFile reports that a value of PIDFILE leads to a PID file of this start.
