@@ -148,7 +148,7 @@ func (l *loop) isRunning(g *gate) bool {
 func (l *loop) awaitEnd(g *gate, hold *pidfile.Hold) {
 	g.awaited = slices.DeleteFunc(g.awaited, (*awaited).hasEnded)
 	for _, a := range g.awaited {
-		if a.PID == hold.PID && a.Start == hold.Program.Start {
+		if a.Same(hold.Program) {
 			g.named = a
 			return
 		}
@@ -172,26 +172,23 @@ func (l *loop) sayOnce(g *gate, problem string) {
 }
 
 // missing lists the files that are not there.
-func (l *loop) missing() string {
-	var paths []string
-	for _, g := range l.gates {
-		if !g.open {
-			paths = append(paths, g.path)
-		}
-	}
-	return strings.Join(paths, ", ")
-}
+func (l *loop) missing() string { return l.shutGates(func(g *gate) string { return g.path }) }
 
 // whatIsShut tells the same of those that were there.
 func (l *loop) whatIsShut() string {
+	return l.shutGates(func(g *gate) string {
+		if g.running {
+			return g.String() + ": not running"
+		}
+		return g.String() + ": gone"
+	})
+}
+
+func (l *loop) shutGates(describe func(*gate) string) string {
 	var words []string
 	for _, g := range l.gates {
-		switch {
-		case g.open:
-		case g.running:
-			words = append(words, g.String()+": not running")
-		default:
-			words = append(words, g.String()+": gone")
+		if !g.open {
+			words = append(words, describe(g))
 		}
 	}
 	return strings.Join(words, ", ")

@@ -670,8 +670,7 @@ func (m *machine) step(now time.Time, _ event) []action {
 // kills lets a stopped program see the signal: it could not die otherwise.
 func kills(sig syscall.Signal, to target) []action {
 	first := action{kind: kill, signal: sig, target: to}
-	switch sig {
-	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT:
+	if !NeedsCont(sig) {
 		return []action{first}
 	}
 	return []action{first, {kind: kill, signal: syscall.SIGCONT, target: to}}

@@ -55,6 +55,16 @@ func ParseSchedule(text string) (Schedule, error) {
 	return s, nil
 }
 
+// NeedsCont reports a signal of a schedule that a stopped program does not see before
+// it goes on.
+func NeedsCont(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT:
+		return false
+	}
+	return true
+}
+
 func parseStep(item string) (Step, error) {
 	if item == "" {
 		return Step{}, errors.New("it has an empty item")

@@ -142,15 +142,13 @@ func remove(h *pidfile.Hold) error {
 // that.
 func lookAgain(h **pidfile.Hold) {
 	now := pidfile.Take((*h).Path)
-	if now.Holder == nil || !same(now.Holder, (*h).Holder) || refusal(now) != nil {
+	if now.Holder == nil || !now.Holder.Same((*h).Holder) || refusal(now) != nil {
 		now.Close()
 		return
 	}
 	(*h).Close()
 	*h = now
 }
-
-func same(a, b *process.Handle) bool { return a.PID == b.PID && a.Start == b.Start }
 
 // runSchedule stops a program that no pidleash holds.
 func runSchedule(h *pidfile.Hold, schedule wrapper.Schedule, until time.Time) error {
@@ -180,14 +178,10 @@ func runSchedule(h *pidfile.Hold, schedule wrapper.Schedule, until time.Time) er
 // send lets a stopped program see the signal: it could not die otherwise.
 func send(p *process.Handle, sig syscall.Signal) error {
 	err := p.Signal(sig)
-	switch sig {
-	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT:
-		return err
+	if err == nil && wrapper.NeedsCont(sig) {
+		err = p.Signal(syscall.SIGCONT)
 	}
-	if err != nil {
-		return err
-	}
-	return p.Signal(syscall.SIGCONT)
+	return err
 }
 
 func expired(until time.Time) bool { return !until.IsZero() && !time.Now().Before(until) }

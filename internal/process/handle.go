@@ -48,6 +48,9 @@ func HandleOf(pid, fd int) *Handle {
 	return h
 }
 
+// Same reports that both hold the same process.
+func (h *Handle) Same(other *Handle) bool { return h.PID == other.PID && h.Start == other.Start }
+
 // FD is the pidfd.
 func (h *Handle) FD() int { return h.fd }
 
