@@ -51,7 +51,6 @@ type word struct {
 
 	// Of charge. The descriptors come in the order of the fields that speak of them.
 	PID, Group int
-	File       bool   // there is a PID file, with a descriptor
 	Unlocked   bool   // it is the daemon's to lock
 	Reserved   bool   // there is a reservation, with a descriptor
 	Supervisor bool   // there is a file of the watchdog's PID, with a descriptor
@@ -233,7 +232,7 @@ func (l *loop) entrust() error {
 		return pidfdError(err)
 	}
 	defer unix.Close(fd)
-	c, fds := word{PID: l.pid, Group: l.pgrp, File: true, Unlocked: l.file.Unlocked()}, []int{fd, l.file.FD()}
+	c, fds := word{PID: l.pid, Group: l.pgrp, Unlocked: l.file.Unlocked()}, []int{fd, l.file.FD()}
 	if l.reservation != nil {
 		c.Reserved, fds = true, append(fds, l.reservation.FD())
 	}
@@ -285,7 +284,7 @@ func (l *loop) failedStart() error {
 // codeOf is the code for a program that ended before it was up: its own, unless that
 // would say that all is well.
 func codeOf(status syscall.WaitStatus) int {
-	if code := outcomeOf(&Config{}, status, false).Code; code != 0 {
+	if code := exitCode(status); code != 0 {
 		return code
 	}
 	return codeFailed

@@ -134,7 +134,7 @@ type launchSpec struct {
 type descriptor struct{ fd, to uintptr }
 
 // launch starts the program and returns its PID. With a claim the PID file is
-// there when it returns. A *lostRaceError says that somebody else has published
+// there when it returns. pidfile.ErrLostRace says that somebody else has published
 // at the same path in the meantime; every other error is final.
 //
 // The parent-death signal comes when the thread ends that has forked, not the

@@ -169,7 +169,7 @@ func (l *loop) outcome() (Outcome, error) {
 		l.told = l.signals.late()
 	}
 	if l.told != 0 && !handedOver {
-		return Outcome{Signal: l.told, Code: 128 + int(l.told)}, nil
+		return bySignal(l.told), nil
 	}
 	if sig := l.machine.endedBy; sig != 0 {
 		return outcomeOf(l.cfg, syscall.WaitStatus(sig), false), nil

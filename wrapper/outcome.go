@@ -8,11 +8,22 @@ type Outcome struct {
 	Signal syscall.Signal // 0: with Code
 }
 
+// bySignal is an end by a signal.
+func bySignal(sig syscall.Signal) Outcome { return Outcome{Signal: sig, Code: 128 + int(sig)} }
+
+// exitCode is a shell's code for an end: 128+N for one by signal N.
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return bySignal(status.Signal()).Code
+	}
+	return status.ExitStatus()
+}
+
 // outcomeOf is the program's own end, seen through the options.
 func outcomeOf(cfg *Config, status syscall.WaitStatus, byRemoval bool) Outcome {
 	o := Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
-		o = Outcome{Signal: status.Signal(), Code: 128 + int(status.Signal())}
+		o = bySignal(status.Signal())
 	}
 	switch {
 	case byRemoval && cfg.RemovedExit != nil:

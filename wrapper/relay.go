@@ -16,16 +16,11 @@ import (
 // the background the program is the service manager's own, and only its readiness
 // may be of interest here.
 func (l *loop) openRelay() error {
-	const name = "NOTIFY_SOCKET="
 	asked := l.cfg.Ready.kind == readyNotify
 	if l.cfg.Mode != Child && !asked {
 		return nil
 	}
-	manager := ""
-	i := slices.IndexFunc(l.cfg.Env, func(entry string) bool { return strings.HasPrefix(entry, name) })
-	if i >= 0 {
-		manager = l.cfg.Env[i][len(name):]
-	}
+	i, manager := findVariable(l.cfg.Env, "NOTIFY_SOCKET")
 	if manager == "" && !asked {
 		return nil
 	}
@@ -47,8 +42,17 @@ func (l *loop) openRelay() error {
 	if i < 0 {
 		i, l.cfg.Env = len(l.cfg.Env), append(l.cfg.Env, "")
 	}
-	l.cfg.Env[i] = name + relay.Address()
+	l.cfg.Env[i] = "NOTIFY_SOCKET=" + relay.Address()
 	return nil
+}
+
+// findVariable returns the place and the value of a variable; -1: it is not set.
+func findVariable(env []string, name string) (i int, value string) {
+	i = slices.IndexFunc(env, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+	if i >= 0 {
+		value = env[i][len(name)+1:]
+	}
+	return i, value
 }
 
 // tellReady tells the service manager that the program is up, which the program
@@ -93,12 +97,8 @@ func (l *loop) startPings() {
 	if l.relay == nil || l.keepAlive != nil {
 		return
 	}
-	const name = "WATCHDOG_USEC="
-	i := slices.IndexFunc(l.cfg.Env, func(entry string) bool { return strings.HasPrefix(entry, name) })
-	if i < 0 {
-		return
-	}
-	usec, err := strconv.ParseInt(l.cfg.Env[i][len(name):], 10, 64)
+	_, value := findVariable(l.cfg.Env, "WATCHDOG_USEC")
+	usec, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || usec < 2 {
 		return
 	}

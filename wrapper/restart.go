@@ -183,10 +183,7 @@ func (m *machine) wantsRestart() bool {
 }
 
 func (m *machine) isSuccess() bool {
-	code := m.status.ExitStatus()
-	if m.status.Signaled() {
-		code = 128 + int(m.status.Signal())
-	}
+	code := exitCode(m.status)
 	return isClean(m.status) || code >= 0 && m.success[code]
 }
 

@@ -1,11 +1,9 @@
 package wrapper
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/pidfile"
+	"pidleash/internal/process"
 )
 
 // sidecar is a start that becomes the program itself, with a watchdog beside it.
@@ -45,7 +44,7 @@ func runSidecar(cfg *Config, signals *Signals, program *program) (Outcome, error
 	s.opened.close()
 	var end *toldToEnd
 	if errors.As(err, &end) {
-		return Outcome{Signal: end.signal, Code: 128 + int(end.signal)}, nil
+		return bySignal(end.signal), nil
 	}
 	return Outcome{}, err
 }
@@ -75,7 +74,7 @@ func (s *sidecar) setUp() error {
 	}
 	answer := make(chan error, 1)
 	go func() {
-		answer <- s.launcher.entrust(word{PID: os.Getpid(), Group: group, File: true}, s.cfg.StartLimit, fd, s.file.FD())
+		answer <- s.launcher.entrust(word{PID: os.Getpid(), Group: group}, s.cfg.StartLimit, fd, s.file.FD())
 	}()
 	for {
 		var got os.Signal
@@ -196,13 +195,12 @@ const handlerPatience = 100 * time.Millisecond
 // there; a thread that has not got its turn since would be ended by execve, and the
 // signal with it. Such a thread is runnable; one that was seen asleep has none to run.
 func awaitHandlers() {
-	dir := "/proc/self/task/"
 	for until := time.Now().Add(handlerPatience); time.Now().Before(until); {
-		tasks, err := os.ReadDir(dir)
+		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return
 		}
-		if !slices.ContainsFunc(tasks, func(t os.DirEntry) bool { return isRunnable(dir + t.Name()) }) {
+		if !slices.ContainsFunc(tasks, isRunnable) {
 			return
 		}
 		time.Sleep(50 * time.Microsecond)
@@ -210,13 +208,13 @@ func awaitHandlers() {
 }
 
 // isRunnable is about a thread, unless it is the calling one: that is here.
-func isRunnable(task string) bool {
-	if filepath.Base(task) == strconv.Itoa(unix.Gettid()) {
+func isRunnable(task os.DirEntry) bool {
+	tid, err := strconv.Atoi(task.Name())
+	if err != nil || tid == unix.Gettid() {
 		return false
 	}
-	stat, err := os.ReadFile(task + "/stat")
-	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return err == nil && bytes.HasPrefix(rest, []byte("R"))
+	p, err := process.Read(tid)
+	return err == nil && p.State == 'R'
 }
 
 // lastSignal is one that came before it would have ended this process.

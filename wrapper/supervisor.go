@@ -85,7 +85,7 @@ func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (
 				told = signals.late()
 			}
 			if told != 0 {
-				return Outcome{Signal: told, Code: 128 + int(told)}, nil
+				return bySignal(told), nil
 			}
 			return Outcome{}, &RemoteError{Text: answer.Error, Hint: answer.Hint, Code: answer.Code}
 		case got = <-signals.caught:

@@ -45,8 +45,8 @@ const maxMessage = 64 << 10
 const maxDescriptors = 253
 
 // NewRelay makes a socket for messages to the service manager at address, the
-// value of NOTIFY_SOCKET; empty: there is none, and they go nowhere. What root and the given users send there is passed on
-// from Start on.
+// value of NOTIFY_SOCKET; empty: there is none, and they go nowhere. What root and
+// the given users send there is passed on from Start on.
 //
 // The socket's address is an abstract one that the kernel chooses, unix(7): it
 // needs no directory, and a program of another user can reach it. Anybody else
