@@ -1,0 +1,210 @@
+package background
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+)
+
+// readyCase is a condition and a PROGRAM that comes to meet it.
+type readyCase struct {
+	name    string
+	options []string // OTHER is the other directory
+	before  string   // what PROGRAM does that does not count; $0 is the other directory
+	meets   string
+}
+
+var readyCases = []readyCase{
+	{"fd", []string{"-ready", "fd:7"}, `printf x >&7`, `echo >&7`},
+	{"notify", []string{"-ready", "notify"}, `"$NOTIFY" say STATUS=soon`, `"$NOTIFY" say READY=1`},
+	{"stdout grows", []string{"-ready", "log", "-stdout", "OTHER/old.log"}, `:`, `echo up`},
+	{"stderr grows", []string{"-ready", "log", "-stderr", "OTHER/old.log"}, `:`, `echo up >&2`},
+	{"line", []string{"-ready", "log:^up$", "-stdout", "OTHER/old.log"}, `echo noise; echo upper; printf up`, `echo; echo up`},
+	{"line of a new log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/new.log"}, `echo noise >"$0/new.log"`, `echo up >>"$0/new.log"`},
+	{"second of two logs", []string{"-ready", "log:^up$", "-ready-file", "OTHER/new.log", "-ready-file", "OTHER/old.log"}, `:`, `echo up >>"$0/old.log"`},
+	{"truncated log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `: >"$0/old.log"`, `echo up >"$0/old.log"`},
+	{"replaced log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `rm "$0/old.log"`, `echo up >"$0/x"; mv "$0/x" "$0/old.log"`},
+	{"long line", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `head -c 3000000 /dev/zero >>"$0/old.log"`, `echo >>"$0/old.log"; echo up >>"$0/old.log"`},
+}
+
+// arrange has PROGRAM wait at the gate before it meets the condition. What is in
+// the log from an earlier run does not count.
+func (c *readyCase) arrange(t *testing.T) *bed.Attempt {
+	a := bed.NewAttempt(t)
+	a.NewGate(t)
+	bed.WriteFile(t, a.Other+"/old.log", "up\nnoise of an earlier run\n", 0o644)
+	bed.WithOptions(c.options...)(t, a)
+	a.How.Env = []string{"NOTIFY=" + bed.CompileC(t, "notify.c")}
+	a.Shell(c.before + `; : >"$0/waits"; read x <"$0/gate"; ` + c.meets + `; exec sleep 60`)
+	return a
+}
+
+// In the background the condition is what the caller waits for.
+func TestReadyInBackground(t *testing.T) {
+	t.Parallel()
+	for _, c := range readyCases {
+		for _, forking := range []bool{false, true} {
+			name := c.name
+			if forking {
+				name += ", forking"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				a, m := c.arrange(t), bed.StartModes[2]
+				if forking {
+					m = bed.StartModes[3]
+					a.Program[2] = "{ " + a.Program[2] + "; } &"
+				}
+				r := a.Start(t, m)
+				awaitFile(a, t, "waits")
+				if len(bed.StillRunning([]*bed.Run{r})) == 0 {
+					t.Errorf("pidleash has not waited\n%s", r.Stderr())
+				}
+				a.Open(t)
+				bed.Conclusion{}.Expect(t, r)
+				a.Leave(t)
+			})
+		}
+	}
+}
+
+// managerSocket is where a service manager would be told.
+func managerSocket(t testing.TB, a *bed.Attempt) *net.UnixConn {
+	t.Helper()
+	address := a.Other + "/manager"
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	bed.Must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	a.How.Env = append(a.How.Env, "NOTIFY_SOCKET="+address)
+	return conn
+}
+
+// In the foreground the condition is what the service manager is told, once.
+func TestReadyInForeground(t *testing.T) {
+	t.Parallel()
+	for _, c := range readyCases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a := c.arrange(t)
+			manager := managerSocket(t, a)
+			a.Start(t, bed.StartModes[0])
+			awaitFile(a, t, "waits")
+			// So that all that was told before is known to have come before.
+			bed.Must(t, tellManager(a, "TEST=gate"))
+			a.Open(t)
+			told := ""
+			for !strings.Contains(told, "READY=1") {
+				told += "|" + nextMessage(t, manager)
+			}
+			if !strings.Contains(told, "TEST=gate") {
+				t.Errorf("the manager was told too early: %q", told)
+			}
+			bed.RemoveFile(t, a.PIDFile)
+			a.Mark.ExpectNobody(t)
+		})
+	}
+}
+
+func tellManager(a *bed.Attempt, text string) error {
+	conn, err := net.Dial("unixgram", a.Other+"/manager")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte(text))
+	return err
+}
+
+func nextMessage(t testing.TB, conn *net.UnixConn) string {
+	t.Helper()
+	var buffer [4096]byte
+	conn.SetReadDeadline(time.Now().Add(bed.Patience))
+	n, err := conn.Read(buffer[:])
+	bed.Must(t, err)
+	return string(buffer[:n])
+}
+
+func TestReadyAfter(t *testing.T) {
+	t.Parallel()
+	a := bed.Sleeper(t)
+	before := time.Now()
+	a.InBackground(t, "-ready", "300ms")
+	if took := time.Since(before); took < 300*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	a.Leave(t)
+}
+
+// An end before that is a failed start.
+func TestReadyAfterEnd(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.Options = []string{"-ready", "1m"}
+	a.Program = []string{"false"}
+	bed.Conclusion{Code: 1, Line: "false: ended with code 1 before it was up"}.Expect(t, a.Start(t, bed.StartModes[2]))
+	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+func TestReadyExec(t *testing.T) {
+	t.Parallel()
+	a := bed.Sleeper(t)
+	a.InBackground(t, "-ready", "exec")
+	a.Leave(t)
+}
+
+// What is not up in time is stopped as after a removal: by the schedule.
+func TestStartTimeoutStopsBySchedule(t *testing.T) {
+	t.Parallel()
+	for _, m := range []bed.StartMode{bed.StartModes[0], bed.StartModes[2]} {
+		for _, ready := range []string{"fd:9", "notify", "1m", "log"} {
+			t.Run(m.Name+"/"+ready, func(t *testing.T) {
+				t.Parallel()
+				a := bed.NewAttempt(t)
+				a.Options = []string{"-ready", ready, "-ready-file", a.Other + "/log", "-start-timeout", "1s", "-stop", "USR1/50ms/TERM"}
+				if ready != "log" && m.Name != "daemon" {
+					a.Options = append(a.Options[:2], a.Options[4:]...)
+				}
+				a.Shell(`trap 'echo USR1 >>"$0/got"' USR1; trap 'echo TERM >>"$0/got"; exit 7' TERM; : >"$0/up"; while :; do sleep 0.01; done`)
+				r := a.Start(t, m)
+				bed.Conclusion{Code: 125, Line: "sh: is not up after 1s"}.Expect(t, r)
+				if got := bed.ReadFile(t, a.Other+"/got"); got != "USR1\nTERM\n" {
+					t.Errorf("PROGRAM got %q", got)
+				}
+				bed.ExpectEmptyDir(t, a.Dir)
+				a.Mark.ExpectNobody(t)
+			})
+		}
+	}
+}
+
+// Once PROGRAM is up the time limit is over.
+func TestStartTimeoutEnds(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.NewGate(t)
+	a.Options = []string{"-ready", "fd:3", "-start-timeout", "300ms"}
+	a.Shell(`echo >&3; read x <"$0/gate"; exit 5`)
+	before := time.Now()
+	r := a.Start(t, bed.StartModes[0])
+	bed.Await(t, "the time limit has passed", func() bool { return time.Since(before) > 400*time.Millisecond })
+	a.Open(t)
+	bed.Conclusion{Code: 5}.Expect(t, r)
+}
+
+// PROGRAM has the descriptor that it writes to, and no other of pidleash's.
+func TestReadyDescriptor(t *testing.T) {
+	t.Parallel()
+	file, err := os.Create(bed.OpenDir(t) + "/held")
+	bed.Must(t, err)
+	defer file.Close()
+	plain := bed.Start(t, bed.How{Extra: []*os.File{file, file}}, bed.CompileC(t, "first.c"), "hold").Number(t)
+	a := bed.NewAttempt(t)
+	a.How.Extra = []*os.File{file}
+	a.Options = []string{"-ready", "fd:4", "-start-timeout", "10s"}
+	a.Program = []string{bed.CompileC(t, "first.c"), "hold"}
+	bed.ExpectDescriptors(t, a.Start(t, bed.StartModes[0]).Number(t), plain)
+}

@@ -1,0 +1,41 @@
+package bed
+
+import (
+	"testing"
+	"time"
+
+	"pidleash/watch"
+)
+
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Await returns when the condition holds, for what gives no handshake.
+func Await(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	if !Poll(condition) {
+		t.Fatalf("has not happened: %s", what)
+	}
+}
+
+// Poll asks until the condition holds, and reports whether it does.
+func Poll(condition func() bool) bool {
+	for end := time.Now().Add(Patience); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// Patience bounds every wait of these tests, for something that will come if
+// all is well. It is no measure of anything: a busy machine must not fail a test.
+const Patience = 30 * time.Second
+
+// ByEvent is how soon after a removal PROGRAM must have been stopped for an
+// event to be the cause: events take microseconds, the second look SlowPoll.
+const ByEvent = watch.SlowPoll - time.Second

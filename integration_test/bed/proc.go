@@ -1,0 +1,150 @@
+package bed
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// IsPending reports a signal that a process has been sent and not had, proc(5).
+func IsPending(pid int, sig syscall.Signal) bool {
+	text, _ := os.ReadFile(ProcFile(pid, "status"))
+	_, rest, _ := strings.Cut(string(text), "\nShdPnd:")
+	mask, _, _ := strings.Cut(rest, "\n")
+	bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+	return err == nil && bits&(1<<(sig-1)) != 0
+}
+
+// Dead reports a process that has ended, whether or not somebody has waited
+// for it.
+func Dead(pid int) bool {
+	stat, err := os.ReadFile(ProcFile(pid, "stat"))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+}
+
+// ChildPIDs reads every thread's list: the thread that forked has the child.
+func ChildPIDs(pid int) (children []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, word := range bytes.Fields(text) {
+			if child, err := strconv.Atoi(string(word)); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
+}
+
+// Ended reports that a process has ended, whether or not it was waited for.
+func Ended(pid int) bool { return Gone(pid) || ProcessState(pid) == "Z" }
+
+func ProcFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
+
+// ExpectDescriptors fails the test unless PROGRAM has the descriptors that the
+// same program has when it is started without pidleash. Those are more than 0
+// to 2 when the test's process was given more itself.
+func ExpectDescriptors(t testing.TB, pid, plain int) {
+	t.Helper()
+	have, targets := DescriptorsOf(t, pid)
+	want, _ := DescriptorsOf(t, plain)
+	if have != want {
+		t.Errorf("PID %d has the descriptors %q, want %s", pid, targets, want)
+	}
+}
+
+func DescriptorsOf(t testing.TB, pid int) (numbers string, targets []string) {
+	t.Helper()
+	entries, err := os.ReadDir(ProcFile(pid, "fd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		target, _ := os.Readlink(ProcFile(pid, "fd/") + e.Name())
+		numbers, targets = numbers+" "+e.Name(), append(targets, e.Name()+" "+target)
+	}
+	return numbers, targets
+}
+
+// ProcessState is the letter of proc_pid_stat(5), or nothing.
+func ProcessState(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if i := strings.LastIndex(string(text), ") "); i >= 0 {
+		return string(text[i+2 : i+3])
+	}
+	return ""
+}
+
+// Descendants lists the children of pid and theirs.
+func Descendants(pid int) (all []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(append(all, child), Descendants(child)...)
+			}
+		}
+	}
+	return all
+}
+
+// Gone reports that no process has the PID, not even as a zombie.
+func Gone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
+
+func stateOf(t testing.TB, pid int) byte {
+	t.Helper()
+	stat := ReadFile(t, ProcFile(pid, "stat"))
+	return stat[strings.LastIndexByte(stat, ')')+2]
+}
+
+func ParentOf(t testing.TB, pid int) (parent int) {
+	t.Helper()
+	stat := ReadFile(t, ProcFile(pid, "stat"))
+	_, err := fmt.Sscanf(stat[strings.LastIndexByte(stat, ')')+4:], "%d", &parent)
+	Must(t, err)
+	return parent
+}
+
+// IsLockedBy reports that the process holds the file's lock. It does not ask by
+// locking: for a moment that would be a lock, too.
+func IsLockedBy(t testing.TB, file string, pid int) bool {
+	t.Helper()
+	st, err := os.Stat(file)
+	Must(t, err)
+	holder, ino := fmt.Sprintf(" %d ", pid), fmt.Sprintf(":%d ", st.Sys().(*syscall.Stat_t).Ino)
+	for range 10 { // what comes and goes meanwhile can hide a line
+		for line := range strings.Lines(ReadFile(t, "/proc/locks")) {
+			if strings.Contains(line, " FLOCK ") && strings.Contains(line, holder) && strings.Contains(line, ino) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Switches is how often the process has gone to sleep or lost the processor.
+func Switches(t testing.TB, pid int) (n int) {
+	t.Helper()
+	statuses, err := filepath.Glob(ProcFile(pid, "task/*/status"))
+	Must(t, err)
+	for _, status := range statuses {
+		for line := range strings.Lines(ReadFile(t, status)) {
+			var count int
+			if _, text, ok := strings.Cut(line, "voluntary_ctxt_switches:\t"); ok {
+				fmt.Sscan(text, &count)
+				n += count
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,11 @@
+//go:build bench
+
+package bench
+
+import (
+	"testing"
+
+	"pidleash/integration_test/bed"
+)
+
+func TestMain(m *testing.M) { bed.Main(m) }

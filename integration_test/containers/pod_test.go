@@ -1,0 +1,275 @@
+package containers
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+)
+
+// podExample is what people copy: nothing of it is changed but the names of the images.
+const podExample = "examples/kubernetes-job.yaml"
+
+const podImage = "localhost/pod"
+
+// A bedPod is the pod of the example, in a bed of its own.
+type bedPod struct {
+	t      *testing.T
+	bed    *bed.Podman
+	shared string // the emptyDir, as the host sees it
+	cgroup string // the pod's, below those of each hierarchy
+}
+
+// TestPod plays the example with real containers: the pod ends by itself, with
+// success, when its task has ended.
+func TestPod(t *testing.T) {
+	b := bed.NewPodman(t)
+	buildPodImage(b, t)
+	text := strings.NewReplacer("registry.example/task", podImage, "registry.example/helper", podImage).Replace(bed.ReadFile(t, bed.ModuleFile(podExample)))
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *bed.Podman, string)
+	}{
+		{"task ends", testPodEnds},
+		{"task ends at once", testPodEndsAtOnce},
+		{"task fails", testPodFails},
+		{"helper fails", testPodHelperFails},
+		{"without -while", testPodWithoutWhile},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, b, text) })
+	}
+}
+
+func buildPodImage(b *bed.Podman, t *testing.T) {
+	t.Helper()
+	// As in the example, and found through the PATH that an image has by default.
+	b.Write(t, "image/Dockerfile.pod", `FROM scratch
+COPY pidleash /usr/local/bin/pidleash
+COPY pod /usr/local/bin/task
+COPY pod /usr/local/bin/helper
+`)
+	context := filepath.Join(b.Dir, "image")
+	bed.WriteFile(t, filepath.Join(context, "pod"), bed.ReadFile(t, bed.CompileC(t, "pod.c")), 0o755)
+	b.Podman(t, "build", "--network=none", "--tag="+podImage, "--file="+filepath.Join(context, "Dockerfile.pod"), context)
+}
+
+// create makes the pod without starting it.
+func create(b *bed.Podman, t *testing.T, text string) *bedPod {
+	t.Helper()
+	b.Write(t, "pod.yaml", text)
+	p := &bedPod{t: t, bed: b}
+	t.Cleanup(p.remove)
+	b.Podman(t, "kube", "play", "--network=none", "--start=false", filepath.Join(b.Dir, "pod.yaml"))
+	// However podman calls the volume, the container tells where it is.
+	p.cgroup = strings.Trim(b.Podman(t, "pod", "inspect", "--format={{.CgroupPath}}", "task"), "/\n")
+	p.shared = strings.TrimSpace(p.inspect("main", `{{range .Mounts}}{{.Source}}{{end}}`))
+	return p
+}
+
+func (p *bedPod) start() { p.t.Helper(); p.bed.Podman(p.t, "pod", "start", "task") }
+
+// remove is for a test that gave up, too. Podman leaves some of its cgroups behind; the
+// parent of all pods' may have others.
+func (p *bedPod) remove() {
+	for _, args := range [][]string{{"pod", "rm", "--force", "--ignore", "--time=0", "task"}, {"volume", "prune", "--force"}} {
+		if out, err := p.bed.Command(args...).CombinedOutput(); err != nil {
+			p.t.Errorf("podman %q: %v: %s", args, err, out)
+		}
+	}
+	if p.cgroup == "" {
+		return
+	}
+	left := bed.Podman{Cgroup: p.cgroup}
+	if err := left.RemoveCgroups(); err != nil {
+		p.t.Error(err)
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		parents, _ := filepath.Glob(pattern + filepath.Dir(p.cgroup))
+		for _, parent := range parents {
+			_ = os.Remove(parent)
+		}
+	}
+}
+
+func (p *bedPod) inspect(container, format string) string {
+	p.t.Helper()
+	return strings.TrimSpace(p.bed.Podman(p.t, "container", "inspect", "--format="+format, "task-"+container))
+}
+
+// state is "running", or "exited" with the code.
+func (p *bedPod) state(container string) string {
+	p.t.Helper()
+	return p.inspect(container, `{{.State.Status}} {{.State.ExitCode}}`)
+}
+
+// expect waits for the container's end.
+func (p *bedPod) expect(container, want string) {
+	p.t.Helper()
+	bed.Await(p.t, container+" ends", func() bool { return strings.HasPrefix(p.state(container), "exited") })
+	if state := p.state(container); state != want {
+		p.t.Errorf("the container %s is %s, want %s", container, state, want)
+	}
+}
+
+// over fails the test unless the pod ends by itself with nothing in its volume but
+// these.
+func (p *bedPod) over(files ...string) {
+	p.t.Helper()
+	var state string
+	bed.Await(p.t, "the pod ends", func() bool {
+		state = strings.TrimSpace(p.bed.Podman(p.t, "pod", "inspect", "--format={{.State}}", "task"))
+		return state == "Exited"
+	})
+	bed.ExpectFiles(p.t, p.shared, files...)
+}
+
+// running returns when the task and the helper run. A PID file that names process 1
+// names pidleash, which waits.
+func (p *bedPod) running() {
+	p.t.Helper()
+	for _, name := range []string{"main.pid", "helper.pid"} {
+		bed.Await(p.t, name+" names a program", func() bool {
+			text, _ := os.ReadFile(filepath.Join(p.shared, name))
+			return isPID(string(text)) && string(text) != "1\n"
+		})
+	}
+	for _, container := range []string{"main", "helper"} {
+		if state := p.state(container); state != "running 0" {
+			p.t.Errorf("the container %s is %s", container, state)
+		}
+	}
+}
+
+// endTask tells the task that its work is done.
+func (p *bedPod) endTask() {
+	p.t.Helper()
+	bed.WriteFile(p.t, filepath.Join(p.shared, "end"), "", 0o644)
+}
+
+func testPodEnds(t *testing.T, b *bed.Podman, text string) {
+	p := create(b, t, text)
+	p.start()
+	p.running()
+	p.endTask()
+	p.expect("main", "exited 0")
+	p.expect("helper", "exited 0")
+	p.over("end")
+}
+
+// Then the helper has had no time to see it, but for the task waiting for the helper.
+func testPodEndsAtOnce(t *testing.T, b *bed.Podman, text string) {
+	p := create(b, t, text)
+	p.endTask()
+	p.start()
+	p.expect("main", "exited 0")
+	p.expect("helper", "exited 0")
+	p.over("end")
+}
+
+// The pod fails with the task, and ends as well.
+func testPodFails(t *testing.T, b *bed.Podman, text string) {
+	p := create(b, t, text)
+	p.start()
+	p.running()
+	p.bed.Podman(t, "kill", "--signal=USR1", "task-main")
+	p.expect("main", "exited 138")
+	p.expect("helper", "exited 0")
+	p.over()
+}
+
+// A task without its helper is stopped.
+func testPodHelperFails(t *testing.T, b *bed.Podman, text string) {
+	p := create(b, t, text)
+	p.start()
+	p.running()
+	p.bed.Podman(t, "kill", "--signal=USR1", "task-helper")
+	p.expect("helper", "exited 138")
+	p.expect("main", "exited 143")
+	p.over()
+}
+
+// without takes a line out of the example.
+func without(t *testing.T, text, line string) string {
+	t.Helper()
+	lines := strings.SplitAfter(text, "\n")
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.TrimSpace(l) == line })
+	if i < 0 {
+		t.Fatalf("%s has no line %q", podExample, line)
+	}
+	return strings.Join(slices.Delete(lines, i, i+1), "")
+}
+
+// expectNoEnd fails the test if the helper ends, in a time in which it would have.
+func (p *bedPod) expectNoEnd() {
+	p.t.Helper()
+	time.Sleep(2 * time.Second)
+	if state := p.state("helper"); state != "running 0" {
+		p.t.Errorf("the helper is %s by itself", state)
+	}
+}
+
+// Control: the helper of such a pod runs on.
+func testPodWithoutWhile(t *testing.T, b *bed.Podman, text string) {
+	text = without(t, without(t, text, "- -while=/shared/main.pid"), "- -removed-exit=0")
+	p := create(b, t, text)
+	p.start()
+	p.running()
+	p.endTask()
+	p.expect("main", "exited 0")
+	p.expectNoEnd()
+}
+
+// TestPodOrder runs the commands of the example without containers. Whichever is
+// first, and however short the task, both end with success.
+func TestPodOrder(t *testing.T) {
+	t.Parallel()
+	text := bed.ReadFile(t, bed.ModuleFile(podExample))
+	for range 20 {
+		for _, order := range [][]string{{"main", "helper"}, {"helper", "main"}} {
+			dir := bed.OpenDir(t)
+			runs := map[string]*bed.Run{}
+			for _, name := range order {
+				runs[name] = startContainer(t, text, name, dir)
+				if name == order[0] {
+					runs[name].AwaitStderr(t, "waiting for ")
+				}
+			}
+			runs["main"].ExpectCode(t, 0)
+			runs["helper"].ExpectCode(t, 0)
+			bed.ExpectEmptyDir(t, dir)
+		}
+	}
+	// Control: a task that does not wait for the helper may be over before that has
+	// looked, which then waits for ever.
+	t.Run("without waiting for the helper", func(t *testing.T) {
+		text := without(t, without(t, text, "- -while=/shared/helper.pid"), "- -start-timeout=5m")
+		dir := bed.OpenDir(t)
+		startContainer(t, text, "main", dir).ExpectCode(t, 0)
+		startContainer(t, text, "helper", dir).AwaitStderr(t, "waiting for "+dir+"/main.pid")
+	})
+}
+
+// startContainer runs what the example has as a container's command, with another
+// task and helper, and dir for what they share.
+func startContainer(t *testing.T, text, name, dir string) *bed.Run {
+	t.Helper()
+	_, text, found := strings.Cut(text, "- name: "+name+"\n")
+	text, _, foundEnd := strings.Cut(text, "volumeMounts:")
+	if !found || !foundEnd {
+		t.Fatalf("%s has no container %s", podExample, name)
+	}
+	text = strings.NewReplacer("/shared", dir, "/usr/local/bin/task", "true", "/usr/local/bin/helper", bed.CompileC(t, "first.c")+"\n- hold").Replace(text)
+	_, list, _ := strings.Cut(text, "args:\n")
+	var args []string
+	for line := range strings.Lines(list) {
+		if arg, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {
+			args = append(args, arg)
+		}
+	}
+	env := []string{"PATH=" + filepath.Dir(bed.Pidleash) + ":" + os.Getenv("PATH"), "PIDLEASH_LOG_LEVEL=info"}
+	return bed.Start(t, bed.How{Env: env}, args...)
+}

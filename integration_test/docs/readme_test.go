@@ -1,0 +1,224 @@
+package docs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+	proc "pidleash/internal/process"
+)
+
+// What the README and the manual show is run as it stands there, so that
+// neither can promise what is not so.
+
+// readmeBlocks returns the README's code blocks of a language.
+func readmeBlocks(t testing.TB, language string) (blocks []string) {
+	t.Helper()
+	fence := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$")
+	for _, m := range fence.FindAllStringSubmatch(bed.ReadFile(t, bed.ModuleFile("README.md")), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("README.md has no %s block", language)
+	}
+	return blocks
+}
+
+// anyPID and anyDir are what differs from run to run.
+var (
+	anyPID = regexp.MustCompile(`\b[0-9]{2,7}\b`)
+	anyDir = regexp.MustCompile(`pidfile /\S*/`)
+)
+
+func TestReadmeDemonstration(t *testing.T) {
+	block := readmeBlocks(t, "console")[0]
+	command, want, _ := strings.Cut(strings.TrimPrefix(block, "$ "), "\n")
+	sh := exec.Command("sh", "-c", command)
+	sh.Dir = bed.ModuleFile()
+	out, _ := sh.CombinedOutput() // its status is that of go run
+	level := func(text string) string {
+		return anyPID.ReplaceAllString(anyDir.ReplaceAllString(text, "pidfile /DIR/"), "PID")
+	}
+	if level(string(out)) != level(want) {
+		t.Errorf("%s\nprinted\n%s\nthe README says\n%s", command, out, want)
+	}
+	if pids := anyPID.FindAllString(string(out), 2); len(pids) != 2 || pids[0] != pids[1] {
+		t.Errorf("the file says %v, not the program's PID", pids)
+	}
+	if _, err := os.Lstat(bed.ModuleFile("demo.pid")); err == nil {
+		t.Error("demo.pid is left behind")
+		os.Remove(bed.ModuleFile("demo.pid"))
+	}
+}
+
+func TestReadmeOptions(t *testing.T) {
+	manual := bed.Start(t, bed.How{}, "-h").Rest(t)
+	shown := regexp.MustCompile(`(?m)^  -([a-z][a-z-]*)`).FindAllStringSubmatch(manual, -1)
+	readme := bed.ReadFile(t, bed.ModuleFile("README.md"))
+	for _, m := range shown {
+		if option := m[1]; option != "help" && !strings.Contains(readme, "`-"+option) {
+			t.Errorf("README.md does not tell of -%s, pidleash -h does", option)
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(manual, "\n  -"+m[1]) {
+			t.Errorf("pidleash -h does not tell of -%s, README.md does", m[1])
+		}
+	}
+}
+
+// TestManualExamples runs the examples at the end of -h with an app of our own.
+func TestManualExamples(t *testing.T) {
+	manual := bed.Start(t, bed.How{}, "-h").Rest(t)
+	_, examples, _ := strings.Cut(manual, "\nEXAMPLES\n")
+	commands := regexp.MustCompile(`(?m)^    (pidleash .*)$`).FindAllStringSubmatch(examples, -1)
+	if len(commands) < 3 {
+		t.Fatalf("%d examples at the end of -h, 3 or more were expected", len(commands))
+	}
+	for _, m := range commands {
+		t.Run(m[1], func(t *testing.T) { runExample(t, m[1]) })
+	}
+}
+
+func runExample(t *testing.T, command string) {
+	dir := t.TempDir()
+	app, pidfile := filepath.Join(dir, "app"), filepath.Join(dir, "app.pid")
+	bed.WriteFile(t, app, "#!/bin/sh\necho up\nread wait || exec sleep 600\n", 0o755)
+	leashed := strings.Contains(command, "/run/app.pid")
+	command = strings.NewReplacer("/usr/sbin/app", app, "/run/app.pid", pidfile).Replace(command)
+	sh := exec.Command("sh", "-c", "exec "+command)
+	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(bed.Pidleash)+":"+os.Getenv("PATH"))
+	r := bed.Launch(t, sh)
+	switch {
+	case strings.HasPrefix(command, "pidleash stop"):
+		r.ExpectCode(t, 0)
+		return
+	case !leashed:
+		r.Line(t)
+		r.ExpectCode(t, 0)
+		return
+	case strings.Contains(command, "-daemon"):
+		r.ExpectCode(t, 0)
+		pid, err := strconv.Atoi(strings.TrimSpace(bed.ReadFile(t, pidfile)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(pidfile); err != nil {
+			t.Fatal(err)
+		}
+		bed.Await(t, "the end of the app", func() bool { p, err := proc.Read(pid); return err != nil || p.Dead() })
+		return
+	}
+	r.Expect(t, "up")
+	if err := os.Remove(pidfile); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.Wait(t); !status.Signaled() {
+		t.Errorf("ended by %s after the removal of the PID file", bed.Describe(status))
+	}
+}
+
+// TestReadmeCommands runs what the README shows of the commands. The daemons are
+// scripts of their names, and /run is a directory of the test's.
+func TestReadmeCommands(t *testing.T) {
+	bin, dir := t.TempDir(), bed.OpenDir(t)
+	path := bed.How{Env: []string{"PATH=" + bin + ":" + filepath.Dir(bed.Pidleash) + ":" + os.Getenv("PATH")}}
+	for name, ignored := range map[string]string{"app": "HUP", "nginx": "HUP", "db": "TERM"} {
+		bed.WriteFile(t, bin+"/"+name, "#!/bin/sh\ntrap '' "+ignored+"\necho $$\nread line\n", 0o755)
+	}
+	bed.Start(t, path, "-pidfile", dir+"/app.pid", "app").Number(t)
+	nginx := bed.Launch(t, exec.Command(bin+"/nginx")).Number(t)
+	bed.PlantPID(t, dir+"/nginx.pid", nginx)
+	bed.PlantPID(t, dir+"/db.pid", bed.Launch(t, exec.Command(bin+"/db")).Number(t))
+	bed.PlantPIDAt(t, dir+"/cron.pid", nginx, time.Unix(1, 0))
+	bed.PlantPID(t, dir+"/old.pid", bed.DeadPID)
+	bed.WriteFile(t, dir+"/empty.pid", "", 0o644)
+
+	_, text, _ := strings.Cut(bed.ReadFile(t, bed.ModuleFile("README.md")), "\n## Commands\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	blocks := regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(text, -1)
+	if len(blocks) != 5 {
+		t.Fatalf("the README shows %d commands", len(blocks))
+	}
+	// What ends a program comes last.
+	for _, i := range []int{0, 2, 3, 4, 1} {
+		want := blocks[i][1]
+		var script strings.Builder
+		for _, m := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(want, -1) {
+			fmt.Fprintf(&script, "echo '$ %s'\n(exit $code)\n%s\ncode=$?\n", m[1], strings.ReplaceAll(m[1], "/run", dir))
+		}
+		sh := exec.Command("sh", "-c", "exec 2>&1; code=0\n"+script.String())
+		sh.Env = append(os.Environ(), path.Env...)
+		r := bed.Launch(t, sh)
+		got := strings.ReplaceAll(r.Rest(t), dir, "/run")
+		if levelled(got) != levelled(want) {
+			t.Errorf("the commands print\n%s\nthe README says\n%s", got, want)
+		}
+	}
+}
+
+// levelled is a text without numbers, durations, and the width of columns.
+func levelled(text string) string {
+	for _, r := range [][2]string{{`\((\d+[dhms])+\)`, "(DURATION)"}, {`Z"|[+-]\d\d:\d\d"`, `ZONE"`}, {`\d+`, "N"}, {` +`, " "}} {
+		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
+	}
+	return text
+}
+
+// TestReadmeUnit runs the README's unit under a real systemd.
+func TestReadmeUnit(t *testing.T) {
+	for i, name := range []string{"foreground", "background"} {
+		t.Run(name, func(t *testing.T) { runReadmeUnit(t, readmeBlocks(t, "ini")[i]) })
+	}
+	t.Run("daemon", func(t *testing.T) {
+		unit, command := readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[2]
+		command = strings.ReplaceAll(command, "/usr/sbin/nginx", "/bin/sh -c '/usr/sbin/app -f & echo $! >$PIDFILE'")
+		runReadmeUnit(t, withSettings(unit, command))
+	})
+	t.Run("supervisor", func(t *testing.T) {
+		runReadmeUnit(t, withSettings(readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[3]))
+	})
+}
+
+// withSettings has the lines of a unit replaced by others of the same settings.
+func withSettings(unit, lines string) string {
+	for line := range strings.Lines(lines) {
+		name, _, _ := strings.Cut(line, "=")
+		setting := regexp.MustCompile("(?m)^" + name + "=.*\n")
+		if !setting.MatchString(unit) {
+			unit += line
+		}
+		unit = setting.ReplaceAllLiteralString(unit, line)
+	}
+	return unit
+}
+
+func runReadmeUnit(t *testing.T, text string) {
+	machine := bed.BootSystemd(t, nil)
+	program := machine.Program(t, "readme")
+	text = strings.NewReplacer(
+		"/usr/local/bin/pidleash", "/run/lab/pidleash",
+		"/usr/sbin/app -f", program.Command,
+	).Replace(text)
+	u := machine.Unit(t, "app.service", text)
+	u.Must("start")
+	if pid := program.Says(); machine.Read(t, "/run/app/app.pid") != pid+"\n" {
+		t.Errorf("/run/app/app.pid does not name the program, PID %s", pid)
+	}
+	machine.Remove(t, "/run/app/app.pid")
+	u.Await("ActiveState", "inactive", "failed")
+	u.Want("ActiveState", "inactive")
+	u.Want("Result", "success")
+	u.Must("start")
+	program.Says()
+	u.Must("stop")
+	u.Want("ActiveState", "inactive")
+	u.Want("Result", "success")
+}
