@@ -12,17 +12,16 @@ ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/ats
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY)' -o $(OUT) .
 
-# The ordinary packages run with the race detector, where there is a C compiler
-# for it. The built binary has none of it anyway; -count=1, because Go does not
-# know what it is made of.
+# The unit tests run with the race detector, where there is a C compiler for it;
+# the built binary has none of it anyway. T names folders, of the product or of
+# integration_test: make test T=signals.
 RACE := $(if $(shell command -v gcc),-race)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: test
 test:
 	.ci/setup
-	$(GO) test -timeout 9m -tags $(TAGS) $(RACE) . ./wrapper/... ./watch/... ./internal/...
-	$(GO) test -count=1 -parallel 4 -timeout 9m -tags $(TAGS) ./integration_test/...
+	$(GO) run ./integration_test/bed/run -tags $(TAGS) $(RACE) $(T)
 
 # staticcheck is run by its version, not required in go.mod: who builds pidleash
 # need not download it. The second vet reads the benchmarks.
@@ -30,7 +29,7 @@ test:
 lint:
 	@files=$$(gofmt -l .) && [ -z "$$files" ] || { echo "gofmt -w $$files" >&2; exit 1; }
 	$(GO) vet -tags $(TAGS) ./...
-	$(GO) vet -tags bench ./integration_test
+	$(GO) vet -tags bench ./integration_test/bench
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
 # Starts, signals, removals and ends, beside tini; "make bench ROUNDS=1000".
@@ -38,4 +37,4 @@ ROUNDS ?= 200
 .PHONY: bench
 bench:
 	.ci/setup
-	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test -args -rounds $(ROUNDS)
+	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args -rounds $(ROUNDS)

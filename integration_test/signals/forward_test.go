@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,7 @@ func TestSignalsEarly(t *testing.T) {
 	program := bed.CompileC(t, "signals.c")
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGUSR1, 40} {
 		t.Run(strconv.Itoa(int(sig)), func(t *testing.T) {
+			bed.NeedEntry(t)
 			t.Parallel()
 			delivered := 0
 			for i := range 300 {
@@ -151,15 +153,18 @@ func TestSignalDispositions(t *testing.T) {
 		{"block=10", "block=12", "block=15", "block=64"},
 		{"block=1", "block=6", "block=11", "block=13", "block=17", "block=23", "block=27", "block=34"},
 	} {
-		before := append([]string{bed.CompileC(t, "as.c")}, state...)
-		want, err := exec.Command(before[0], append(before[1:], probe, "begin")...).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := bed.Start(t, bed.How{Before: before}, probe, "begin")
-		if have := r.Rest(t); have != string(want) {
-			t.Errorf("%q: behind pidleash PROGRAM has %q, else %q", state, have, want)
-		}
-		r.ExpectCode(t, 0)
+		t.Run(strings.Join(state, ","), func(t *testing.T) {
+			bed.NeedEntry(t)
+			before := append([]string{bed.CompileC(t, "as.c")}, state...)
+			want, err := exec.Command(before[0], append(before[1:], probe, "begin")...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := bed.Start(t, bed.How{Before: before}, probe, "begin")
+			if have := r.Rest(t); have != string(want) {
+				t.Errorf("behind pidleash PROGRAM has %q, else %q", have, want)
+			}
+			r.ExpectCode(t, 0)
+		})
 	}
 }

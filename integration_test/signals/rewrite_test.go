@@ -149,14 +149,17 @@ func TestIgnore(t *testing.T) {
 		{[]string{"ignore=13"}, nil, "none", "ignored"},
 		{nil, []string{"-ignore", "USR1"}, "PIPE", "ignored 10"},
 	} {
-		h := bed.How{Before: append([]string{bed.CompileC(t, "as.c")}, test.before...), Env: []string{"PIDLEASH_IGNORE=" + test.env}}
-		r := bed.Start(t, h, append(test.options, bed.CompileC(t, "signals.c"), "begin")...)
-		if line := r.Line(t); !strings.HasPrefix(line, "blocked") {
-			t.Errorf("PROGRAM wrote %q", line)
-		}
-		r.Expect(t, test.want)
-		r.ExpectCode(t, 0)
-		r.ExpectQuiet(t)
+		t.Run(strings.Join(slices.Concat(test.before, test.options, strings.Fields(test.env)), ","), func(t *testing.T) {
+			bed.NeedEntry(t)
+			h := bed.How{Before: append([]string{bed.CompileC(t, "as.c")}, test.before...), Env: []string{"PIDLEASH_IGNORE=" + test.env}}
+			r := bed.Start(t, h, append(test.options, bed.CompileC(t, "signals.c"), "begin")...)
+			if line := r.Line(t); !strings.HasPrefix(line, "blocked") {
+				t.Errorf("PROGRAM wrote %q", line)
+			}
+			r.Expect(t, test.want)
+			r.ExpectCode(t, 0)
+			r.ExpectQuiet(t)
+		})
 	}
 	for _, test := range []struct{ value, line string }{
 		{"KILL", "SIGKILL cannot be ignored"},

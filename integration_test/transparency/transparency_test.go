@@ -70,6 +70,7 @@ func (p *probing) in(t *testing.T) *probing {
 }
 
 func TestTransparency(t *testing.T) {
+	bed.NeedEntry(t)
 	if os.Geteuid() != 0 {
 		bed.Missing(t, "needs root")
 	}

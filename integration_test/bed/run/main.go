@@ -1,0 +1,115 @@
+// Run runs the tests: the unit tests, the folders of integration_test, and some of
+// these once more on a binary built without the entry code. Every part runs,
+// whatever came of the one before. Arguments name the folders to run instead.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+var (
+	tags = flag.String("tags", "", "build tags of go test")
+	race = flag.Bool("race", false, "run the unit tests with the race detector")
+)
+
+// The folders with a systemd or a podman wait for one another, so that each has a
+// light one beside it. They are taken in this order, the longest first.
+var folders = strings.Fields("units file forking restart while sidecar commands containers " +
+	"transparency signals background docs faults exit terminal bed")
+
+// plainFolders are about what the build without the entry code loses.
+var plainFolders = []string{"signals", "transparency", "exit"}
+
+var rooms = []string{".", "./wrapper/...", "./watch/...", "./internal/..."}
+
+// A part is one go test.
+type part struct {
+	title string
+	words []string
+	env   []string
+}
+
+func main() {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "pidleash-gate-")
+	if err == nil {
+		err = run(dir, flag.Args())
+		os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string, subjects []string) error {
+	// Programs of other users run the binaries, too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	chosen := func(folder string) bool { return len(subjects) == 0 || slices.Contains(subjects, folder) }
+	units, known := rooms, folders
+	if len(subjects) > 0 {
+		units = unitPackages(subjects)
+	}
+	r := &report{}
+	if len(units) > 0 {
+		words := units
+		if *race {
+			words = append([]string{"-race"}, units...)
+		}
+		r.run(part{"unit tests", words, nil})
+	}
+	for _, binary := range []struct {
+		title, path string
+		folders     []string
+		words, env  []string
+	}{
+		{"the built binary", "pidleash", known, nil, nil},
+		{"the binary without the entry code", "plain/pidleash", plainFolders, []string{"ENTRY="}, []string{"PIDLEASH_TEST_PLAIN=1"}},
+	} {
+		words := []string{"-count=1", "-p=2", "-parallel=4"}
+		some := false
+		for _, folder := range binary.folders {
+			if chosen(folder) {
+				words, some = append(words, "./integration_test/"+folder), true
+			}
+		}
+		if !some {
+			continue
+		}
+		path := filepath.Join(dir, binary.path)
+		if err := build(path, binary.words); err != nil {
+			return err
+		}
+		r.run(part{binary.title, words, append(binary.env, "PIDLEASH_TEST_BINARY="+path, "PIDLEASH_TEST_PROBES="+dir)})
+	}
+	return r.conclude()
+}
+
+// unitPackages are those of the product among the subjects, by their last name.
+func unitPackages(subjects []string) (list []string) {
+	for _, name := range subjects {
+		for _, path := range []string{"./" + name, "./internal/" + name} {
+			if _, err := os.Stat(path); err == nil && name != "integration_test" {
+				list = append(list, path)
+			}
+		}
+	}
+	return list
+}
+
+func build(path string, more []string) error {
+	cmd := exec.Command("make", append([]string{"-s", "build", "OUT=" + path}, more...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", path, err)
+	}
+	return nil
+}
