@@ -26,12 +26,12 @@ func TestDaemonIsWatchedAtReturn(t *testing.T) {
 					a.Program = []string{"sh", "-c", "sleep 60 &"}
 				}
 				program := a.InBackground(t)
-				if bed.Dead(program) {
+				if bed.Ended(program) {
 					t.Errorf("PROGRAM, PID %d, does not run", program)
 				}
 				bed.RemoveFile(t, a.PIDFile)
 				// Its watchdog stays a moment longer, to hear how PROGRAM has ended.
-				bed.Await(t, "PROGRAM ends", func() bool { return bed.Dead(program) })
+				bed.Await(t, "PROGRAM ends", func() bool { return bed.Ended(program) })
 				bed.Await(t, "its files are gone", func() bool { return bed.IsEmpty(a.Dir) })
 			}
 		})

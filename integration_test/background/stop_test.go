@@ -52,8 +52,8 @@ func (c sweepCase) run(t *testing.T, m bed.StartMode) {
 		left := a.Mark.Bearers()
 		return len(left) == 0 || len(left) == 1 && left[0] == member
 	})
-	if bed.Dead(member) == c.left {
-		t.Errorf("the member of PROGRAM's group: dead is %v, want %v", bed.Dead(member), !c.left)
+	if bed.Ended(member) == c.left {
+		t.Errorf("the member of PROGRAM's group: dead is %v, want %v", bed.Ended(member), !c.left)
 	}
 	bed.ExpectEmptyDir(t, a.Dir)
 }
@@ -78,11 +78,11 @@ func TestWatchdogIsIdleWhileSweeping(t *testing.T) {
 	program := a.InBackground(t)
 	watchdog := a.Mark.Watchdog()
 	bed.RemoveFile(t, a.PIDFile)
-	bed.Await(t, "PROGRAM ends", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM ends", func() bool { return bed.Ended(program) })
 	busy := 0
 	bed.Await(t, "the watchdog ends", func() bool {
 		busy = max(busy, cpuTicks(watchdog))
-		return bed.Dead(watchdog)
+		return bed.Ended(watchdog)
 	})
 	// 1 s is 100 ticks.
 	if busy > 30 {

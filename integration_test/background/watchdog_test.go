@@ -135,7 +135,7 @@ func TestWatchdogSurvivesSignals(t *testing.T) {
 				bed.Must(t, syscall.Kill(watchdog, sig))
 				// It has had it, or ignores it.
 				bed.Await(t, sig.String()+" is not pending", func() bool { return !bed.IsPending(watchdog, sig) })
-				if bed.Dead(watchdog) {
+				if bed.Ended(watchdog) {
 					t.Fatalf("%v has ended the watchdog", sig)
 				}
 			}
@@ -178,7 +178,7 @@ func TestKilledWatchdogLeavesProgram(t *testing.T) {
 	second := bed.Start(t, bed.How{}, "-pidfile", a.PIDFile, "touch", a.Other+"/marker")
 	bed.Conclusion{Code: 120, Line: fmt.Sprintf("already running as PID %d .*held by nobody.*; hint: ", program)}.Expect(t, second)
 	bed.Must(t, syscall.Kill(program, syscall.SIGKILL))
-	bed.Await(t, "PROGRAM is gone", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM is gone", func() bool { return bed.Ended(program) })
 	third := bed.Start(t, bed.How{}, "-pidfile", a.PIDFile, "true")
 	bed.Conclusion{}.Expect(t, third)
 	bed.ExpectEmptyDir(t, a.Dir)

@@ -16,6 +16,7 @@ func Sleeper(t testing.TB) *Attempt {
 	return a
 }
 
+// StillRunning are those that have not ended.
 func StillRunning(runs []*Run) []*Run {
 	return slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool {
 		select {
@@ -39,6 +40,7 @@ type StartMode struct {
 	As string
 }
 
+// StartModes are all of them; the foreground comes first.
 var StartModes = []StartMode{
 	{Name: "foreground"},
 	{Name: "forking", Options: []string{"-forking"}},
@@ -60,6 +62,8 @@ type Attempt struct {
 	Program []string
 }
 
+// NewAttempt prepares directories that every user may write to, and a PROGRAM that leaves
+// a marker in the other one.
 func NewAttempt(t testing.TB) *Attempt {
 	a := &Attempt{Dir: OpenDir(t), Other: OpenDir(t), Mark: NewMark(t)}
 	a.PIDFile = a.Dir + "/p.pid"
@@ -67,6 +71,7 @@ func NewAttempt(t testing.TB) *Attempt {
 	return a
 }
 
+// Start starts it in a mode.
 func (a *Attempt) Start(t testing.TB, m StartMode) *Run {
 	a.How.Env = append(a.How.Env, string(a.Mark))
 	words := append([]string{"-pidfile", a.PIDFile}, m.Options...)
@@ -86,6 +91,7 @@ type Conclusion struct {
 	Line   string         // a pattern; empty: it says nothing
 }
 
+// Expect fails the test unless the run ends so.
 func (v Conclusion) Expect(t testing.TB, r *Run) {
 	t.Helper()
 	if v.Signal != 0 {
@@ -100,6 +106,7 @@ func (v Conclusion) Expect(t testing.TB, r *Run) {
 	}
 }
 
+// WithOptions adds options, in which OTHER stands for the other directory.
 func WithOptions(options ...string) func(*testing.T, *Attempt) {
 	return func(_ *testing.T, a *Attempt) {
 		for _, option := range options {

@@ -17,6 +17,7 @@ import (
 	"time"
 )
 
+// AnswersAt asks at a socket, and reports whether the answer begins like that.
 func AnswersAt(socket, ask, answer string) bool {
 	conn, err := net.DialTimeout("unix", socket, 5*time.Second)
 	if err != nil {
@@ -69,6 +70,7 @@ func (d ForegroundDaemon) Path() string {
 	return filepath.Join("/usr/sbin", d.Name)
 }
 
+// NginxDaemon is nginx with two workers.
 var NginxDaemon = ForegroundDaemon{
 	Name: "nginx",
 	Argv: func(t *testing.T, dir string) []string {
@@ -81,6 +83,7 @@ var NginxDaemon = ForegroundDaemon{
 	Reloads: true,
 }
 
+// WriteDaemonFile writes a file that a daemon of any user reads.
 func WriteDaemonFile(t *testing.T, dir, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -100,6 +103,7 @@ type LeashedDaemon struct {
 	log     string // standard error of both
 }
 
+// StartLeashed returns when the daemon answers, and ends it with the test.
 func StartLeashed(t *testing.T, d ForegroundDaemon) *LeashedDaemon {
 	t.Helper()
 	// Short: the path of a socket has at most 107 bytes.
@@ -169,6 +173,7 @@ func (l *LeashedDaemon) killTree() {
 	l.Cmd.Process.Kill()
 }
 
+// Await returns when it is done.
 func (l *LeashedDaemon) Await(what string, done func() bool) {
 	l.T.Helper()
 	if !Poll(done) {
@@ -176,6 +181,7 @@ func (l *LeashedDaemon) Await(what string, done func() bool) {
 	}
 }
 
+// Answers asks the daemon.
 func (l *LeashedDaemon) Answers() bool {
 	conn, err := net.DialTimeout("unix", filepath.Join(l.Dir, "sock"), 5*time.Second)
 	if err != nil {
@@ -221,6 +227,7 @@ func holdProcess(t *testing.T, pid int) *os.Process {
 	return process
 }
 
+// Children are those of the daemon.
 func (l *LeashedDaemon) Children() (all []*os.Process) {
 	l.T.Helper()
 	for _, pid := range ChildPIDs(l.Program.Pid) {
@@ -241,11 +248,13 @@ func (l *LeashedDaemon) Wait() syscall.WaitStatus {
 	return l.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
 
+// Output is what pidleash and the daemon have written.
 func (l *LeashedDaemon) Output() string {
 	text, _ := os.ReadFile(l.log)
 	return string(text)
 }
 
+// ExpectNoPIDFile fails the test if one is left, under whatever name.
 func (l *LeashedDaemon) ExpectNoPIDFile() {
 	l.T.Helper()
 	names, _ := filepath.Glob(filepath.Join(l.Dir, "*leash*"))

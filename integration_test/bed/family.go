@@ -136,10 +136,12 @@ func (f *Family) Over(t testing.TB, left ...string) {
 // tell what they got, on a busy machine too.
 const Shortly = "TERM/1s/KILL"
 
+// InMode are the options of a family in a kill mode.
 func InMode(mode string, more ...string) []string {
 	return append([]string{"-kill-mode", mode, "-stop", Shortly}, more...)
 }
 
+// Relatives are its members that are not PROGRAM.
 var Relatives = []string{"same", "group", "session"}
 
 // ExpectUsageError fails the test unless the options end in one line and 125.

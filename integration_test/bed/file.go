@@ -26,12 +26,14 @@ const NoSuchPID = "4194305\n"
 // DeadPID is the number of NoSuchPID.
 const DeadPID = 4194305
 
+// PlantPID writes a PID file, and returns the PID.
 func PlantPID(t *testing.T, file string, pid int) int {
 	t.Helper()
 	WriteFile(t, file, fmt.Sprintln(pid), 0o644)
 	return pid
 }
 
+// PlantPIDAt writes one with this time of change.
 func PlantPIDAt(t *testing.T, file string, pid int, written time.Time) int {
 	t.Helper()
 	PlantPID(t, file, pid)
@@ -39,11 +41,13 @@ func PlantPIDAt(t *testing.T, file string, pid int, written time.Time) int {
 	return pid
 }
 
+// IsEmpty reports that nothing is in the directory, hidden or not.
 func IsEmpty(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err == nil && len(entries) == 0
 }
 
+// RemoveFile unlinks it.
 func RemoveFile(t testing.TB, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {
@@ -137,6 +141,7 @@ func OpenGate(t testing.TB, path string) {
 	}
 }
 
+// IsGone reports that nothing has the path, not even a link that leads nowhere.
 func IsGone(path string) bool {
 	_, err := os.Lstat(path)
 	return os.IsNotExist(err)

@@ -69,6 +69,7 @@ func runTests(m *testing.M, dir string) int {
 			return 1
 		}
 	}
+	go recordStalls()
 	return m.Run()
 }
 

@@ -34,6 +34,7 @@ func NewManager(t testing.TB) *Manager {
 	return ListenManager(t, filepath.Join(OpenDir(t), "notify"))
 }
 
+// How starts a run below this manager.
 func (m *Manager) How() How { return How{Env: []string{"NOTIFY_SOCKET=" + m.Address}} }
 
 // Read returns the next message and its descriptors.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A Mark is an environment variable that every process of one attempt has:
@@ -58,17 +57,15 @@ func (m Mark) Watchdog() int {
 // ExpectNobody fails the test unless all who bear the mark end by themselves.
 func (m Mark) ExpectNobody(t testing.TB) {
 	t.Helper()
-	for end := time.Now().Add(soon); ; time.Sleep(time.Millisecond) {
-		left := m.Bearers()
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			for _, pid := range left {
-				words, _ := os.ReadFile(ProcFile(pid, "cmdline"))
-				t.Errorf("left behind: PID %d, %q", pid, words)
-			}
-			return
-		}
+	var left []int
+	if pollFor(soon, func() bool {
+		left = m.Bearers()
+		return len(left) == 0
+	}) {
+		return
+	}
+	for _, pid := range left {
+		words, _ := os.ReadFile(ProcFile(pid, "cmdline"))
+		t.Errorf("left behind: PID %d, %q", pid, words)
 	}
 }

@@ -22,6 +22,7 @@ type Podman struct {
 	Containers int    // started so far, for their names
 }
 
+// Image is what the containers run.
 const Image = "localhost/bed"
 
 // Nothing in these tests takes that long; a container that does is stopped by
@@ -43,6 +44,8 @@ runtime = "runc"
 network_config_dir = "%s"
 `
 
+// NewPodman returns when a container has run, and removes everything with the test. If the
+// machine cannot have containers it reports that by Missing.
 func NewPodman(t *testing.T) *Podman {
 	t.Helper()
 	needForContainers(t)
@@ -93,6 +96,7 @@ func (b *Podman) tryOut(t *testing.T) {
 	}
 }
 
+// Write makes a file in the bed's directory.
 func (b *Podman) Write(t *testing.T, name, text string) {
 	t.Helper()
 	path := filepath.Join(b.Dir, name)
@@ -104,6 +108,7 @@ func (b *Podman) Write(t *testing.T, name, text string) {
 	}
 }
 
+// Command is a podman command on the bed.
 func (b *Podman) Command(args ...string) *exec.Cmd {
 	in := func(name string) string { return filepath.Join(b.Dir, name) }
 	cmd := exec.Command("podman", append([]string{
@@ -190,6 +195,7 @@ func (b *Podman) Start(t *testing.T, opts []string, args ...string) *Container {
 	return b.StartImage(t, Image, opts, args...)
 }
 
+// StartImage is Start with another image.
 func (b *Podman) StartImage(t *testing.T, image string, opts []string, args ...string) *Container {
 	t.Helper()
 	b.Containers++
@@ -251,6 +257,7 @@ func (c *Container) Line() string {
 	return strings.TrimSuffix(line, "\n")
 }
 
+// Expect fails the test unless the next line is want.
 func (c *Container) Expect(want string) {
 	c.T.Helper()
 	if line := c.Line(); line != want {
@@ -271,6 +278,7 @@ func (c *Container) Exit() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
+// ExpectExit fails the test unless the exit code is want.
 func (c *Container) ExpectExit(want int) {
 	c.T.Helper()
 	if code := c.Exit(); code != want {
@@ -294,6 +302,7 @@ func (c *Container) Exec(args ...string) string {
 	return c.bed.Podman(c.T, append([]string{"exec", c.Name}, args...)...)
 }
 
+// Kill sends a signal to process 1.
 func (c *Container) Kill(signal string) {
 	c.T.Helper()
 	c.bed.Podman(c.T, "kill", "--signal="+signal, c.Name)

@@ -3,10 +3,9 @@ package bed
 import (
 	"testing"
 	"time"
-
-	"pidleash/watch"
 )
 
+// Must ends the test at an error.
 func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -23,8 +22,10 @@ func Await(t testing.TB, what string, condition func() bool) {
 }
 
 // Poll asks until the condition holds, and reports whether it does.
-func Poll(condition func() bool) bool {
-	for end := time.Now().Add(Patience); !condition(); time.Sleep(time.Millisecond) {
+func Poll(condition func() bool) bool { return pollFor(Patience, condition) }
+
+func pollFor(patience time.Duration, condition func() bool) bool {
+	for end := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			return false
 		}
@@ -35,7 +36,3 @@ func Poll(condition func() bool) bool {
 // Patience bounds every wait of these tests, for something that will come if
 // all is well. It is no measure of anything: a busy machine must not fail a test.
 const Patience = 30 * time.Second
-
-// ByEvent is how soon after a removal PROGRAM must have been stopped for an
-// event to be the cause: events take microseconds, the second look SlowPoll.
-const ByEvent = watch.SlowPoll - time.Second

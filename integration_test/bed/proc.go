@@ -20,20 +20,9 @@ func IsPending(pid int, sig syscall.Signal) bool {
 	return err == nil && bits&(1<<(sig-1)) != 0
 }
 
-// Dead reports a process that has ended, whether or not somebody has waited
-// for it.
-func Dead(pid int) bool {
-	stat, err := os.ReadFile(ProcFile(pid, "stat"))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
-}
-
 // ChildPIDs reads every thread's list: the thread that forked has the child.
 func ChildPIDs(pid int) (children []int) {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	lists, _ := filepath.Glob(ProcFile(pid, "task/*/children"))
 	for _, list := range lists {
 		text, _ := os.ReadFile(list)
 		for _, word := range bytes.Fields(text) {
@@ -45,9 +34,14 @@ func ChildPIDs(pid int) (children []int) {
 	return children
 }
 
-// Ended reports that a process has ended, whether or not it was waited for.
-func Ended(pid int) bool { return Gone(pid) || ProcessState(pid) == "Z" }
+// Ended reports that a process has ended, whether or not somebody has waited for
+// it.
+func Ended(pid int) bool {
+	state := ProcessState(pid)
+	return state == "" || state == "Z" || state == "X"
+}
 
+// ProcFile is a path in a directory of /proc.
 func ProcFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
 // ExpectDescriptors fails the test unless PROGRAM has the descriptors that the
@@ -62,6 +56,7 @@ func ExpectDescriptors(t testing.TB, pid, plain int) {
 	}
 }
 
+// DescriptorsOf lists the numbers, and what they lead to.
 func DescriptorsOf(t testing.TB, pid int) (numbers string, targets []string) {
 	t.Helper()
 	entries, err := os.ReadDir(ProcFile(pid, "fd"))
@@ -77,7 +72,7 @@ func DescriptorsOf(t testing.TB, pid int) (numbers string, targets []string) {
 
 // ProcessState is the letter of proc_pid_stat(5), or nothing.
 func ProcessState(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	text, _ := os.ReadFile(ProcFile(pid, "stat"))
 	if i := strings.LastIndex(string(text), ") "); i >= 0 {
 		return string(text[i+2 : i+3])
 	}
@@ -86,14 +81,8 @@ func ProcessState(pid int) string {
 
 // Descendants lists the children of pid and theirs.
 func Descendants(pid int) (all []int) {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				all = append(append(all, child), Descendants(child)...)
-			}
-		}
+	for _, child := range ChildPIDs(pid) {
+		all = append(append(all, child), Descendants(child)...)
 	}
 	return all
 }
@@ -101,12 +90,7 @@ func Descendants(pid int) (all []int) {
 // Gone reports that no process has the PID, not even as a zombie.
 func Gone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
 
-func stateOf(t testing.TB, pid int) byte {
-	t.Helper()
-	stat := ReadFile(t, ProcFile(pid, "stat"))
-	return stat[strings.LastIndexByte(stat, ')')+2]
-}
-
+// ParentOf is the PID of the parent.
 func ParentOf(t testing.TB, pid int) (parent int) {
 	t.Helper()
 	stat := ReadFile(t, ProcFile(pid, "stat"))

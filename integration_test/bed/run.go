@@ -100,6 +100,7 @@ func Launch(t testing.TB, cmd *exec.Cmd) *Run {
 	return r
 }
 
+// NewPipe is os.Pipe, or the end of the test.
 func NewPipe(t testing.TB) (read, write *os.File) {
 	t.Helper()
 	read, write, err := os.Pipe()
@@ -221,6 +222,7 @@ func (r *Run) ExpectSignal(t testing.TB, want syscall.Signal) {
 	}
 }
 
+// Describe says how a process has ended.
 func Describe(s syscall.WaitStatus) string {
 	if s.Signaled() {
 		return fmt.Sprintf("signal %d (%v)", int(s.Signal()), s.Signal())

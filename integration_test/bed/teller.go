@@ -38,6 +38,7 @@ func StartTeller(t testing.TB, h How, count int, options ...string) *Teller {
 // ForEver is more signals than any test sends.
 const ForEver = 1 << 30
 
+// Ready waits for a start of PROGRAM.
 func (p *Teller) Ready(t testing.TB) {
 	t.Helper()
 	line := p.Line(t)
@@ -46,6 +47,7 @@ func (p *Teller) Ready(t testing.TB) {
 	}
 }
 
+// Got fails the test unless this signal is the next that PROGRAM tells.
 func (p *Teller) Got(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	p.Expect(t, fmt.Sprintf("got %d", int(sig)))
@@ -78,6 +80,7 @@ var NeverForwarded = []syscall.Signal{
 	syscall.SIGURG, syscall.SIGPROF, 32, 33, 34,
 }
 
+// ForwardedSignals are all others.
 func ForwardedSignals() (all []syscall.Signal) {
 	for sig := syscall.Signal(1); sig <= 64; sig++ {
 		if !slices.Contains(NeverForwarded, sig) {
@@ -108,6 +111,7 @@ type Commanded struct {
 // the schedule.
 const NeverKill = "TERM/1h/KILL"
 
+// StartCommanded runs one without a settling time.
 func StartCommanded(t testing.TB, h How, stop, command string, options ...string) *Commanded {
 	t.Helper()
 	c := &Commanded{dir: t.TempDir()}

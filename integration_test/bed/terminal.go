@@ -43,6 +43,7 @@ func NewConsole(t *testing.T, env []string, words ...string) *Console {
 	return StartOn(t, cmd, master, slave)
 }
 
+// StartOn starts a command on a terminal that is there.
 func StartOn(t *testing.T, cmd *exec.Cmd, master, slave *os.File) *Console {
 	t.Helper()
 	master = pollable(t, master)
@@ -172,6 +173,7 @@ func (c *Console) find(re *regexp.Regexp) []string {
 	return groups
 }
 
+// All is what has been on the screen so far.
 func (c *Console) All() string {
 	c.Mu.Lock()
 	defer c.Mu.Unlock()
@@ -201,8 +203,11 @@ type Shell struct {
 	Wrapped bool
 }
 
+// ShellPrompt is what the shell shows when it waits for a line.
 const ShellPrompt = `ready> `
 
+// NewShell starts bash with W as the wrapper, in which DIR is the shell's directory, and T as
+// the program of terminal.c.
 func NewShell(t *testing.T, wrapper string) *Shell {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -248,6 +253,7 @@ func (s *Shell) Reads() {
 // Place is where the terminal program says it is.
 type Place struct{ Pid, Parent, group int }
 
+// Place waits until the terminal program says where it is.
 func (c *Console) Place() (p Place) {
 	c.T.Helper()
 	g := c.Expect(`# ([0-9]+) ([0-9]+) ([0-9]+)\r?\n`)
@@ -275,7 +281,7 @@ func (s *Shell) Stops(p Place) {
 	s.Expect("Stopped")
 	s.Expect(ShellPrompt)
 	for pid := p.Pid; pid != s.Cmd.Process.Pid; pid = ParentOf(s.T, pid) {
-		Await(s.T, fmt.Sprintf("PID %d is stopped", pid), func() bool { return stateOf(s.T, pid) == 'T' })
+		Await(s.T, fmt.Sprintf("PID %d is stopped", pid), func() bool { return ProcessState(pid) == "T" })
 	}
 }
 

@@ -109,6 +109,7 @@ func Dial(t testing.TB, path string) string {
 	return string(answer)
 }
 
+// StopUnit returns when systemd has sent the signals of a stop.
 func StopUnit(u *LedUnit) {
 	u.T.Helper()
 	u.Must("stop", "--no-block")

@@ -20,7 +20,7 @@ func TestCommandsOnForeignDaemon(t *testing.T) {
 	command(t, ends(124, fmt.Sprintf(`pidfile %s: PID %d \(\w+\) still runs$`, file, pid)), "wait", "-timeout", "50ms", file)
 	command(t, bed.Conclusion{}, "signal", "CONT", file)
 	command(t, bed.Conclusion{}, "stop", file)
-	if !bed.Dead(pid) {
+	if !bed.Ended(pid) {
 		t.Errorf("PID %d runs", pid)
 	}
 	// It is the daemon's to remove, or the next start's.
@@ -49,13 +49,13 @@ func TestCommandsNeverHitRecycledPID(t *testing.T) {
 	recycled := ends(1, fmt.Sprintf(`stale: (it is older than the boot: )?PID %d \(first\) started after the file was written$`, pid))
 	command(t, recycled, "signal", "KILL", file)
 	command(t, recycled, "wait", file)
-	if bed.Dead(pid) {
+	if bed.Ended(pid) {
 		t.Error("it was hit")
 	}
 	// Control: the same file, written now.
 	bed.Must(t, os.Chtimes(file, time.Now(), time.Now()))
 	command(t, bed.Conclusion{}, "signal", "KILL", file)
-	bed.Await(t, "it is hit", func() bool { return bed.Dead(pid) })
+	bed.Await(t, "it is hit", func() bool { return bed.Ended(pid) })
 }
 
 // Where /proc is that of another PID namespace it tells of other processes than those
@@ -97,14 +97,14 @@ func TestCommandsOnSeveralFiles(t *testing.T) {
 	bed.WriteFile(t, stale, bed.NoSuchPID, 0o644)
 	command(t, ends(1, "stale.pid: stale: "), "signal", "CONT", one, stale, two)
 	command(t, ends(3, "none.pid: no such file$"), "signal", "TERM", one, none, two)
-	bed.Await(t, "both end", func() bool { return bed.Dead(first) && bed.Dead(second) })
+	bed.Await(t, "both end", func() bool { return bed.Ended(first) && bed.Ended(second) })
 
 	bed.RemoveFile(t, one)
 	first = foreignDaemon(t, one)
 	link := dir + "/link.pid"
 	bed.Must(t, os.Symlink(one, link))
 	command(t, ends(4, "link.pid: is a symbolic link"), "stop", link, none, stale, one)
-	if !bed.Dead(first) {
+	if !bed.Ended(first) {
 		t.Error("the others are not stopped")
 	}
 }
@@ -120,7 +120,7 @@ func TestCommandsNotPermitted(t *testing.T) {
 		refused.Expect(t, bed.Start(t, bed.AsNobody(), words...))
 	}
 	ends(124, "still runs$").Expect(t, bed.Start(t, bed.AsNobody(), "wait", "-timeout", "50ms", file))
-	if bed.Dead(pid) {
+	if bed.Ended(pid) {
 		t.Error("it was hit")
 	}
 	bed.Must(t, os.Chmod(file, 0o600))
@@ -139,7 +139,7 @@ func TestCommandsWhileSweeping(t *testing.T) {
 	r := a.Start(t, bed.StartModes[0])
 	r.Expect(t, "up")
 	program := bed.PIDIn(t, a.PIDFile)
-	bed.Await(t, "PROGRAM has ended", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM has ended", func() bool { return bed.Ended(program) })
 	command(t, ends(1, fmt.Sprintf("stale: PID %d ", program)), "signal", "TERM", a.PIDFile)
 	command(t, ends(124, fmt.Sprintf("its pidleash, PID %d, still runs$", r.PID())), "wait", "-timeout", "50ms", a.PIDFile)
 	waiting := bed.Start(t, bed.How{}, "wait", a.PIDFile)
@@ -149,7 +149,7 @@ func TestCommandsWhileSweeping(t *testing.T) {
 	a.Open(t)
 	bed.Conclusion{}.Expect(t, stopping)
 	bed.Conclusion{}.Expect(t, waiting)
-	if !bed.Dead(r.PID()) {
+	if !bed.Ended(r.PID()) {
 		t.Error("pidleash runs")
 	}
 }

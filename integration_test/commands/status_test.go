@@ -105,7 +105,7 @@ func TestStatusOfBusyPidleash(t *testing.T) {
 	r.Signal(syscall.SIGSTOP)
 	bed.Await(t, "pidleash is stopped", func() bool { return bed.ProcessState(r.PID()) == "T" })
 	bed.Must(t, syscall.Kill(program, syscall.SIGKILL))
-	bed.Await(t, "the end of PROGRAM", func() bool { return bed.Dead(program) })
+	bed.Await(t, "the end of PROGRAM", func() bool { return bed.Ended(program) })
 	s := bed.Start(t, bed.How{}, "status", file)
 	s.ExpectCode(t, 1)
 	s.Expect(t, fmt.Sprintf("%s: stale: PID %d (first) has ended; pidleash PID %d is still at work", file, program, r.PID()))

@@ -137,7 +137,7 @@ func TestStopCommandSchedule(t *testing.T) {
 	if took := time.Since(began); took < 200*time.Millisecond {
 		t.Errorf("KILL came after %v", took)
 	}
-	if !bed.Dead(pid) {
+	if !bed.Ended(pid) {
 		t.Errorf("PID %d runs", pid)
 	}
 }
@@ -168,7 +168,7 @@ func TestStopCommandMayNotRemove(t *testing.T) {
 	program := a.InBackground(t, "-stop", "KILL")
 	bed.Must(t, os.Chmod(a.Dir, 0o755))
 	ends(4, "p.pid: cannot be removed: permission denied").Expect(t, bed.Start(t, bed.AsNobody(), "stop", a.PIDFile))
-	if bed.Dead(program) || bed.ReadFile(t, a.PIDFile) != fmt.Sprintln(program) {
+	if bed.Ended(program) || bed.ReadFile(t, a.PIDFile) != fmt.Sprintln(program) {
 		t.Error("something was done")
 	}
 	bed.Must(t, os.Chmod(a.Dir, 0o777))
@@ -183,7 +183,7 @@ func TestStopCommandTimeout(t *testing.T) {
 	program := r.Number(t)
 	pattern := fmt.Sprintf(`p.pid: PID %d \(first\) and its pidleash, PID %d, still run$`, program, r.PID())
 	command(t, ends(124, pattern), "stop", "-stop", "KILL", "-timeout", "300ms", dir+"/p.pid")
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Error("PROGRAM got a schedule that was not its own")
 	}
 	bed.ExpectEmptyDir(t, dir)
@@ -231,7 +231,7 @@ func TestStopCommandOnDeafSupervisor(t *testing.T) {
 	r := a.Start(t, bed.StartModes[0])
 	program := r.Number(t)
 	command(t, ends(124, fmt.Sprintf(`s.pid: PID %d \(pidleash\) still runs$`, r.PID())), "stop", "-stop", "KILL", "-timeout", "700ms", a.Super)
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Error("PROGRAM is killed")
 	}
 	r.Stdin.Close()

@@ -2,8 +2,6 @@ package commands
 
 import (
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,38 +19,21 @@ func TestWaitCommandIsIdle(t *testing.T) {
 	awaitPidfds(t, gone.PID(), 1)
 	running := bed.Start(t, bed.How{}, "wait", "-until", "running", dir+"/a/b/p.pid")
 	bed.Await(t, "it waits", func() bool { return bed.ProcessState(running.PID()) == "S" })
-	before := map[*bed.Run]int{gone: contextSwitches(t, gone.PID()), running: contextSwitches(t, running.PID())}
+	before := map[*bed.Run]int{gone: bed.Switches(t, gone.PID()), running: bed.Switches(t, running.PID())}
 	time.Sleep(2 * time.Second) // what is measured
 	for r, n := range before {
-		if more := contextSwitches(t, r.PID()) - n; more > 200 {
+		if more := bed.Switches(t, r.PID()) - n; more > 200 {
 			t.Errorf("%v: %d context contextSwitches in 2 s", r.Cmd.Args[1:], more)
 		}
 	}
 	command(t, bed.Conclusion{}, "signal", "TERM", file)
 	bed.Conclusion{}.Expect(t, gone)
-	if !bed.Dead(pid) {
+	if !bed.Ended(pid) {
 		t.Error("it runs")
 	}
 	bed.Must(t, os.MkdirAll(dir+"/a/b", 0o755))
 	foreignDaemon(t, dir+"/a/b/p.pid")
 	bed.Conclusion{}.Expect(t, running)
-}
-
-// contextSwitches is how often the threads of a process had a core, proc_pid_status(5).
-func contextSwitches(t testing.TB, pid int) (n int) {
-	t.Helper()
-	files, _ := filepath.Glob(bed.ProcFile(pid, "task/*/status"))
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		for line := range strings.Lines(string(text)) {
-			if name, value, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
-				count, err := strconv.Atoi(strings.TrimSpace(value))
-				bed.Must(t, err)
-				n += count
-			}
-		}
-	}
-	return n
 }
 
 // In every mode: waiting for PROGRAM before there is a directory, and for its end.

@@ -34,7 +34,7 @@ func TestWatchdogKilledDuringStart(t *testing.T) {
 					t.Fatal("no watchdog")
 				}
 				bed.Must(t, syscall.Kill(watchdog, syscall.SIGKILL))
-				bed.Await(t, "the watchdog is gone", func() bool { return bed.Dead(watchdog) })
+				bed.Await(t, "the watchdog is gone", func() bool { return bed.Ended(watchdog) })
 				bed.Must(t, os.WriteFile(a.Other+"/gate", []byte("\n"), 0))
 				bed.Conclusion{Code: 125, Line: "the watchdog has ended before it was watching"}.Expect(t, r)
 				bed.ExpectEmptyDir(t, a.Dir)
@@ -56,5 +56,7 @@ func TestLauncherKilledDuringStart(t *testing.T) {
 	watchdog := a.Mark.Watchdog()
 	r.Signal(syscall.SIGKILL)
 	r.ExpectSignal(t, syscall.SIGKILL)
-	bed.Await(t, "the watchdog has ended", func() bool { return bed.Gone(watchdog) || bed.Dead(watchdog) })
+	bed.Await(t, "the watchdog has ended", func() bool { return bed.Ended(watchdog) })
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
 }

@@ -159,7 +159,7 @@ func TestNextStartAfterKill(t *testing.T) {
 	program := r.Number(t)
 	r.Signal(syscall.SIGKILL)
 	r.ExpectSignal(t, syscall.SIGKILL)
-	bed.Await(t, "PROGRAM dies with pidleash", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM dies with pidleash", func() bool { return bed.Ended(program) })
 	if got := bed.ReadFile(t, file); got != fmt.Sprintln(program) {
 		t.Errorf("the file left behind has %q, want %d", got, program)
 	}
@@ -186,7 +186,7 @@ func TestOrphanIsNotStale(t *testing.T) {
 	next.ExpectCode(t, 120)
 	next.ExpectOneLine(t, fmt.Sprintf("already running as PID %d .*held by nobody.*; hint: ", program))
 	r.Stdin.Close()
-	bed.Await(t, "PROGRAM ends", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM ends", func() bool { return bed.Ended(program) })
 }
 
 func TestProgramWithoutPidleash(t *testing.T) {

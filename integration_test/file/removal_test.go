@@ -62,7 +62,7 @@ func TestRemovalStopsProgram(t *testing.T) {
 				c.do(t, file)
 				before, _ := os.Lstat(file)
 				expectStopped(t, r, why)
-				if took := time.Since(begin); took > bed.ByEvent {
+				if took := bed.Since(begin); took > bed.ByEvent {
 					t.Errorf("it took %v: no event", took)
 				}
 				if after, err := os.Lstat(file); before != nil && (err != nil || !os.SameFile(before, after)) {
@@ -127,7 +127,7 @@ func TestReplacedBeforeTheWatch(t *testing.T) {
 		r.Expect(t, "replaced")
 		begin := time.Now()
 		expectStopped(t, r, "replaced by another file")
-		if took := time.Since(begin); took > bed.ByEvent {
+		if took := bed.Since(begin); took > bed.ByEvent {
 			t.Fatalf("it took %v: the watch came without a first look", took)
 		}
 	}
@@ -196,7 +196,7 @@ func TestStartOnAFreedPath(t *testing.T) {
 		t.Errorf("the file has %q, want %q", got, want)
 	}
 	old.AwaitStderr(t, "stopping PID")
-	if bed.Dead(oldProgram) {
+	if bed.Ended(oldProgram) {
 		t.Error("the old PROGRAM has ended: nothing is shown")
 	}
 	old.Stdin.Close()

@@ -22,7 +22,7 @@ func TestUnknown(t *testing.T) {
 	bed.Nudge(t, file)
 	r.AwaitStderr(t, `p\.pid: cannot be looked at, going on: permission denied\n`)
 	bed.NudgeInVain(t, file)
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Error("PROGRAM has ended")
 	}
 	// The leash holds again as soon as there are answers.
@@ -51,7 +51,7 @@ func TestUnknownAfterRemoval(t *testing.T) {
 	if used = bed.Switches(t, r.PID()) - used; used > 100 {
 		t.Errorf("pidleash has slept and woken %d times in a second", used)
 	}
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Error("PROGRAM has ended")
 	}
 	bed.Must(t, os.Chmod(dir, 0o777))
@@ -91,7 +91,7 @@ func expectPolled(t *testing.T, r *bed.Run, file, why string) {
 	begin := time.Now()
 	bed.Must(t, os.Remove(file))
 	r.ExpectSignal(t, syscall.SIGTERM)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v, want about a second", took)
 	}
 	if r.Warnings("removed, stopping") != 1 || r.Warnings("\n") != 2 {

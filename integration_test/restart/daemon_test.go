@@ -64,7 +64,7 @@ func TestRestartOfNginx(t *testing.T) {
 		bed.Await(t, "nginx is restarted", func() bool {
 			text, err := os.ReadFile(r.file)
 			pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-			return err == nil && pid != program && pid != r.PID() && !bed.Dead(pid)
+			return err == nil && pid != program && pid != r.PID() && !bed.Ended(pid)
 		})
 	}
 	bed.Await(t, "nginx answers", func() bool { return bed.AnswersAt(dir+"/sock", bed.NginxDaemon.Ask, bed.NginxDaemon.Answer) })

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -319,11 +321,18 @@ func TestRestartWithoutRoom(t *testing.T) {
 	}
 	const script = `
 mount -t tmpfs -o nr_inodes=4 none "$1"
-"$0" -pidfile "$1/p.pid" -restart always -restart-delay 1h sh -c 'sleep 0.3' &
-sleep 0.1; touch "$1/1" "$1/2" "$1/3" 2>/dev/null || :
-sleep 0.6; test "$(cat "$1/p.pid")" = $!
+mkfifo "$2/up" "$2/end"
+"$0" -pidfile "$1/p.pid" -restart always -restart-delay 1h sh -c 'echo >"$0/up"; read x <"$0/end"' "$2" &
+read x <"$2/up"
+touch "$1/1" "$1/2" "$1/3" 2>/dev/null || :
+echo >"$2/end"
+until test "$(cat "$1/p.pid")" = $!; do sleep 0.01; done
 rm "$1/p.pid"; wait $!`
-	if out, err := exec.Command("unshare", "-m", "sh", "-ec", script, bed.Pidleash, bed.OpenDir(t)).CombinedOutput(); err != nil || !strings.Contains(string(out), "not starting again") {
+	ctx, cancel := context.WithTimeout(t.Context(), bed.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "-m", "sh", "-ec", script, bed.Pidleash, bed.OpenDir(t), bed.OpenDir(t))
+	cmd.WaitDelay = time.Second // what the shell has started may hold the pipe
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "not starting again") {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

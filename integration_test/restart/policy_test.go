@@ -99,7 +99,7 @@ func (r *restarted) leaves(t testing.TB) {
 	before := time.Now()
 	bed.RemoveFile(t, r.file)
 	r.ExpectCode(t, 0)
-	if took := time.Since(before); took > bed.ByEvent {
+	if took := bed.Since(before); took > bed.ByEvent {
 		t.Errorf("pidleash has learned of the removal after %v", took)
 	}
 	bed.ExpectEmptyDir(t, r.dir)

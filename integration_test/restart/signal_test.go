@@ -151,5 +151,5 @@ func TestRestartDeathSignal(t *testing.T) {
 	}
 	r.Signal(syscall.SIGKILL)
 	r.ExpectSignal(t, syscall.SIGKILL)
-	bed.Await(t, "PROGRAM has ended", func() bool { return bed.Dead(r.program) })
+	bed.Await(t, "PROGRAM has ended", func() bool { return bed.Ended(r.program) })
 }

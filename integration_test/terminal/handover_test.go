@@ -57,7 +57,7 @@ func TestTerminalGoesBackFromAJob(t *testing.T) {
 		s.Expect(bed.ShellPrompt)
 		s.Reads()
 		syscall.Kill(p.Pid, syscall.SIGKILL)
-		bed.Await(s.T, "the job has ended", func() bool { return bed.Dead(p.Pid) })
+		bed.Await(s.T, "the job has ended", func() bool { return bed.Ended(p.Pid) })
 	})
 }
 

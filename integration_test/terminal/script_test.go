@@ -84,5 +84,5 @@ func TestTerminalScriptReadsOnAfterAJob(t *testing.T) {
 	s.Expect("<hello>\n")
 	s.Expect(bed.ShellPrompt)
 	syscall.Kill(p.Pid, syscall.SIGKILL)
-	bed.Await(t, "the job has ended", func() bool { return bed.Dead(p.Pid) })
+	bed.Await(t, "the job has ended", func() bool { return bed.Ended(p.Pid) })
 }

@@ -186,6 +186,8 @@ func TestUser(t *testing.T) {
 			inModes(t, func(t *testing.T, m bed.StartMode) {
 				a := bed.NewAttempt(t)
 				a.How.Env = []string{"USER=root", "LOGNAME=root", "HOME=/caller"}
+				// Groups to lose: a tester may have none.
+				a.How.Attr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{7, 8}}}
 				a.Options = []string{"-user", c.user}
 				prints(a, t, m, who, c.want)
 			})
@@ -251,7 +253,7 @@ func TestDeathSignalWithUser(t *testing.T) {
 	bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
 	program := bed.PIDIn(t, a.PIDFile)
 	r.Signal(syscall.SIGKILL)
-	bed.Await(t, "PROGRAM dies, too", func() bool { return bed.Dead(program) })
+	bed.Await(t, "PROGRAM dies, too", func() bool { return bed.Ended(program) })
 }
 
 // The stop command finds itself where PROGRAM is.

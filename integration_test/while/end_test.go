@@ -61,7 +61,7 @@ func TestWhilePIDFileRemoved(t *testing.T) {
 			begin := time.Now()
 			sh(t, c.script, dir)
 			r.ExpectCode(t, c.code)
-			if took := time.Since(begin); took > bed.ByEvent {
+			if took := bed.Since(begin); took > bed.ByEvent {
 				t.Errorf("it took %v: no event", took)
 			}
 			expectNeverStarted(r, t)

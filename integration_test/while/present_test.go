@@ -28,7 +28,7 @@ func startWaiting(t testing.TB, h bed.How, options ...string) *bed.Run {
 func expectStarted(r *bed.Run, t testing.TB, begin time.Time) (program int) {
 	t.Helper()
 	program = r.Number(t)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v: no event", took)
 	}
 	return program
@@ -54,7 +54,7 @@ func expectNeverStarted(r *bed.Run, t testing.TB) {
 func expectShut(r *bed.Run, t testing.TB, begin time.Time, why string) {
 	t.Helper()
 	r.ExpectSignal(t, syscall.SIGTERM)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v: no event", took)
 	}
 	r.ExpectOneLine(t, `^pidleash: `+why+`, stopping PID [0-9]+\n$`)
@@ -98,7 +98,7 @@ func TestWhilePresent(t *testing.T) {
 				bed.Must(t, os.Rename(dir+"/new", file))
 				bed.AwaitWatched(t, r, file)
 			}
-			if bed.Dead(program) {
+			if bed.Ended(program) {
 				t.Fatalf("another file at the path has ended PROGRAM:\n%s", r.Stderr())
 			}
 			r.ExpectQuiet(t)
@@ -173,7 +173,7 @@ func TestWhileUnknown(t *testing.T) {
 	bed.Nudge(t, file)
 	r.AwaitStderr(t, `while `+file+`: permission denied\n`)
 	bed.NudgeInVain(t, file)
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Error("PROGRAM has ended")
 	}
 	bed.Must(t, os.Chmod(dir, 0o777))
@@ -209,7 +209,7 @@ func TestWhileSeveral(t *testing.T) {
 			begin = time.Now()
 			bed.Must(t, os.Remove(dir+"/a/"+gone))
 			r.ExpectSignal(t, syscall.SIGTERM)
-			if took := time.Since(begin); took > bed.ByEvent {
+			if took := bed.Since(begin); took > bed.ByEvent {
 				t.Errorf("it took %v: no event", took)
 			}
 			if r.Warnings("while "+dir+"/a/"+gone+": gone, stopping") != 1 {
@@ -274,7 +274,7 @@ func TestWhilePolled(t *testing.T) {
 	begin = time.Now()
 	bed.Must(t, os.Remove(file))
 	r.ExpectSignal(t, syscall.SIGTERM)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v, want about a second", took)
 	}
 }

@@ -75,7 +75,7 @@ func whileBackOff(t *testing.T, file string, code int, options ...string) *bed.R
 	begin := time.Now()
 	bed.Must(t, os.Remove(file))
 	r.ExpectCode(t, code)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v: no event", took)
 	}
 	if r.Warnings("while "+file+": gone, not starting again") != 1 || r.Warnings("\n") != 2 {

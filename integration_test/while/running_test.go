@@ -46,13 +46,13 @@ func TestWhileRunningPidleash(t *testing.T) {
 	if got := bed.PIDIn(t, file); got != second {
 		t.Errorf("%s names %d, want %d", file, got, second)
 	}
-	if bed.Dead(program) {
+	if bed.Ended(program) {
 		t.Fatalf("a restart has ended PROGRAM:\n%s", r.Stderr())
 	}
 	begin = time.Now()
 	leave(db, t)
 	r.ExpectSignal(t, syscall.SIGTERM)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v: no event", took)
 	}
 	if r.Warnings("while-running "+file+": not running, stopping PID") != 1 || r.Warnings("\n") != 2 {
@@ -244,7 +244,7 @@ func TestWhileRunningUntrusted(t *testing.T) {
 			begin := time.Now()
 			spoil(t, file)
 			r.ExpectSignal(t, syscall.SIGTERM)
-			if took := time.Since(begin); took > bed.ByEvent {
+			if took := bed.Since(begin); took > bed.ByEvent {
 				t.Errorf("it took %v: no event", took)
 			}
 			if r.Warnings("while-running "+file+": ") != 3 || r.Warnings(", stopping PID ") != 1 {
@@ -279,7 +279,7 @@ func TestWhileRunningUnknown(t *testing.T) {
 			bed.Nudge(t, file)
 			r.AwaitStderr(t, "while-running "+file+": .*permission denied\n")
 			bed.NudgeInVain(t, file)
-			if bed.Dead(program) {
+			if bed.Ended(program) {
 				t.Fatalf("PROGRAM has ended:\n%s", r.Stderr())
 			}
 			begin := time.Now()
@@ -290,7 +290,7 @@ func TestWhileRunningUnknown(t *testing.T) {
 				bed.Must(t, os.Remove(file))
 			}
 			r.ExpectSignal(t, syscall.SIGTERM)
-			if took := time.Since(begin); took > bed.ByEvent {
+			if took := bed.Since(begin); took > bed.ByEvent {
 				t.Errorf("it took %v: no event", took)
 			}
 			if r.Warnings("permission denied") != 1 || r.Warnings("not running, stopping") != 1 || r.Warnings("\n") != 2 {

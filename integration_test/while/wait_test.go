@@ -63,7 +63,7 @@ func TestWhileWaitsForTheTarget(t *testing.T) {
 	begin := time.Now()
 	bed.Must(t, os.Remove(other+"/target"))
 	r.ExpectSignal(t, syscall.SIGTERM)
-	if took := time.Since(begin); took > bed.ByEvent {
+	if took := bed.Since(begin); took > bed.ByEvent {
 		t.Errorf("it took %v: no event", took)
 	}
 }

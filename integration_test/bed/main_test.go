@@ -1,0 +1,5 @@
+package bed
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }
