@@ -76,13 +76,13 @@ func TestTerminalHangup(t *testing.T) {
 
 // A shell as the only program of a session, or of a container, has job control.
 func TestTerminalShellWithoutShell(t *testing.T) {
-	for name, before := range map[string]func() []string{
-		"session leader": func() []string { return nil },
-		"PID 1":          func() []string { return bed.InPIDNamespace(t) },
+	for name, before := range map[string]func(t *testing.T) []string{
+		"session leader": func(*testing.T) []string { return nil },
+		"PID 1":          bed.InPIDNamespace,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, wrapper := range [][]string{{bed.Pidleash}, {bed.Pidleash, "-same-group"}} {
-				words := append(append(before(), wrapper...), "bash", "--norc", "--noprofile", "--noediting", "-i")
+				words := append(append(before(t), wrapper...), "bash", "--norc", "--noprofile", "--noediting", "-i")
 				c := bed.NewConsole(t, []string{"PS1=" + bed.ShellPrompt, "T=" + bed.CompileC(t, "terminal.c"), "LC_ALL=C"}, words...)
 				usesJobControl(c)
 				if status := c.Wait(); status.ExitStatus() != 5 {

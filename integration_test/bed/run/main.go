@@ -18,15 +18,12 @@ var (
 	race = flag.Bool("race", false, "run the unit tests with the race detector")
 )
 
-// The folders with a systemd or a podman wait for one another, so that each has a
-// light one beside it. They are taken in this order, the longest first.
-var folders = strings.Fields("units file forking restart while sidecar commands containers " +
-	"transparency signals background docs faults exit terminal bed")
+// first are the folders that take longest. Three run at a time; those with a systemd
+// or a podman wait for one another, and the others run beside them.
+var first = strings.Fields("units file forking restart while sidecar commands containers")
 
 // plainFolders are about what the build without the entry code loses.
 var plainFolders = []string{"signals", "transparency", "exit"}
-
-var rooms = []string{".", "./wrapper/...", "./watch/...", "./internal/..."}
 
 // A part is one go test.
 type part struct {
@@ -53,16 +50,19 @@ func run(dir string, subjects []string) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	chosen := func(folder string) bool { return len(subjects) == 0 || slices.Contains(subjects, folder) }
-	units, known := rooms, folders
-	if len(subjects) > 0 {
-		units = unitPackages(subjects)
+	folders, err := integrationFolders()
+	if err != nil {
+		return err
+	}
+	for _, name := range subjects {
+		if !slices.Contains(folders, name) && len(unitPackages([]string{name})) == 0 {
+			return fmt.Errorf("%s: no such folder; there are %s, and those of the product", name, strings.Join(folders, ", "))
+		}
 	}
 	r := &report{}
-	if len(units) > 0 {
-		words := units
+	if words := unitPackages(subjects); len(words) > 0 {
 		if *race {
-			words = append([]string{"-race"}, units...)
+			words = append([]string{"-race"}, words...)
 		}
 		r.run(part{"unit tests", words, nil})
 	}
@@ -71,13 +71,14 @@ func run(dir string, subjects []string) error {
 		folders     []string
 		words, env  []string
 	}{
-		{"the built binary", "pidleash", known, nil, nil},
+		{"the built binary", "pidleash", folders, nil, nil},
 		{"the binary without the entry code", "plain/pidleash", plainFolders, []string{"ENTRY="}, []string{"PIDLEASH_TEST_PLAIN=1"}},
 	} {
-		words := []string{"-count=1", "-p=2", "-parallel=4"}
+		// Go does not know what the binary is made of: nothing is cached.
+		words := []string{"-count=1", "-p=3", "-parallel=3"}
 		some := false
 		for _, folder := range binary.folders {
-			if chosen(folder) {
+			if len(subjects) == 0 || slices.Contains(subjects, folder) {
 				words, some = append(words, "./integration_test/"+folder), true
 			}
 		}
@@ -93,11 +94,29 @@ func run(dir string, subjects []string) error {
 	return r.conclude()
 }
 
+// integrationFolders are all but the benchmarks, in the order in which they start.
+func integrationFolders() ([]string, error) {
+	entries, err := os.ReadDir("integration_test")
+	if err != nil {
+		return nil, err
+	}
+	folders := slices.Clone(first)
+	for _, e := range entries {
+		if name := e.Name(); name != "bench" && !slices.Contains(folders, name) {
+			folders = append(folders, name)
+		}
+	}
+	return folders, nil
+}
+
 // unitPackages are those of the product among the subjects, by their last name.
 func unitPackages(subjects []string) (list []string) {
+	if len(subjects) == 0 {
+		return []string{".", "./wrapper/...", "./watch/...", "./internal/..."}
+	}
 	for _, name := range subjects {
 		for _, path := range []string{"./" + name, "./internal/" + name} {
-			if _, err := os.Stat(path); err == nil && name != "integration_test" {
+			if _, err := os.Stat(path); err == nil {
 				list = append(list, path)
 			}
 		}

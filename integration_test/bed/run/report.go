@@ -91,7 +91,7 @@ func (r *report) take(e event) {
 	case "output":
 		if e.Test == "" && (strings.HasPrefix(e.Output, "ok  \t") || strings.HasPrefix(e.Output, "FAIL\t")) {
 			fmt.Print(e.Output)
-		} else if !strings.HasPrefix(e.Output, "=== ") {
+		} else if !strings.HasPrefix(e.Output, "=== ") && e.Output != "FAIL\n" {
 			r.output[e.name()] += e.Output
 		}
 	case "skip":
