@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
@@ -59,6 +60,9 @@ func startGuardian() int {
 func guard() int {
 	// The parent-death signal below is about the thread that forks.
 	runtime.LockOSThread()
+	// ^C and timeout(1) mean the whole process group. Caught, not ignored: that
+	// would be inherited.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
 	pipe := os.NewFile(3, "pipe")
 	unix.CloseOnExec(3)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

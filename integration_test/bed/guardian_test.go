@@ -36,10 +36,15 @@ func TestVictim(t *testing.T) {
 // What a test has started dies with the test binary, whichever of its processes
 // is killed, and what would start it again, too.
 func TestKilledTestsLeaveNothing(t *testing.T) {
-	for _, whom := range []string{"the first process", "the one that runs the tests"} {
+	for whom, kill := range map[string]func(first, tests int) error{
+		"the first process":           func(first, _ int) error { return syscall.Kill(first, syscall.SIGKILL) },
+		"the one that runs the tests": func(_, tests int) error { return syscall.Kill(tests, syscall.SIGKILL) },
+		"the process group":           func(first, _ int) error { return syscall.Kill(-first, syscall.SIGTERM) },
+	} {
 		t.Run(whom, func(t *testing.T) {
 			victim := exec.Command("/proc/self/exe", "-test.run=^TestVictim$")
 			victim.Env = append(os.Environ(), victimVariable+"=1", "PIDLEASH_TEST_BINARY="+Pidleash)
+			victim.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			r := Launch(t, victim)
 			words, ok := strings.CutPrefix(r.Line(t), "pids ")
 			if !ok {
@@ -53,11 +58,7 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 				}
 				pids = append(pids, pid)
 			}
-			if whom == "the first process" {
-				r.Signal(syscall.SIGKILL)
-			} else {
-				Must(t, syscall.Kill(pids[0], syscall.SIGKILL))
-			}
+			Must(t, kill(r.PID(), pids[0]))
 			for _, pid := range pids {
 				Await(t, fmt.Sprintf("PID %d, of %s, has ended", pid, words), func() bool { return Gone(pid) })
 			}

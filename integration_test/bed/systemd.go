@@ -29,7 +29,7 @@ import (
 //
 //	/run/lab                what the tests share with it:
 //	/run/lab/pidleash       the binary under test
-//	/run/lab/program        see Systemd.program
+//	/run/lab/program        see Systemd.Program
 //	/run/systemd/system     the units; systemd reads them from here only
 //
 // Units are written as for any machine, default dependencies included. They
@@ -40,7 +40,7 @@ type Systemd struct {
 
 // BootSystemd boots a systemd that has the given units (file name to text)
 // from the start, and ends it with everything in it when the test is over. If
-// the machine cannot hold one it reports that by missing.
+// the machine cannot hold one it reports that by Missing.
 func BootSystemd(t *testing.T, units map[string]string) *Systemd {
 	t.Helper()
 	vendor := findSystemd(t)

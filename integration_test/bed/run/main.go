@@ -18,9 +18,10 @@ var (
 	race = flag.Bool("race", false, "run the unit tests with the race detector")
 )
 
-// first are the folders that take longest. Three run at a time; those with a systemd
-// or a podman wait for one another, and the others run beside them.
-var first = strings.Fields("units file forking restart while sidecar commands containers")
+// first are the folders that take longest. Two run at a time; those with a systemd
+// or a podman wait for one another, so that others run beside them. Their units have
+// time limits: they come when the compiler is done.
+var first = strings.Fields("file restart units while forking commands sidecar faults containers")
 
 // plainFolders are about what the build without the entry code loses.
 var plainFolders = []string{"signals", "transparency", "exit"}
@@ -75,7 +76,7 @@ func run(dir string, subjects []string) error {
 		{"the binary without the entry code", "plain/pidleash", plainFolders, []string{"ENTRY="}, []string{"PIDLEASH_TEST_PLAIN=1"}},
 	} {
 		// Go does not know what the binary is made of: nothing is cached.
-		words := []string{"-count=1", "-p=3", "-parallel=3"}
+		words := []string{"-count=1", "-p=2", "-parallel=4"}
 		some := false
 		for _, folder := range binary.folders {
 			if len(subjects) == 0 || slices.Contains(subjects, folder) {
