@@ -67,6 +67,7 @@ func TestRestartSignalStopCommand(t *testing.T) {
 			bed.Await(t, "PROGRAM has been waited for", func() bool { return bed.Gone(last) })
 		}
 		c.Signal(syscall.SIGHUP)
+		awaitIdle(c.Run, t) // or it might come after the command
 		bed.OpenGate(t, gate)
 		c.Ready(t)
 	}
