@@ -106,6 +106,9 @@ func (r *report) take(e event) {
 				fmt.Printf("%s\n%s", name, text)
 			}
 		}
+		if e.Test == "" {
+			r.failed = append(r.failed, e.name())
+		}
 		r.forget(e)
 	case "pass":
 		r.forget(e)
