@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,7 +12,9 @@ import (
 
 	"pidleash/internal/atstart"
 	"pidleash/internal/daemon"
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 	"pidleash/internal/sdnotify"
 )
 
@@ -31,13 +32,6 @@ import (
 //
 // "back" instead of yours, or after it, sends the watchdog away. When the launcher
 // ends without a word, the start has failed and the watchdog stops the program.
-
-// The names under which the process in the background is started, its argument 0:
-// a watchdog, and a parent that stays.
-const (
-	WatchdogName   = "pidleash-watchdog"
-	SupervisorName = "pidleash-supervisor"
-)
 
 // watchdogFD is where a watchdog finds the socket.
 const watchdogFD = 3
@@ -104,19 +98,19 @@ func launchWatchdog(cfg *Config, signals *Signals, opened *surroundings) (*launc
 		return nil, fmt.Errorf("watchdog: %w", err)
 	}
 	defer theirs.Close()
-	around := &surroundings{Surroundings: &Surroundings{}, stdio: opened.stdio}
+	around := &surroundings{Config: &Config{}, stdio: opened.stdio}
 	devNull, err := around.fillStdio()
 	if err != nil {
 		ours.Close()
 		return nil, err
 	}
 	defer unix.Close(devNull)
-	name := WatchdogName
-	if cfg.Supervises() {
-		name = SupervisorName
+	name := plan.WatchdogName
+	if cfg.Stays() {
+		name = plan.SupervisorName
 	}
 	pid, err := launch(launchSpec{
-		program:   &program{name: "pidleash", candidates: []string{"/proc/self/exe"}, around: around.Surroundings},
+		program:   &program{name: "pidleash", candidates: []string{"/proc/self/exe"}, around: around.Config},
 		args:      append([]string{name}, cfg.CommandLine...),
 		env:       atstart.Environ(),
 		signals:   signals,
@@ -133,11 +127,11 @@ func launchWatchdog(cfg *Config, signals *Signals, opened *surroundings) (*launc
 }
 
 func watchdogError(err error) error {
-	var start *StartError
+	var start *fault.Error
 	if errors.As(err, &start) {
-		return &SetupError{Object: "watchdog", Problem: "cannot be started from /proc/self/exe", Err: start.Err, Hint: "mount /proc"}
+		return &fault.Error{Object: "watchdog", Problem: "cannot be started from /proc/self/exe", Err: start.Err, Hint: "mount /proc"}
 	}
-	return &SetupError{Object: "watchdog", Problem: "cannot be started", Err: err}
+	return &fault.Error{Object: "watchdog", Problem: "cannot be started", Err: err}
 }
 
 // fillStdio gives what runs in the background no descriptor of the caller's:
@@ -249,32 +243,29 @@ func (l *loop) hasEnded() bool {
 	return err != nil || info.Signo != 0
 }
 
-// codeFailed is pidleash's own failure.
-const codeFailed = 125
-
 // failedStart is why the program did not come up: nil if it did, or if the way in
 // which it has ended says all.
 func (l *loop) failedStart() error {
 	m := &l.machine
-	e := &StartError{Program: l.cfg.Args[0], Code: codeFailed}
+	e := &fault.Error{Object: l.cfg.Args[0], Code: fault.Failed}
 	switch {
 	case l.failed != nil:
 		return l.failed
 	case l.whyNot != nil:
 		e.Problem = l.whyNot.Error()
-		var file *pidfile.Error
+		var file *fault.Error
 		if errors.As(l.whyNot, &file) {
 			e.Hint = file.Hint
 		}
 		if l.orphan != nil && l.file == nil {
 			e.Code = codeOf(*l.orphan)
 		}
-	case l.cfg.Mode != Daemon && l.behind == nil || m.up:
+	case l.cfg.Way != plan.Daemon && l.behind == nil || m.up:
 		return nil
 	case m.byRemoval:
 		e.Problem = "stopped before it was up: " + l.reason
 	default:
-		e.Problem = describe(m.status) + " before it was up"
+		e.Problem = plan.Describe(m.status) + " before it was up"
 		e.Code = codeOf(m.status)
 	}
 	e.Problem += l.lastWords()
@@ -284,22 +275,10 @@ func (l *loop) failedStart() error {
 // codeOf is the code for a program that ended before it was up: its own, unless that
 // would say that all is well.
 func codeOf(status syscall.WaitStatus) int {
-	if code := exitCode(status); code != 0 {
+	if code := plan.ExitCode(status); code != 0 {
 		return code
 	}
-	return codeFailed
-}
-
-// describe says how a process has ended.
-func describe(status syscall.WaitStatus) string {
-	if status.Signaled() {
-		core := ""
-		if status.CoreDump() {
-			core = ", core dumped"
-		}
-		return "ended by " + SignalName(status.Signal()) + core
-	}
-	return "ended with code " + strconv.Itoa(status.ExitStatus())
+	return fault.Failed
 }
 
 // lastWords is what the program has written to the logs that were named, as the

@@ -20,14 +20,14 @@ func (l *loop) runCommand() {
 			env = append(env, entry)
 		}
 	}
-	opened, err := l.cfg.Surroundings.open()
+	opened, err := l.cfg.open()
 	if err != nil {
 		l.commandFailed(err)
 		return
 	}
 	defer opened.close()
 	pid, err := launch(launchSpec{
-		program:     &program{name: shell, candidates: []string{shell}, around: &l.cfg.Surroundings},
+		program:     &program{name: shell, candidates: []string{shell}, around: l.cfg},
 		args:        []string{shell, "-c", l.cfg.StopCommand},
 		env:         env,
 		signals:     l.signals,

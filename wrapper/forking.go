@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 	"pidleash/internal/process"
 )
 
@@ -67,7 +69,7 @@ func (l *loop) findDaemon(now time.Time) (int, error) {
 	case err != nil:
 		return 0, err
 	case len(adopted) == 0 && l.orphan != nil:
-		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", describe(*l.orphan))
+		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", plan.Describe(*l.orphan))
 	case len(adopted) == 0:
 		return 0, errors.New("has ended and has left no daemon behind")
 	case l.cfg.Follow != "":
@@ -214,7 +216,7 @@ func (l *loop) neighbourEnded() {
 	status, known := n.status()
 	if !known {
 		l.cfg.Log.Warn(fmt.Sprintf("PID %d has ended, nobody tells how: it is another process's child", n.PID))
-		status = codeFailed << 8
+		status = fault.Failed << 8
 	}
 	l.pid, l.neighbour = 0, nil
 	l.happen(event{kind: exited, status: status})

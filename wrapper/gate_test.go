@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"pidleash/internal/plan"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,10 +26,8 @@ func newGated(t *testing.T, while, running []string) *gated {
 	t.Helper()
 	log := &bytes.Buffer{}
 	cfg := &Config{
-		Args:         []string{"program"},
-		While:        while,
-		WhileRunning: running,
-		Log:          hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn}),
+		Plan: plan.Plan{Args: []string{"program"}, While: while, WhileRunning: running},
+		Log:  hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn}),
 	}
 	g := &gated{newLoop(cfg, nil), t, log}
 	g.openGates()

@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 	"pidleash/internal/process"
 	"pidleash/internal/sdnotify"
 	"pidleash/watch"
@@ -74,26 +76,26 @@ type loop struct {
 }
 
 // Run starts the program and returns when it has ended. The error says why it
-// could not be started: a *StartError, a *pidfile.HeldError, or another, which
+// could not be started: a *fault.Error, a *fault.Error, or another, which
 // is pidleash's own failure.
-func Run(cfg *Config, signals *Signals) (Outcome, error) {
-	if cfg.Mode != Child && os.Getpid() == 1 {
-		return Outcome{}, &SetupError{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
+func Run(cfg *Config, signals *Signals) (plan.Outcome, error) {
+	if cfg.Way != plan.Foreground && os.Getpid() == 1 {
+		return plan.Outcome{}, &fault.Error{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
 	}
 	if err := cfg.check(); err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	if _, err := os.Stat("/proc/self"); cfg.Forking && err != nil {
-		return Outcome{}, &SetupError{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
+		return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
 	}
-	program, err := findProgram(cfg.Args[0], &cfg.Surroundings)
+	program, err := findProgram(cfg.Args[0], cfg)
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
-	if cfg.Mode == Sidecar {
+	if cfg.Way == plan.Sidecar {
 		return runSidecar(cfg, signals, program)
 	}
-	if cfg.Mode == Daemon && cfg.Supervises() {
+	if cfg.Way == plan.Daemon && cfg.Stays() {
 		return runLauncher(cfg, signals)
 	}
 	l := newLoop(cfg, signals)
@@ -106,7 +108,7 @@ func Run(cfg *Config, signals *Signals) (Outcome, error) {
 func (l *loop) perform() error {
 	adoptOrphans()
 	l.strangers = findStrangers()
-	if l.cfg.Mode == Child {
+	if l.cfg.Way == plan.Foreground {
 		l.terminal = openTerminal()
 	}
 	if err := l.openRelay(); err != nil {
@@ -121,9 +123,9 @@ func (l *loop) perform() error {
 }
 
 // end is how pidleash ends, when the loop has.
-func (l *loop) end(err error) (Outcome, error) {
+func (l *loop) end(err error) (plan.Outcome, error) {
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	return l.outcome()
 }
@@ -137,7 +139,7 @@ func newLoop(cfg *Config, signals *Signals) *loop {
 			hasFile:    cfg.PIDFile != "",
 			forking:    cfg.Forking,
 			awaits:     cfg.Ready.Given,
-			background: cfg.Mode == Daemon,
+			background: cfg.Way == plan.Daemon,
 			limit:      cfg.StartLimit,
 			settle:     cfg.Settle,
 			schedule:   cfg.Stop,
@@ -156,8 +158,8 @@ func newLoop(cfg *Config, signals *Signals) *loop {
 	return l
 }
 
-func (l *loop) outcome() (Outcome, error) {
-	handedOver := l.machine.up && l.cfg.Mode == Daemon
+func (l *loop) outcome() (plan.Outcome, error) {
+	handedOver := l.machine.up && l.cfg.Way == plan.Daemon
 	if !handedOver {
 		l.launcher.dismiss()
 		if l.file == nil {
@@ -165,26 +167,26 @@ func (l *loop) outcome() (Outcome, error) {
 		}
 		l.release()
 	}
-	if l.cfg.Mode == Daemon && !handedOver && l.told == 0 && l.failed == nil {
+	if l.cfg.Way == plan.Daemon && !handedOver && l.told == 0 && l.failed == nil {
 		l.told = l.signals.late()
 	}
 	if l.told != 0 && !handedOver {
-		return bySignal(l.told), nil
+		return plan.BySignal(l.told), nil
 	}
 	if sig := l.machine.endedBy; sig != 0 {
-		return outcomeOf(l.cfg, syscall.WaitStatus(sig), false), nil
+		return l.cfg.OutcomeOf(syscall.WaitStatus(sig), false), nil
 	}
-	removed := l.machine.byRemoval && l.cfg.Mode == Child
+	removed := l.machine.byRemoval && l.cfg.Way == plan.Foreground
 	if err := l.failedStart(); err != nil && !removed {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	if handedOver {
-		return Outcome{}, nil
+		return plan.Outcome{}, nil
 	}
 	if l.terminal != nil {
 		l.terminal.passOn()
 	}
-	return outcomeOf(l.cfg, l.machine.status, l.machine.byRemoval), nil
+	return l.cfg.OutcomeOf(l.machine.status, l.machine.byRemoval), nil
 }
 
 // adoptOrphans makes this process the one that the descendants of the program
@@ -253,12 +255,12 @@ func (l *loop) tell(sig syscall.Signal) {
 		l.happen(event{kind: asked})
 		return
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
-		if nobody || l.cfg.Mode == Daemon {
+		if nobody || l.cfg.Way == plan.Daemon {
 			l.giveUp(sig)
 			return
 		}
 	case syscall.SIGHUP:
-		if l.cfg.Mode == Daemon {
+		if l.cfg.Way == plan.Daemon {
 			l.giveUp(sig)
 			return
 		}
@@ -423,7 +425,7 @@ func (l *loop) started(claim *pidfile.Claim, pid int) {
 // prepareAndLaunch opens the program's files, starts the watchdog that is to have
 // it, and launches it.
 func (l *loop) prepareAndLaunch(claim *pidfile.Claim) (pid int, err error) {
-	opened, err := l.cfg.Surroundings.open()
+	opened, err := l.cfg.open()
 	if err != nil {
 		return 0, err
 	}
@@ -431,7 +433,7 @@ func (l *loop) prepareAndLaunch(claim *pidfile.Claim) (pid int, err error) {
 	if err := l.superviseFrom(opened); err != nil {
 		return 0, err
 	}
-	if l.cfg.Mode == Daemon || l.behind != nil {
+	if l.cfg.Way == plan.Daemon || l.behind != nil {
 		if _, err := opened.fillStdio(); err != nil {
 			return 0, err
 		}
@@ -446,13 +448,13 @@ func (l *loop) superviseFrom(opened *surroundings) (err error) {
 		return nil // at an earlier try
 	}
 	var claim *pidfile.Claim
-	if l.cfg.Supervisor != "" && (l.cfg.Mode == Child || l.cfg.PIDFile != "") {
+	if l.cfg.Supervisor != "" && (l.cfg.Way == plan.Foreground || l.cfg.PIDFile != "") {
 		if claim, err = pidfile.New(l.cfg.Supervisor); err != nil {
 			return err
 		}
 	}
 	switch {
-	case l.cfg.Mode == Daemon && l.cfg.PIDFile != "":
+	case l.cfg.Way == plan.Daemon && l.cfg.PIDFile != "":
 		l.launcher, err = startWatchdog(l.cfg, l.signals, opened, claim)
 		if err == nil {
 			l.noteStranger(l.launcher.pid)
@@ -473,9 +475,9 @@ func (l *loop) launch(claim *pidfile.Claim, opened *surroundings) (pid int, err 
 		signals:   l.signals,
 		sameGroup: l.cfg.SameGroup,
 		around:    opened,
-		detached:  l.cfg.Mode == Daemon,
+		detached:  l.cfg.Way == plan.Daemon,
 	}
-	if l.cfg.Mode == Child && !l.cfg.Forking {
+	if l.cfg.Way == plan.Foreground && !l.cfg.Forking {
 		spec.deathSignal = l.cfg.DeathSignal
 	}
 	if spec.inherit, err = l.prepareReady(); err != nil {
@@ -508,9 +510,9 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 		return nil, nil
 	}
 	l.forgetReadiness() // of a try before
-	l.readiness, err = l.cfg.Ready.prepare(noteLogs(paths))
+	l.readiness, err = prepareReady(&l.cfg.Ready, noteLogs(paths))
 	if err == nil && l.readiness.pipe[1] != nil {
-		inherit = []descriptor{{l.readiness.pipe[1].Fd(), uintptr(l.cfg.Ready.fd)}}
+		inherit = []descriptor{{l.readiness.pipe[1].Fd(), uintptr(l.cfg.Ready.FD)}}
 	}
 	return inherit, err
 }
@@ -519,7 +521,7 @@ func (l *loop) prepareReady() (inherit []descriptor, err error) {
 func (l *loop) forgetReadiness() {
 	l.readiness.close()
 	l.readiness = nil
-	if l.cfg.Ready.kind == readyNotify {
+	if l.cfg.Ready.Kind == plan.ReadyNotify {
 		l.relay.ForgetReady()
 	}
 }
@@ -536,9 +538,9 @@ func (l *loop) sayLate() {
 }
 
 func (l *loop) awaitReady() {
-	l.cfg.Ready.await(l.readiness)
+	awaitReady(&l.cfg.Ready, l.readiness)
 	l.readyMet = l.readiness.met
-	if l.cfg.Ready.kind == readyNotify {
+	if l.cfg.Ready.Kind == plan.ReadyNotify {
 		l.readyMet = l.relay.Ready()
 	}
 }
@@ -694,12 +696,12 @@ func (l *loop) removeFile() {
 func (l *loop) kill(sig syscall.Signal, to target) {
 	l.sent[sig] = true
 	whom, err := l.send(sig, to)
-	l.cfg.Log.Debug(fmt.Sprintf("sending %s to %s", SignalName(sig), whom))
+	l.cfg.Log.Debug(fmt.Sprintf("sending %s to %s", plan.SignalName(sig), whom))
 	if err == unix.ESRCH && l.neighbour != nil {
 		return // it has ended, and the loop will hear of it
 	}
 	if err != nil {
-		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to %s: %v", SignalName(sig), whom, err))
+		l.cfg.Log.Warn(fmt.Sprintf("cannot send %s to %s: %v", plan.SignalName(sig), whom, err))
 	}
 }
 

@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"pidleash/internal/plan"
 	"syscall"
 	"time"
 )
@@ -150,22 +151,6 @@ const (
 	toTree           // all descendants of pidleash that came of the program
 )
 
-// KillMode says whom forwarded signals and those of the schedule reach.
-type KillMode uint8
-
-const (
-	// KillMixed: the program; and when pidleash has stopped it, what is left of
-	// its descendants gets the schedule too. The default.
-	KillMixed KillMode = iota
-	// KillProcess: the program only, always.
-	KillProcess
-	// KillGroup: its process group.
-	KillGroup
-	// KillTree: every descendant, those in other groups and sessions too; what is
-	// left after the program's end gets the schedule in any case.
-	KillTree
-)
-
 const (
 	// patience is how long an empty file is given to be completed.
 	patience = time.Second
@@ -193,11 +178,11 @@ type machine struct {
 	limit      time.Duration // how long it may take to come up; 0: for ever
 	whileLimit time.Duration // how long the -while files may be waited for; 0: for ever
 	settle     time.Duration // how long a removal must last to count
-	schedule   Schedule      // what is sent when pidleash stops the program
+	schedule   plan.Schedule // what is sent when pidleash stops the program
 	hasCommand bool          // there is a stop command
-	killMode   KillMode
+	killMode   plan.KillMode
 	rewrite    map[syscall.Signal]syscall.Signal // of forwarded signals; to 0: drop
-	restart    Restart
+	restart    plan.Restart
 	success    [256]bool      // codes that are no failure, as Config.Success
 	jitter     func() float64 // from 0 to 1; nil: 0
 
@@ -487,9 +472,9 @@ func (m *machine) unwatch() []action {
 // target is whom a signal reaches now.
 func (m *machine) target() target {
 	switch {
-	case m.gone || m.killMode == KillTree:
+	case m.gone || m.killMode == plan.KillTree:
 		return toTree
-	case m.killMode == KillGroup:
+	case m.killMode == plan.KillGroup:
 		return toGroup
 	}
 	return toProgram
@@ -670,7 +655,7 @@ func (m *machine) step(now time.Time, _ event) []action {
 // kills lets a stopped program see the signal: it could not die otherwise.
 func kills(sig syscall.Signal, to target) []action {
 	first := action{kind: kill, signal: sig, target: to}
-	if !NeedsCont(sig) {
+	if !plan.NeedsCont(sig) {
 		return []action{first}
 	}
 	return []action{first, {kind: kill, signal: syscall.SIGCONT, target: to}}
@@ -693,7 +678,7 @@ func (m *machine) sweepOrClose(now time.Time) []action {
 	if !m.sweeps() {
 		return m.close(now, event{})
 	}
-	if m.killMode == KillMixed {
+	if m.killMode == plan.KillMixed {
 		m.nextStep, m.stepAt, m.atEnd, m.killed = 0, time.Time{}, false, false
 	}
 	m.state = sweeping
@@ -704,7 +689,7 @@ func (m *machine) sweepOrClose(now time.Time) []action {
 // has not come up nothing is left behind.
 func (m *machine) sweeps() bool {
 	stopped := m.byRemoval || m.gaveUp || m.again || (m.background || m.mustComeUp) && !m.up
-	return m.killMode == KillTree || m.killMode == KillMixed && stopped
+	return m.killMode == plan.KillTree || m.killMode == plan.KillMixed && stopped
 }
 
 // sweep goes on with the schedule. After KILL, a descendant that was forked in

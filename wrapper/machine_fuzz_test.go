@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"pidleash/internal/plan"
 	"slices"
 	"syscall"
 	"testing"
@@ -107,7 +108,7 @@ func newFuzzWorld(t *testing.T, script []byte) *fuzzWorld {
 	w.launches, w.claims = first&1 == 1, first&2 == 0
 	w.m.hasFile = second&1 == 1
 	w.m.hasCommand = second&2 != 0
-	w.m.killMode = KillMode(second >> 2 & 3)
+	w.m.killMode = plan.KillMode(second >> 2 & 3)
 	w.brood = int(second >> 4 & 3)
 	if second&0x40 != 0 {
 		w.m.rewrite = map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT, syscall.SIGUSR1: 0, syscall.SIGUSR2: syscall.SIGTERM}
@@ -118,7 +119,7 @@ func newFuzzWorld(t *testing.T, script []byte) *fuzzWorld {
 	third := w.next()
 	w.m.awaits, w.m.background, w.m.forking = third&1 != 0, third&2 != 0, third&4 != 0
 	w.m.limit = time.Duration(third&8) * time.Second
-	w.m.schedule, _ = ParseSchedule(fuzzSchedules[int(first>>5)%len(fuzzSchedules)])
+	w.m.schedule, _ = plan.ParseSchedule(fuzzSchedules[int(first>>5)%len(fuzzSchedules)])
 	fourth, fifth := w.next(), w.next()
 	w.doom = fifth >> 4
 	w.setRestart(fourth, fifth&0xf)
@@ -131,7 +132,7 @@ func (w *fuzzWorld) setRestart(fourth, fifth byte) {
 		return
 	}
 	w.m.background, w.m.forking = false, false
-	w.m.restart.Policy = RestartPolicy(fourth&3) % 3
+	w.m.restart.Policy = plan.RestartPolicy(fourth&3) % 3
 	w.m.restart.Delay = []time.Duration{0, time.Second, 20 * time.Second, 40 * time.Second}[fourth>>2&3]
 	w.m.mustComeUp = fourth&0x10 != 0
 	if fourth&0x20 != 0 {
@@ -259,7 +260,7 @@ func (w *fuzzWorld) signal(how byte) {
 	}
 	had := w.living && how >= 128
 	w.happen(event{kind: signaled, signal: sig, had: had})
-	w.require(before != waiting || w.ended == w.doomed, "%s in back-off: doomed %v, ended %v", SignalName(sig), w.doomed, w.ended)
+	w.require(before != waiting || w.ended == w.doomed, "%s in back-off: doomed %v, ended %v", plan.SignalName(sig), w.doomed, w.ended)
 }
 
 func (w *fuzzWorld) ask() {
@@ -360,7 +361,7 @@ func (w *fuzzWorld) exit(how byte) {
 	if e.signal != 0 {
 		w.doomed = true
 	}
-	if m := &w.m; how&0x40 == 0 && m.state != finding && w.file == fileProgram && !m.ending && !m.byRemoval && (m.again || m.restart.Policy != RestartNo) {
+	if m := &w.m; how&0x40 == 0 && m.state != finding && w.file == fileProgram && !m.ending && !m.byRemoval && (m.again || m.restart.Policy != plan.RestartNo) {
 		w.file = fileOwn // before it is reaped, see standInEarly
 	}
 	w.happen(e)
@@ -547,7 +548,7 @@ func (w *fuzzWorld) restart(before state, wait time.Duration) {
 		w.asked, w.delay, w.notBefore = false, w.m.restart.Delay, w.now
 		return
 	}
-	w.require(w.wants(), "a restart after %v", describe(w.status))
+	w.require(w.wants(), "a restart after %v", plan.Describe(w.status))
 	if !w.late && w.now.Sub(w.spawnedAt) >= health {
 		w.delay = w.m.restart.Delay
 	}
@@ -561,10 +562,10 @@ func (w *fuzzWorld) restart(before state, wait time.Duration) {
 // wants says whether the policy asks for a restart.
 func (w *fuzzWorld) wants() bool {
 	switch w.m.restart.Policy {
-	case RestartAlways:
+	case plan.RestartAlways:
 		return true
-	case RestartOnFailure:
-		return w.late || !isClean(w.status) && !(w.m.success[3] && w.status == statusExit(3))
+	case plan.RestartOnFailure:
+		return w.late || !plan.IsClean(w.status) && !(w.m.success[3] && w.status == statusExit(3))
 	}
 	return false
 }
@@ -580,17 +581,17 @@ func (w *fuzzWorld) countedAt(now time.Time) int {
 }
 
 func (w *fuzzWorld) kill(before state, e event, a action) {
-	name := SignalName(a.signal)
+	name := plan.SignalName(a.signal)
 	w.require(w.living || a.target == toTree, "%s to a program that does not run", name)
 	w.require(before != idle && before != waiting && before != starting && before != over, "%s in state %s", name, stateNames[before])
 	w.require(e.kind != signaled || !e.had, "%s, which it has had", name)
-	w.require(a.target == toProgram || w.m.killMode != KillProcess || w.m.gaveUp, "%s to more than the program", name)
+	w.require(a.target == toProgram || w.m.killMode != plan.KillProcess || w.m.gaveUp, "%s to more than the program", name)
 	if e.kind == signaled {
 		want, rewritten := w.m.rewrite[e.signal]
 		if !rewritten {
 			want = e.signal
 		}
-		w.require(a.signal == want && want != 0, "%s forwarded as %s", SignalName(e.signal), name)
+		w.require(a.signal == want && want != 0, "%s forwarded as %s", plan.SignalName(e.signal), name)
 		return
 	}
 	if e.kind == found {
@@ -620,7 +621,7 @@ func (w *fuzzWorld) checkEnd() {
 	w.require(w.m.byRemoval == (w.stops == 1), "stopped %d times, byRemoval is %v", w.stops, w.m.byRemoval)
 	if w.started && !w.doomed && !w.atLimit && w.mayRestart() {
 		w.require(!w.asked, "no restart, and it was asked for")
-		w.require(!w.wants(), "no restart after %s", describe(w.status))
+		w.require(!w.wants(), "no restart after %s", plan.Describe(w.status))
 	}
 	for kind := range numEventKinds {
 		for _, a := range w.m.handle(w.now, event{kind: kind}) {
@@ -630,7 +631,7 @@ func (w *fuzzWorld) checkEnd() {
 }
 
 // allKills is what a schedule sends when nothing interrupts it.
-func allKills(s Schedule) []syscall.Signal {
+func allKills(s plan.Schedule) []syscall.Signal {
 	var all []syscall.Signal
 	for _, step := range s {
 		if step.Signal == 0 {

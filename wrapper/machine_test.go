@@ -3,6 +3,7 @@ package wrapper
 import (
 	"go/parser"
 	"go/token"
+	"pidleash/internal/plan"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,7 +207,7 @@ func parseMachineTable(t *testing.T) []*tableRow {
 
 var (
 	stateNames = [numStates]string{"idle", "waiting", "starting", "finding", "running", "commanding", "stopping", "sweeping", "over"}
-	killModes  = []string{KillMixed: "mixed", KillProcess: "process", KillGroup: "group", KillTree: "tree"}
+	killModes  = []string{plan.KillMixed: "mixed", plan.KillProcess: "process", plan.KillGroup: "group", plan.KillTree: "tree"}
 	eventNames = [numEventKinds]string{"began", "taken", "started", "failed", "found", "readied", "unready", "reported", "handedOver", "signaled", "sighted", "halted", "exited", "ticked",
 		"vanished", "opened", "shut", "asked", "commandDone", "remaining", "emptied"}
 	noon = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
@@ -289,11 +290,11 @@ func targetOf(mode string) string {
 func machineIn(s situation) *machine {
 	m := &machine{
 		hasFile:     s[2] != "none",
-		killMode:    KillMode(slices.Index(killModes, s[3])),
+		killMode:    plan.KillMode(slices.Index(killModes, s[3])),
 		hasCommand:  s[4] == "yes",
 		saidChanged: s[7] == "yes",
 		saidUnknown: s[7] == "yes",
-		schedule:    Schedule{{Signal: syscall.SIGTERM}, {Wait: 10 * time.Second}, {Signal: syscall.SIGKILL}},
+		schedule:    plan.Schedule{{Signal: syscall.SIGTERM}, {Wait: 10 * time.Second}, {Signal: syscall.SIGKILL}},
 		gone:        s[0] == "outliving" || s[0] == "sweeping",
 	}
 	m.settle, _ = time.ParseDuration(s[6])
@@ -379,7 +380,7 @@ func eventOf(name string) event {
 			return event{kind: sighted, sight: s}
 		}
 	}
-	if sig, err := ParseSignal(name); err == nil {
+	if sig, err := plan.ParseSignal(name); err == nil {
 		return event{kind: signaled, signal: sig}
 	}
 	panic("no event " + name)
@@ -392,7 +393,7 @@ func statusOf(text string) syscall.WaitStatus {
 	if code, err := strconv.Atoi(text); err == nil {
 		return statusExit(code)
 	}
-	sig, err := ParseSignal(text)
+	sig, err := plan.ParseSignal(text)
 	if err != nil {
 		panic("no status " + text)
 	}
@@ -436,7 +437,7 @@ func actionText(actions []action) string {
 		word := names[a.kind]
 		switch {
 		case a.kind == kill || a.kind == suspend:
-			word += ":" + strings.TrimPrefix(SignalName(a.signal), "SIG") + [...]string{toProgram: "", toGroup: ":group", toTree: ":tree"}[a.target]
+			word += ":" + strings.TrimPrefix(plan.SignalName(a.signal), "SIG") + [...]string{toProgram: "", toGroup: ":group", toTree: ":tree"}[a.target]
 		case a.kind == say && a.stop:
 			word += ":" + a.sight.String() + ":stop"
 		case a.kind == say:
@@ -458,7 +459,7 @@ type play struct {
 
 func playRunning(t *testing.T, settle time.Duration, schedule string) *play {
 	t.Helper()
-	stop, err := ParseSchedule(schedule)
+	stop, err := plan.ParseSchedule(schedule)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -635,7 +636,7 @@ func TestMachineSweepsAfterAStop(t *testing.T) {
 
 func TestMachineGoesOnWithTheTree(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
-	p.m.killMode = KillTree
+	p.m.killMode = plan.KillTree
 	p.happens("removed", "kill:TERM:tree,kill:CONT:tree,say:removed:stop,unwatchFile")
 	p.later(4 * time.Second)
 	p.happens("exited", "survey")
@@ -646,7 +647,7 @@ func TestMachineGoesOnWithTheTree(t *testing.T) {
 
 func TestMachineSweepsTheTreeAfterAnEndOfItsOwn(t *testing.T) {
 	p := playRunning(t, 0, "TERM/10s/KILL")
-	p.m.killMode = KillTree
+	p.m.killMode = plan.KillTree
 	p.happens("exited", "unwatchFile,survey")
 	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
 	p.happens("emptied", "removeFile,end")
@@ -697,7 +698,7 @@ func TestMachineSaysChangedAndUnknownOnce(t *testing.T) {
 // playStarted is a machine whose program has been launched, and is not up yet.
 func playStarted(t *testing.T, set func(*machine), actions string) *play {
 	t.Helper()
-	stop, err := ParseSchedule("TERM/10s/KILL")
+	stop, err := plan.ParseSchedule("TERM/10s/KILL")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -777,7 +778,7 @@ func TestMachineFollowsADaemon(t *testing.T) {
 
 func TestMachineFindsNoDaemon(t *testing.T) {
 	for event, want := range map[string]string{"unready": "survey", "late": "sayLate,survey"} {
-		p := playStarted(t, func(m *machine) { m.forking, m.killMode = true, KillProcess }, "-")
+		p := playStarted(t, func(m *machine) { m.forking, m.killMode = true, plan.KillProcess }, "-")
 		if event == "late" {
 			event = "ticked"
 			p.later(30 * time.Second)
@@ -831,9 +832,14 @@ func TestMachineImportsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, spec := range file.Imports {
-			if path := spec.Path.Value; path != `"time"` && path != `"syscall"` {
-				t.Errorf("%s imports %s: only time and syscall keep it pure", name, path)
+			if path := spec.Path.Value; path != `"time"` && path != `"syscall"` && path != `"pidleash/internal/plan"` {
+				t.Errorf("%s imports %s: only time, syscall and the plan keep it pure", name, path)
 			}
 		}
 	}
 }
+
+// statusExit and statusSignal are what wait(2) reports, in the kernel's form.
+func statusExit(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }
+
+func statusSignal(sig syscall.Signal) syscall.WaitStatus { return syscall.WaitStatus(sig) }

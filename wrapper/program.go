@@ -4,38 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"pidleash/internal/fault"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// Exit codes of a program that cannot be started, as POSIX has them for env(1)
-// and nohup(1).
-const (
-	codeCannotExec = 126
-	codeNotFound   = 127
-)
-
-// StartError says that the program cannot be started.
-type StartError struct {
-	Program string
-	Problem string
-	Err     error // the cause, or nil
-	Hint    string
-	// Code is the exit code that tells so: 126 or 127.
-	Code int
-}
-
-func (e *StartError) Error() string {
-	text := e.Program + ": " + e.Problem
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-func (e *StartError) Unwrap() error { return e.Err }
 
 // shell runs a script without "#!", exec(3).
 const shell = "/bin/sh"
@@ -48,13 +22,13 @@ const defaultPath = "/bin:/usr/bin"
 type program struct {
 	name       string
 	candidates []string
-	around     *Surroundings // has the directory that relative ones begin in
+	around     *Config // has the directory that relative ones begin in
 }
 
 // findProgram looks for the files that can be executed under the name, so that
 // a mistake shows before anything is done. os/exec's LookPath is not execvp(3):
 // it refuses what the current directory offers and knows no default path.
-func findProgram(name string, around *Surroundings) (*program, error) {
+func findProgram(name string, around *Config) (*program, error) {
 	p := &program{name: name, around: around}
 	if strings.Contains(name, "/") {
 		p.candidates = []string{name}
@@ -87,7 +61,7 @@ func (p *program) search(name string) error {
 	}
 	switch {
 	case name == "" || len(p.candidates) == 0 && refused == nil:
-		return &StartError{Program: quoteName(name), Problem: "not found in PATH", Hint: "give its full path", Code: codeNotFound}
+		return &fault.Error{Object: quoteName(name), Problem: "not found in PATH", Hint: "give its full path", Code: fault.NotFound}
 	case len(p.candidates) == 0:
 		return p.notExecutable(refusedFile, refused)
 	}
@@ -127,13 +101,13 @@ func missingFile(err error) bool {
 func (p *program) notExecutable(file string, err error) error {
 	switch {
 	case missingFile(err):
-		return &StartError{Program: file, Problem: "not found", Code: codeNotFound}
+		return &fault.Error{Object: file, Problem: "not found", Code: fault.NotFound}
 	case err == errDirectory:
-		return &StartError{Program: file, Problem: "is a directory", Code: codeCannotExec}
+		return &fault.Error{Object: file, Problem: "is a directory", Code: fault.CannotExec}
 	case err == unix.EACCES:
-		return &StartError{Program: file, Problem: "cannot be executed", Err: err, Hint: accessHint(p.around.from(file)), Code: codeCannotExec}
+		return &fault.Error{Object: file, Problem: "cannot be executed", Err: err, Hint: accessHint(p.around.from(file)), Code: fault.CannotExec}
 	}
-	return &StartError{Program: file, Problem: "cannot be executed", Err: err, Code: codeCannotExec}
+	return &fault.Error{Object: file, Problem: "cannot be executed", Err: err, Code: fault.CannotExec}
 }
 
 // accessHint tells the two reasons apart why an existing file gives EACCES.
@@ -147,7 +121,7 @@ func accessHint(file string) string {
 
 // execError explains why execve refused a file that looked executable.
 func (p *program) execError(file string, errno syscall.Errno) error {
-	e := &StartError{Program: file, Problem: "cannot be executed", Err: errno, Code: codeCannotExec}
+	e := &fault.Error{Object: file, Problem: "cannot be executed", Err: errno, Code: fault.CannotExec}
 	switch errno {
 	case syscall.ENOENT:
 		if executable(p.around.from(file)) != nil {

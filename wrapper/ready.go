@@ -2,10 +2,11 @@ package wrapper
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,86 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ready is when the program counts as up. The zero value: when it has been
-// executed, or, of a daemon, when it is known.
-type Ready struct {
-	// Given: somebody has asked for it, so that the service manager is told.
-	Given bool
-	kind  readyKind
-	after time.Duration  // of readyAfter
-	fd    int            // of readyFD
-	match *regexp.Regexp // of readyLog; nil: any growth
-}
-
-type readyKind uint8
-
-const (
-	readyExec   readyKind = iota // at once
-	readyAfter                   // when it is still alive after a while
-	readyNotify                  // when it sends READY=1, sd_notify(3)
-	readyFD                      // when it writes a newline to a descriptor, as to s6's notification-fd
-	readyLog                     // when one of its logs has grown, or has a new line that matches
-)
-
-// firstFD is the lowest descriptor for readyFD: those below are not the program's
-// to give away.
-const firstFD = 3
-
-// ParseReady reads "exec", a duration, "notify", "fd:N", "log" or "log:REGEX", in
-// the syntax of package regexp.
-func ParseReady(text string) (Ready, error) {
-	r := Ready{Given: true}
-	kind, rest, hasRest := strings.Cut(text, ":")
-	switch {
-	case text == "exec":
-		return r, nil
-	case text == "notify":
-		r.kind = readyNotify
-		return r, nil
-	case text == "log":
-		r.kind = readyLog
-		return r, nil
-	case kind == "log" && hasRest:
-		match, err := regexp.Compile(rest)
-		if err != nil {
-			return r, err
-		}
-		r.kind, r.match = readyLog, match
-		return r, nil
-	case kind == "fd":
-		n, err := strconv.ParseUint(rest, 10, 16)
-		if err != nil || n < firstFD {
-			return r, fmt.Errorf("no descriptor from %d on", firstFD)
-		}
-		r.kind, r.fd = readyFD, int(n)
-		return r, nil
-	}
-	after, err := time.ParseDuration(text)
-	if err != nil || after <= 0 {
-		return r, errors.New("no such condition")
-	}
-	r.kind, r.after = readyAfter, after
-	return r, nil
-}
-
-// OfLog reports that a log decides.
-func (r *Ready) OfLog() bool { return r.kind == readyLog }
-
 // readiness waits for the condition.
 type readiness struct {
 	met  chan error    // once: nil, or why it never will be
 	stop chan struct{} // closed when nobody wants to know any more
 	logs []*logFile
-	pipe [2]*os.File // for readyFD: what is read here, and what the program writes to
+	pipe [2]*os.File // for plan.ReadyFD: what is read here, and what the program writes to
 }
 
 // prepare comes before the start of the program.
-func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
-	if r.kind == readyFD && isSocketOfManager(r.fd) {
-		return nil, &SetupError{Object: fmt.Sprintf("-ready fd:%d", r.fd), Problem: "the service manager has passed a socket there", Hint: "a higher number"}
+func prepareReady(r *plan.Ready, logs []*logFile) (*readiness, error) {
+	if r.Kind == plan.ReadyFD && isSocketOfManager(r.FD) {
+		return nil, &fault.Error{Object: fmt.Sprintf("-ready fd:%d", r.FD), Problem: "the service manager has passed a socket there", Hint: "a higher number"}
 	}
 	w := &readiness{met: make(chan error, 1), stop: make(chan struct{}), logs: logs}
-	if r.kind == readyFD {
+	if r.Kind == plan.ReadyFD {
 		return w, w.openPipe()
 	}
 	return w, nil
@@ -102,7 +38,7 @@ func (r *Ready) prepare(logs []*logFile) (*readiness, error) {
 // isSocketOfManager reports a descriptor of sd_listen_fds(3).
 func isSocketOfManager(fd int) bool {
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	return err == nil && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && fd < firstFD+n
+	return err == nil && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && fd < plan.FirstFD+n
 }
 
 // openPipe makes a reader that close can interrupt: of a program that has ended,
@@ -140,16 +76,16 @@ func (w *readiness) launched() {
 }
 
 // await begins to wait for it. The notify condition comes through the relay.
-func (r *Ready) await(w *readiness) {
-	switch r.kind {
-	case readyExec:
+func awaitReady(r *plan.Ready, w *readiness) {
+	switch r.Kind {
+	case plan.ReadyExec:
 		w.met <- nil
-	case readyAfter:
-		time.AfterFunc(r.after, func() { w.met <- nil })
-	case readyFD:
-		go func() { w.met <- w.awaitNewline(r.fd) }()
-	case readyLog:
-		go w.awaitLog(r.match)
+	case plan.ReadyAfter:
+		time.AfterFunc(r.After, func() { w.met <- nil })
+	case plan.ReadyFD:
+		go func() { w.met <- w.awaitNewline(r.FD) }()
+	case plan.ReadyLog:
+		go w.awaitLog(r.Match)
 	}
 }
 

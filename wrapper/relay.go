@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pidleash/internal/plan"
 	"pidleash/internal/sdnotify"
 )
 
@@ -16,8 +17,8 @@ import (
 // the background the program is the service manager's own, and only its readiness
 // may be of interest here.
 func (l *loop) openRelay() error {
-	asked := l.cfg.Ready.kind == readyNotify
-	if l.cfg.Mode != Child && !asked {
+	asked := l.cfg.Ready.Kind == plan.ReadyNotify
+	if l.cfg.Way != plan.Foreground && !asked {
 		return nil
 	}
 	i, manager := findVariable(l.cfg.Env, "NOTIFY_SOCKET")
@@ -70,7 +71,7 @@ const drainLimit = 5 * time.Second
 // endRelay passes on the program's last words. A reason to have stopped it comes
 // after them, so that it is what stays.
 func (l *loop) endRelay() {
-	leaves := l.cfg.Mode == Daemon && l.machine.up
+	leaves := l.cfg.Way == plan.Daemon && l.machine.up
 	if l.relay != nil && l.machine.runs > 0 && !leaves && !l.relay.Drain(drainLimit) {
 		l.cfg.Log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")
 	}

@@ -1,33 +1,9 @@
 package wrapper
 
 import (
+	"pidleash/internal/plan"
 	"syscall"
 	"time"
-)
-
-// Restart is whether and when a program that has ended is started again. The zero
-// value: never.
-type Restart struct {
-	Policy RestartPolicy
-	// Delay comes before the first restart; it doubles up to restartDelayLimit.
-	Delay time.Duration
-	// Limit is how many restarts there may be within Window; 0: any number.
-	Limit  int
-	Window time.Duration
-	// Signal restarts the program when pidleash gets it; 0: none does.
-	Signal syscall.Signal
-}
-
-// RestartPolicy is after which ends.
-type RestartPolicy uint8
-
-const (
-	// RestartNo: after none but those that Signal asks for. The default.
-	RestartNo RestartPolicy = iota
-	// RestartOnFailure: after those that are not clean, see isClean.
-	RestartOnFailure
-	// RestartAlways: after every end of its own.
-	RestartAlways
 )
 
 const (
@@ -37,15 +13,6 @@ const (
 	// is the first one again.
 	health = time.Minute
 )
-
-// isClean reports an end that systemd does not call a failure, systemd.service(5).
-func isClean(status syscall.WaitStatus) bool {
-	switch status.Signal() {
-	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE:
-		return true
-	}
-	return status.ExitStatus() == 0
-}
 
 // begin waits for the -while files, if one is missing.
 func (m *machine) begin(now time.Time, e event) []action {
@@ -176,15 +143,15 @@ func (m *machine) wantsRestart() bool {
 	switch {
 	case m.ending || m.byRemoval || m.runs == 0 || m.mustComeUp && !m.up:
 		return false
-	case m.again || m.restart.Policy == RestartAlways:
+	case m.again || m.restart.Policy == plan.RestartAlways:
 		return true
 	}
-	return m.restart.Policy == RestartOnFailure && (m.gaveUp || !m.isSuccess())
+	return m.restart.Policy == plan.RestartOnFailure && (m.gaveUp || !m.isSuccess())
 }
 
 func (m *machine) isSuccess() bool {
-	code := exitCode(m.status)
-	return isClean(m.status) || code >= 0 && m.success[code]
+	code := plan.ExitCode(m.status)
+	return plan.IsClean(m.status) || code >= 0 && m.success[code]
 }
 
 // restarts decides about a restart. Those that somebody has asked for do not count.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 )
 
 // The runs of a program, one after the other, told with the play of machine_test.go.
@@ -27,11 +28,11 @@ func playRuns(t *testing.T, set func(*machine)) *play {
 
 func playIdle(t *testing.T, set func(*machine)) *play {
 	t.Helper()
-	stop, err := ParseSchedule(DefaultSchedule)
+	stop, err := plan.ParseSchedule(plan.DefaultSchedule)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &play{t: t, m: machine{hasFile: true, schedule: stop, restart: Restart{Policy: RestartOnFailure, Delay: time.Second}}, now: noon}
+	p := &play{t: t, m: machine{hasFile: true, schedule: stop, restart: plan.Restart{Policy: plan.RestartOnFailure, Delay: time.Second}}, now: noon}
 	if set != nil {
 		set(&p.m)
 	}
@@ -67,10 +68,10 @@ func (p *play) ends(byRemoval bool, endedBy syscall.Signal, status syscall.WaitS
 	p.waits(0)
 }
 
-func always(m *machine) { m.restart.Policy = RestartAlways }
+func always(m *machine) { m.restart.Policy = plan.RestartAlways }
 
 // onRequest has no restarts but those that are asked for.
-func onRequest(m *machine) { m.restart = Restart{Signal: syscall.SIGUSR2} }
+func onRequest(m *machine) { m.restart = plan.Restart{Signal: syscall.SIGUSR2} }
 
 const (
 	stops     = "kill:TERM,kill:CONT"
@@ -243,7 +244,7 @@ func TestRestartWaitingEndsBySignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
 		p := playRuns(t, nil)
 		p.happens("exited:3", "standIn,tellRestart:1s")
-		p.happens(strings.TrimPrefix(SignalName(sig), "SIG"), closes)
+		p.happens(strings.TrimPrefix(plan.SignalName(sig), "SIG"), closes)
 		p.ends(false, sig, statusExit(3))
 	}
 	p := playRuns(t, nil)
@@ -420,7 +421,7 @@ func TestRestartOnRequest(t *testing.T) {
 }
 
 func TestRestartOnRequestByTheStopCommand(t *testing.T) {
-	p := playRuns(t, func(m *machine) { onRequest(m); m.hasCommand, m.killMode = true, KillProcess })
+	p := playRuns(t, func(m *machine) { onRequest(m); m.hasCommand, m.killMode = true, plan.KillProcess })
 	p.happens("asked", "runCommand")
 	p.happens("asked", "-")
 	p.happens("exited", "-")
@@ -462,7 +463,7 @@ func TestRestartOnRequestIsTakenBack(t *testing.T) {
 		p.ends(false, 0, statusSignal(syscall.SIGTERM))
 	}
 
-	p := playRuns(t, func(m *machine) { onRequest(m); m.hasCommand, m.killMode = true, KillProcess })
+	p := playRuns(t, func(m *machine) { onRequest(m); m.hasCommand, m.killMode = true, plan.KillProcess })
 	p.happens("asked", "runCommand")
 	p.happens("exited:TERM", "-")
 	p.happens("TERM", "-") // nobody has it, and it counts
@@ -495,11 +496,11 @@ func TestRestartSweepsFirst(t *testing.T) {
 	p.happens("emptied", "standIn,tellRestart:0s")
 	p.isDue("spawn")
 
-	p = playRuns(t, func(m *machine) { onRequest(m); m.killMode = KillProcess })
+	p = playRuns(t, func(m *machine) { onRequest(m); m.killMode = plan.KillProcess })
 	p.happens("asked", stops)
 	p.happens("exited:TERM", "standIn,tellRestart:0s")
 
-	p = playRuns(t, func(m *machine) { m.killMode = KillTree })
+	p = playRuns(t, func(m *machine) { m.killMode = plan.KillTree })
 	p.happens("exited:1", "survey") // after an end of its own, too
 	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
 	p.happens("emptied", "standIn,tellRestart:1s")
@@ -828,7 +829,9 @@ func TestWhileAndRemovalTogether(t *testing.T) {
 
 // An end of its own is no stop, although what is left is swept.
 func TestWhileIsNoMatterAfterAnEndOfItsOwn(t *testing.T) {
-	p := playRuns(t, func(m *machine) { m.restart, m.killMode, m.settle = Restart{}, KillTree, 100*time.Millisecond })
+	p := playRuns(t, func(m *machine) {
+		m.restart, m.killMode, m.settle = plan.Restart{}, plan.KillTree, 100*time.Millisecond
+	})
 	p.happens("shut", "-")
 	p.happens("exited:3", "unwatchFile,survey")
 	p.happens("remaining", "kill:TERM:tree,kill:CONT:tree")
@@ -841,12 +844,12 @@ func TestWhileIsNoMatterAfterAnEndOfItsOwn(t *testing.T) {
 
 func TestIsClean(t *testing.T) {
 	for _, status := range []syscall.WaitStatus{0, statusSignal(syscall.SIGHUP), statusSignal(syscall.SIGINT), statusSignal(syscall.SIGTERM), statusSignal(syscall.SIGPIPE)} {
-		if !isClean(status) {
+		if !plan.IsClean(status) {
 			t.Errorf("%#x is clean", status)
 		}
 	}
-	for _, status := range []syscall.WaitStatus{statusExit(1), statusExit(255), statusExit(int(syscall.SIGTERM)), statusSignal(syscall.SIGKILL), statusSignal(syscall.SIGABRT) | coreDumped} {
-		if isClean(status) {
+	for _, status := range []syscall.WaitStatus{statusExit(1), statusExit(255), statusExit(int(syscall.SIGTERM)), statusSignal(syscall.SIGKILL), statusSignal(syscall.SIGABRT) | 0x80} {
+		if plan.IsClean(status) {
 			t.Errorf("%#x is not clean", status)
 		}
 	}
@@ -860,7 +863,7 @@ func fileOf(t *testing.T, pid int) *loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLoop(&Config{Args: []string{"program"}, PIDFile: path, Log: hclog.NewNullLogger()}, nil)
+	l := newLoop(&Config{Plan: plan.Plan{Args: []string{"program"}, PIDFile: path}, Log: hclog.NewNullLogger()}, nil)
 	if l.file, err = claim.Publish(pid); err != nil {
 		t.Fatal(err)
 	}
@@ -905,7 +908,7 @@ func TestStandInAfterAFailedLaunch(t *testing.T) {
 // What the kernel sends to the whole group the program has had already, if there is one.
 func TestSignalsOfTheGroup(t *testing.T) {
 	for _, pid := range []int{0, 123456} {
-		l := newLoop(&Config{Args: []string{"program"}, SameGroup: true, Restart: Restart{Policy: RestartAlways}, Log: hclog.NewNullLogger()}, nil)
+		l := newLoop(&Config{Plan: plan.Plan{Args: []string{"program"}, SameGroup: true, Restart: plan.Restart{Policy: plan.RestartAlways}}, Log: hclog.NewNullLogger()}, nil)
 		l.machine.state, l.machine.runs, l.pid = running, 1, pid
 		if pid == 0 {
 			l.machine.state, l.machine.spawnAt = waiting, time.Now().Add(time.Hour)

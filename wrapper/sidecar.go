@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 	"pidleash/internal/process"
 )
 
@@ -27,7 +29,7 @@ type sidecar struct {
 
 // runSidecar returns only when it has failed, or was told to end: otherwise this
 // process is the program.
-func runSidecar(cfg *Config, signals *Signals, program *program) (Outcome, error) {
+func runSidecar(cfg *Config, signals *Signals, program *program) (plan.Outcome, error) {
 	s := &sidecar{cfg: cfg, signals: signals}
 	// From here on a signal that can be blocked waits for the program, and the others
 	// are caught.
@@ -44,15 +46,15 @@ func runSidecar(cfg *Config, signals *Signals, program *program) (Outcome, error
 	s.opened.close()
 	var end *toldToEnd
 	if errors.As(err, &end) {
-		return bySignal(end.signal), nil
+		return plan.BySignal(end.signal), nil
 	}
-	return Outcome{}, err
+	return plan.Outcome{}, err
 }
 
 // toldToEnd says that a signal has ended the start.
 type toldToEnd struct{ signal syscall.Signal }
 
-func (e *toldToEnd) Error() string { return "told to end by " + SignalName(e.signal) }
+func (e *toldToEnd) Error() string { return "told to end by " + plan.SignalName(e.signal) }
 
 // setUp comes to the point where the watchdog watches.
 func (s *sidecar) setUp() error {
@@ -69,8 +71,8 @@ func (s *sidecar) setUp() error {
 	if unix.Getpgrp() == os.Getpid() {
 		group = os.Getpid()
 	}
-	if s.cfg.KillMode == KillGroup && group == 0 {
-		return &SetupError{Object: "-kill-mode group", Problem: "the program shares its process group with who started it", Hint: "another mode"}
+	if s.cfg.KillMode == plan.KillGroup && group == 0 {
+		return &fault.Error{Object: "-kill-mode group", Problem: "the program shares its process group with who started it", Hint: "another mode"}
 	}
 	answer := make(chan error, 1)
 	go func() {
@@ -119,7 +121,7 @@ func (s *sidecar) publish() error {
 
 func (s *sidecar) startWatchdog() (err error) {
 	var supervisor *pidfile.Claim
-	if s.opened, err = s.cfg.Surroundings.open(); err != nil {
+	if s.opened, err = s.cfg.open(); err != nil {
 		return err
 	}
 	if s.cfg.Supervisor != "" {

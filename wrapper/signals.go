@@ -60,7 +60,10 @@ func CatchSignals() *Signals {
 func (s *Signals) prepare(cfg *Config) {
 	<-s.ready
 	if cfg.Ignored != nil {
-		s.ignored = *cfg.Ignored
+		s.ignored = 0
+		for _, sig := range cfg.Ignored {
+			s.ignored |= 1 << (sig - 1)
+		}
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 )
 
 // What the loop does while no program runs, and says about it.
@@ -22,7 +24,7 @@ func (l *loop) tellWaiting() {
 
 // tellRestart tells why the program is started again.
 func (l *loop) tellRestart(wait time.Duration) {
-	why := l.cfg.Args[0] + " " + describe(l.machine.status)
+	why := l.cfg.Args[0] + " " + plan.Describe(l.machine.status)
 	if l.failed != nil {
 		why = l.failed.Error()
 	} else if l.whyNot != nil {
@@ -105,7 +107,7 @@ func (l *loop) publishOwn() error {
 // be another process's.
 func (l *loop) standInEarly() {
 	m := &l.machine
-	if l.file == nil || l.pid == 0 || m.ending || m.byRemoval || !m.again && l.cfg.Restart.Policy == RestartNo {
+	if l.file == nil || l.pid == 0 || m.ending || m.byRemoval || !m.again && l.cfg.Restart.Policy == plan.RestartNo {
 		return
 	}
 	if l.hasEnded() {
@@ -115,9 +117,9 @@ func (l *loop) standInEarly() {
 
 // codeOfStart is the exit code for a program that could not be started.
 func codeOfStart(err error) syscall.WaitStatus {
-	var start *StartError
+	var start *fault.Error
 	if errors.As(err, &start) {
 		return syscall.WaitStatus(start.Code)
 	}
-	return codeFailed
+	return fault.Failed
 }

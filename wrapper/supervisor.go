@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 )
 
 // A program that is to be started more than once needs pidleash as its parent. With
@@ -31,63 +33,50 @@ type supervisor struct {
 	reported time.Time     // when the program was up; zero: it was not yet
 }
 
-// RemoteError is the failure of a process in the background, as it is to be told.
-type RemoteError struct {
-	Text, Hint string
-	Code       int // to exit with
-}
-
-func (e *RemoteError) Error() string { return e.Text }
-
-// Supervises reports that pidleash has to stay the program's parent.
-func (cfg *Config) Supervises() bool {
-	return cfg.Restart.Policy != RestartNo || cfg.Restart.Signal != 0 || len(cfg.While)+len(cfg.WhileRunning) > 0
-}
-
 // runLauncher starts the supervisor and returns when the program is up.
-func runLauncher(cfg *Config, signals *Signals) (Outcome, error) {
-	opened, err := cfg.Surroundings.open() // so that mistakes show here
+func runLauncher(cfg *Config, signals *Signals) (plan.Outcome, error) {
+	opened, err := cfg.open() // so that mistakes show here
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	w, err := launchWatchdog(cfg, signals, opened)
 	opened.close()
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	signals.prepare(cfg)
 	c := word{Kind: supervise}
 	c.Dir, _ = os.Getwd()
 	if err := w.conn.Send(c); err != nil {
-		return Outcome{}, errNoWatchdog
+		return plan.Outcome{}, errNoWatchdog
 	}
 	answers := make(chan word, 1)
 	go func() {
 		var answer word
 		if _, err := w.conn.Receive(&answer); err != nil {
-			answer = word{Kind: failure, Error: errNoWatchdog.Error(), Code: codeFailed}
+			answer = word{Kind: failure, Error: errNoWatchdog.Error(), Code: fault.Failed}
 		}
 		answers <- answer
 	}()
 	return awaitSupervisor(w.conn, signals, answers)
 }
 
-func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (Outcome, error) {
+func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (plan.Outcome, error) {
 	var told syscall.Signal
 	for {
 		var got os.Signal
 		select {
 		case answer := <-answers:
 			if answer.Kind != failure {
-				return Outcome{}, nil
+				return plan.Outcome{}, nil
 			}
 			if told == 0 {
 				told = signals.late()
 			}
 			if told != 0 {
-				return bySignal(told), nil
+				return plan.BySignal(told), nil
 			}
-			return Outcome{}, &RemoteError{Text: answer.Error, Hint: answer.Hint, Code: answer.Code}
+			return plan.Outcome{}, &fault.Error{Problem: answer.Error, Hint: answer.Hint, Code: answer.Code}
 		case got = <-signals.caught:
 		case got = <-signals.forward:
 		case got = <-signals.groupwide:
@@ -101,23 +90,23 @@ func awaitSupervisor(conn *daemon.Conn, signals *Signals, answers <-chan word) (
 }
 
 // RunSupervisor does what Run does, in the background.
-func RunSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
+func RunSupervisor(cfg *Config, signals *Signals) (plan.Outcome, error) {
 	conn, err := daemon.Attach(watchdogFD)
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	var c word
 	if _, err := conn.Receive(&c); err != nil || c.Kind != supervise {
-		return Outcome{}, errors.Join(errors.New("supervisor: the launcher is not understood"), err)
+		return plan.Outcome{}, errors.Join(errors.New("supervisor: the launcher is not understood"), err)
 	}
 	nameItself()
 	child := *cfg
-	child.Mode = Child
+	child.Way = plan.Foreground
 	if child.Dir == "" {
 		child.Dir, child.dirAsFound = c.Dir, true // for the program
 	}
 	if err := unix.Chdir("/"); err != nil { // so that no file system is kept from being unmounted
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	l := newLoop(&child, signals)
 	l.machine.mustComeUp = true
@@ -126,7 +115,7 @@ func RunSupervisor(cfg *Config, signals *Signals) (Outcome, error) {
 		_, _ = conn.Receive(&c) // nothing more is said
 		close(l.behind.gone)
 	}()
-	if l.program, err = findProgram(child.Args[0], &child.Surroundings); err == nil {
+	if l.program, err = findProgram(child.Args[0], &child); err == nil {
 		err = l.perform()
 	}
 	l.behind.stay()
@@ -172,12 +161,12 @@ func (s *supervisor) stay() {
 }
 
 // reportFailure returns true when the launcher will tell of it.
-func (s *supervisor) reportFailure(cfg *Config, outcome Outcome, err error) bool {
+func (s *supervisor) reportFailure(cfg *Config, outcome plan.Outcome, err error) bool {
 	answer := word{Kind: failure, Code: outcome.Code}
 	if err == nil {
 		err = fmt.Errorf("%s: stopped before it was up", cfg.Args[0])
 	} else {
-		answer.Hint, answer.Code = cfg.Explain(err)
+		answer.Hint, answer.Code = fault.Hint(err), fault.Code(err)
 	}
 	answer.Error = err.Error()
 	return s.conn.Send(answer) == nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"pidleash/internal/fault"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,71 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Surroundings are what the program finds itself in. The zero value: as pidleash
-// itself.
-type Surroundings struct {
-	// Stdout and Stderr are absolute paths of files that the program's output is
-	// appended to, created with mode 0640. Empty: as found.
-	Stdout, Stderr string
-	// Dir is the working directory. Empty: as found.
-	Dir string
-	// dirAsFound: Dir is where pidleash was started. The program need not have the
-	// right to enter it.
-	dirAsFound bool
-	// Umask is that of umask(2); nil: as found.
-	Umask *uint32
-	// User is who the program runs as; nil: as found.
-	User *User
-	// Nice is the priority, -20 to 19, setpriority(2); nil: as found.
-	Nice *int
-	// OOMScoreAdj is -1000 to 1000, proc_pid_oom_score_adj(5); nil: as found.
-	OOMScoreAdj *int
-}
-
-// User is an identity, credentials(7).
-type User struct {
-	Name     string // for messages
-	UID, GID uint32
-	Groups   []uint32 // all the supplementary ones
-}
-
-// SetupError says what the program's surroundings lack.
-type SetupError struct {
-	Object  string // such as "stdout /var/log/app.log"
-	Problem string
-	Err     error // the cause, or nil
-	Hint    string
-}
-
-func (e *SetupError) Error() string {
-	text := e.Object + ": " + e.Problem
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-func (e *SetupError) Unwrap() error { return e.Err }
-
 // check looks for what can be seen to be wrong before anything is done.
-func (s *Surroundings) check() error {
-	if s.Dir == "" {
+func (cfg *Config) check() error {
+	if cfg.Dir == "" {
 		return nil
 	}
 	var st unix.Stat_t
-	err := unix.Stat(s.Dir, &st)
+	err := unix.Stat(cfg.Dir, &st)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		err = unix.ENOTDIR
 	}
 	if err != nil {
-		return &SetupError{Object: "directory " + s.Dir, Problem: "cannot be entered", Err: err, Hint: "create it, or name another with -chdir"}
+		return &fault.Error{Object: "directory " + cfg.Dir, Problem: "cannot be entered", Err: err, Hint: "create it, or name another with -chdir"}
 	}
 	return nil
 }
 
-// surroundings are Surroundings with their files open.
+// surroundings are the plan's, with their files open.
 type surroundings struct {
-	*Surroundings
+	*Config
 	stdio [3]int // what becomes the program's 0 to 2; asIs: nothing
 }
 
@@ -85,9 +40,9 @@ type surroundings struct {
 const asIs = -1
 
 // open opens the files anew, for one start. The caller closes them.
-func (s *Surroundings) open() (*surroundings, error) {
-	opened := &surroundings{Surroundings: s, stdio: [3]int{asIs, asIs, asIs}}
-	for fd, path := range []string{1: s.Stdout, 2: s.Stderr} {
+func (cfg *Config) open() (*surroundings, error) {
+	opened := &surroundings{Config: cfg, stdio: [3]int{asIs, asIs, asIs}}
+	for fd, path := range []string{1: cfg.Stdout, 2: cfg.Stderr} {
 		if path == "" {
 			continue
 		}
@@ -95,7 +50,7 @@ func (s *Surroundings) open() (*surroundings, error) {
 		if opened.stdio[fd], err = openLog(path); err != nil {
 			opened.close()
 			object := [...]string{1: "stdout ", 2: "stderr "}[fd] + path
-			return nil, &SetupError{Object: object, Problem: "cannot be opened", Err: err, Hint: logHint(path, err)}
+			return nil, &fault.Error{Object: object, Problem: "cannot be opened", Err: err, Hint: logHint(path, err)}
 		}
 	}
 	return opened, nil
@@ -267,25 +222,25 @@ func (p *launchPlan) changeUser() bool {
 func (s *surroundings) explain(step launchStep, errno syscall.Errno) error {
 	switch step {
 	case stepNice:
-		return &SetupError{Object: fmt.Sprintf("nice %d", *s.Nice), Problem: "cannot be set", Err: errno, Hint: "below the present value only root may, or who has RLIMIT_NICE"}
+		return &fault.Error{Object: fmt.Sprintf("nice %d", *s.Nice), Problem: "cannot be set", Err: errno, Hint: "below the present value only root may, or who has RLIMIT_NICE"}
 	case stepOOMScoreAdj:
-		return &SetupError{Object: fmt.Sprintf("oom-score-adj %d", *s.OOMScoreAdj), Problem: "cannot be set", Err: errno, Hint: "below the present value only root may"}
+		return &fault.Error{Object: fmt.Sprintf("oom-score-adj %d", *s.OOMScoreAdj), Problem: "cannot be set", Err: errno, Hint: "below the present value only root may"}
 	case stepGroups, stepUser:
-		return &SetupError{Object: "user " + s.User.Name, Problem: "cannot become it", Err: errno, Hint: "only root can; without -user the program runs as who starts it"}
+		return &fault.Error{Object: "user " + s.User.Name, Problem: "cannot become it", Err: errno, Hint: "only root can; without -user the program runs as who starts it"}
 	case stepDir:
 		hint := ""
 		if s.User != nil && !s.dirAsFound {
 			hint = "user " + s.User.Name + " must be able to enter it"
 		}
-		return &SetupError{Object: "directory " + s.Dir, Problem: "cannot be entered", Err: errno, Hint: hint}
+		return &fault.Error{Object: "directory " + s.Dir, Problem: "cannot be entered", Err: errno, Hint: hint}
 	}
 	return fmt.Errorf("launch step %d: %w", step, errno)
 }
 
 // from is where the program would find a relative path.
-func (s *Surroundings) from(path string) string {
-	if s.Dir == "" || filepath.IsAbs(path) {
+func (cfg *Config) from(path string) string {
+	if cfg.Dir == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return strings.TrimSuffix(s.Dir, "/") + "/" + path
+	return strings.TrimSuffix(cfg.Dir, "/") + "/" + path
 }

@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 )
 
 // earlyEnd is how long after its start an end of the program may have come before
@@ -31,26 +33,26 @@ const earlyStay = 250 * time.Millisecond
 // RunWatchdog looks after the program that the launcher has started, until that
 // has ended. The error is for the log only, unless the launcher is still there to
 // hear it.
-func RunWatchdog(cfg *Config, signals *Signals) (Outcome, error) {
+func RunWatchdog(cfg *Config, signals *Signals) (plan.Outcome, error) {
 	surviveEnding()
 	conn, err := daemon.Attach(watchdogFD)
 	if err != nil {
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	nameItself()
 	var c word
 	fds, err := conn.Receive(&c)
 	if errors.Is(err, io.EOF) || c.Kind == back {
-		return Outcome{}, nil
+		return plan.Outcome{}, nil
 	}
 	if err != nil || c.Kind != charge {
-		return Outcome{}, errors.Join(errors.New("watchdog: the launcher is not understood"), err)
+		return plan.Outcome{}, errors.Join(errors.New("watchdog: the launcher is not understood"), err)
 	}
 	signals.prepare(cfg)
 	w, err := newWatchdog(cfg, signals, &c, fds)
 	if err != nil {
 		_ = conn.Send(word{Kind: failure, Error: err.Error()})
-		return Outcome{}, err
+		return plan.Outcome{}, err
 	}
 	return w.run(conn)
 }
@@ -111,10 +113,10 @@ func newWatchdog(cfg *Config, signals *Signals, c *word, fds []int) (*watchdog, 
 }
 
 // run returns when the program has ended, or when the launcher takes it back.
-func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
+func (w *watchdog) run(conn *daemon.Conn) (plan.Outcome, error) {
 	w.happen(event{kind: taken})
 	if err := conn.Send(word{Kind: watching}); err != nil {
-		return Outcome{}, nil // the launcher is gone, and so is the start
+		return plan.Outcome{}, nil // the launcher is gone, and so is the start
 	}
 	w.words = make(chan wordKind)
 	go listen(conn, w.words)
@@ -129,12 +131,12 @@ func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
 			}
 		case kind := <-w.words:
 			if kind == back {
-				return Outcome{}, nil
+				return plan.Outcome{}, nil
 			}
 			w.heed(kind)
 		case <-w.neighbour.ends():
 			if w.decided() == back {
-				return Outcome{}, nil
+				return plan.Outcome{}, nil
 			}
 			w.programEnded()
 		case <-w.children.ends():
@@ -151,9 +153,9 @@ func (w *watchdog) run(conn *daemon.Conn) (Outcome, error) {
 	}
 	w.release()
 	if w.standsIn {
-		return outcomeOf(&Config{}, w.machine.status, false), nil
+		return (&plan.Plan{}).OutcomeOf(w.machine.status, false), nil
 	}
-	return Outcome{}, nil
+	return plan.Outcome{}, nil
 }
 
 // heed takes what the launcher says. Its end without a word is the end of the
@@ -174,7 +176,7 @@ func (w *watchdog) heed(kind wordKind) {
 // decided is what the launcher says last: it may be about to report that the
 // program has not come up.
 func (w *watchdog) decided() wordKind {
-	if w.sole || w.words == nil || w.cfg.Mode != Daemon {
+	if w.sole || w.words == nil || w.cfg.Way != plan.Daemon {
 		return ""
 	}
 	kind := <-w.words
@@ -192,7 +194,7 @@ func (w *watchdog) programEnded() {
 	if w.hasSuccessor() {
 		return
 	}
-	if w.cfg.Mode == Daemon && w.sole && !w.machine.byRemoval && time.Since(w.since) < earlyEnd {
+	if w.cfg.Way == plan.Daemon && w.sole && !w.machine.byRemoval && time.Since(w.since) < earlyEnd {
 		w.standIn()
 	}
 	w.pid = 0
@@ -206,11 +208,11 @@ func (w *watchdog) programEnded() {
 	switch {
 	case !known:
 		w.cfg.Log.Info(fmt.Sprintf("PID %d has ended, nobody tells how: the kernel does since Linux 6.15", pid))
-		status = codeFailed << 8
-	case isClean(status) || w.machine.byRemoval:
-		w.cfg.Log.Info(fmt.Sprintf("PID %d %s", pid, describe(status)))
+		status = fault.Failed << 8
+	case plan.IsClean(status) || w.machine.byRemoval:
+		w.cfg.Log.Info(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
 	default:
-		w.cfg.Log.Warn(fmt.Sprintf("PID %d %s", pid, describe(status)))
+		w.cfg.Log.Warn(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
 	}
 	if w.standsIn {
 		time.Sleep(earlyStay)

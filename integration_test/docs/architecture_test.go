@@ -27,11 +27,13 @@ var mayImport = map[string]struct {
 	reason   string
 }{
 	"":                  {[]string{"internal/cli"}, "main is the call into the command line and the only os.Exit"},
-	"internal/cli":      {[]string{"wrapper", "internal/control", "internal/pidfile", "internal/sdnotify", "internal/atstart"}, "the command line makes a wrapper.Config; it neither spawns nor watches"},
-	"wrapper":           {[]string{"watch", "internal/pidfile", "internal/process", "internal/sdnotify", "internal/daemon", "internal/atstart"}, "the wrapper runs a program; it knows nothing of arguments and messages"},
-	"internal/control":  {[]string{"wrapper", "watch", "internal/pidfile", "internal/process"}, "who stops, signals and waits knows nothing of arguments; of the wrapper it takes the schedule"},
+	"internal/cli":      {[]string{"wrapper", "internal/control", "internal/pidfile", "internal/sdnotify", "internal/atstart", "internal/plan", "internal/fault"}, "the command line makes a plan; it neither spawns nor watches"},
+	"wrapper":           {[]string{"watch", "internal/pidfile", "internal/process", "internal/sdnotify", "internal/daemon", "internal/atstart", "internal/plan", "internal/fault"}, "the wrapper runs a program; it knows nothing of arguments and messages"},
+	"internal/control":  {[]string{"watch", "internal/pidfile", "internal/process", "internal/plan", "internal/fault"}, "who stops, signals and waits knows nothing of arguments, nor of who runs programs"},
 	"watch":             {nil, "the watch knows one path and nothing of what it means"},
-	"internal/pidfile":  {[]string{"internal/process"}, "the identity of a PID file is the same whoever runs the program"},
+	"internal/pidfile":  {[]string{"internal/process", "internal/fault"}, "the identity of a PID file is the same whoever runs the program"},
+	"internal/plan":     {nil, "what was asked for is data"},
+	"internal/fault":    {nil, "an error knows nothing of who reports it"},
 	"internal/process":  {nil, "what the kernel tells of processes is the same for everybody"},
 	"internal/daemon":   {nil, "the talk between two processes is not about what they do"},
 	"internal/sdnotify": {nil, "datagrams of the service manager are about no program"},

@@ -124,7 +124,7 @@ func TestSuccessByEnvironment(t *testing.T) {
 		r.ExpectCode(t, test.want)
 		r.ExpectQuiet(t)
 	}
-	bed.ExpectUsageError(t, []string{"PIDLEASH_SUCCESS=5-3"}, nil, `"5-3" is no code and no range`)
+	bed.ExpectUsageError(t, []string{"PIDLEASH_SUCCESS=5-3"}, nil, `"5-3" is neither a code nor a range`)
 }
 
 // It has no meaning for a PROGRAM without a PID file, but may be set for many.

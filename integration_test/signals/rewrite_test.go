@@ -73,12 +73,12 @@ func TestRewriteRefused(t *testing.T) {
 	for _, test := range []struct{ value, line string }{
 		{"TERM", "no FROM:TO"},
 		{"", "no FROM:TO"},
-		{"TERM:", `"" is no signal`},
-		{":TERM", `"" is no signal`},
-		{"none:TERM", `"none" is no signal`},
-		{"TERM:QUIT:INT", `"QUIT:INT" is no signal`},
-		{"TERM:0", `"0" is no signal`},
-		{"TERM:65", `"65" is no signal`},
+		{"TERM:", `unknown signal ""`},
+		{":TERM", `unknown signal ""`},
+		{"none:TERM", `unknown signal "none"`},
+		{"TERM:QUIT:INT", `unknown signal "QUIT:INT"`},
+		{"TERM:0", `unknown signal "0"`},
+		{"TERM:65", `unknown signal "65"`},
 	} {
 		bed.ExpectUsageError(t, nil, []string{"-rewrite", test.value}, fmt.Sprintf("option -rewrite %q: %s", test.value, test.line))
 	}
@@ -166,8 +166,8 @@ func TestIgnore(t *testing.T) {
 		{"KILL", "SIGKILL cannot be ignored"},
 		{"PIPE,STOP", "SIGSTOP cannot be ignored"},
 		{"9", "SIGKILL cannot be ignored"},
-		{"PIPE,", `"" is no signal`},
-		{"PIPE,none", `"none" is no signal`},
+		{"PIPE,", `unknown signal ""`},
+		{"PIPE,none", `unknown signal "none"`},
 	} {
 		bed.ExpectUsageError(t, nil, []string{"-ignore", test.value}, test.line)
 	}

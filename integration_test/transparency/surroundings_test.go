@@ -341,7 +341,7 @@ func TestRefusedOptions(t *testing.T) {
 		{"-ready fd:2", `option -ready "fd:2": no descriptor from 3 on`},
 		{"-ready soon", `option -ready "soon": no such condition`},
 		{"-ready 0s", `option -ready "0s": no such condition`},
-		{"-start-timeout -1s", `option -start-timeout "-1s": no duration`},
+		{"-start-timeout -1s", `option -start-timeout "-1s": invalid duration`},
 	} {
 		t.Run(c.options, func(t *testing.T) {
 			t.Parallel()

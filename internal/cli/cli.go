@@ -6,7 +6,6 @@
 package cli
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -14,15 +13,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"pidleash/internal/control"
-	"pidleash/internal/pidfile"
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 	"pidleash/wrapper"
-)
-
-// Exit codes of pidleash's own, beside those of the program.
-const (
-	codeHeld   = 120 // another process holds the PID file
-	codeFailed = 125 // pidleash itself failed
 )
 
 // Main is the whole program, given its arguments. It returns the exit code.
@@ -45,13 +38,12 @@ func Main(args []string) int {
 		return log.print("pidleash " + version() + "\n")
 	}
 	cmd.config.Log = log.Logger
-	cmd.config.Explain = func(err error) (string, int) { return hintOf(err), codeOf(err) }
 	cmd.config.CommandLine = args[1:]
 	run := wrapper.Run
 	switch args[0] {
-	case wrapper.WatchdogName:
+	case plan.WatchdogName:
 		run = wrapper.RunWatchdog
-	case wrapper.SupervisorName:
+	case plan.SupervisorName:
 		run = wrapper.RunSupervisor
 	}
 	outcome, err := run(&cmd.config, signals)
@@ -59,7 +51,7 @@ func Main(args []string) int {
 		return log.fail(err)
 	}
 	log.flush()
-	return outcome.End()
+	return wrapper.End(outcome)
 }
 
 // print writes what was asked for to standard output: no program runs.
@@ -73,67 +65,18 @@ func (l *log) print(text string) int {
 // fail tells why pidleash gives up, in one line, and returns the exit code.
 func (l *log) fail(err error) int {
 	text := err.Error()
-	if hint := hintOf(err); hint != "" {
+	if hint := fault.Hint(err); hint != "" {
 		text += "; hint: " + hint
 	}
 	l.Error(text)
-	return codeOf(err)
-}
-
-func codeOf(err error) int {
-	var held *pidfile.HeldError
-	var start *wrapper.StartError
-	var remote *wrapper.RemoteError
-	var act *control.Error
-	switch {
-	case errors.As(err, &remote):
-		return remote.Code
-	case errors.As(err, &held):
-		return codeHeld
-	case errors.As(err, &start):
-		return start.Code
-	case errors.As(err, &act):
-		return act.Code
-	}
-	return codeFailed
-}
-
-func hintOf(err error) string {
-	var held *pidfile.HeldError
-	var start *wrapper.StartError
-	var file *pidfile.Error
-	var setup *wrapper.SetupError
-	var remote *wrapper.RemoteError
-	var usage *usageError
-	var act *control.Error
-	switch {
-	case errors.As(err, &remote):
-		return remote.Hint
-	case errors.As(err, &held) && held.Locked:
-		return "remove the file to stop it"
-	case errors.As(err, &held):
-		return "stop it first"
-	case errors.As(err, &start):
-		return start.Hint
-	case errors.As(err, &file):
-		return file.Hint
-	case errors.As(err, &setup):
-		return setup.Hint
-	case errors.As(err, &usage):
-		return usage.hint
-	case errors.As(err, &act):
-		return act.Hint
-	}
-	return ""
+	return fault.Code(err)
 }
 
 // defaultStartLimit is how long a program may take to come up when nobody says so.
 const defaultStartLimit = 30 * time.Second
 
-// usageError is a mistake on the command line or in the environment.
-type usageError struct{ text, hint string }
-
-func (e *usageError) Error() string { return e.text }
+// mistake is the error of a command line or an environment that cannot be meant.
+func mistake(problem, hint string) error { return &fault.Error{Problem: problem, Hint: hint} }
 
 // command is what was asked for.
 type command struct {
@@ -183,10 +126,10 @@ func (a arguments) parse(args []string, hint string, action func(words []string)
 func translate(err error, hint string) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
-		return &usageError{"no option " + name, hint}
+		return mistake("no option "+name, hint)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
-		return &usageError{"option " + name + " needs a value", hint}
+		return mistake("option "+name+" needs a value", hint)
 	}
-	return &usageError{text, hint}
+	return mistake(text, hint)
 }

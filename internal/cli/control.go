@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pidleash/internal/control"
+	"pidleash/internal/fault"
 )
 
 // stop, sendSignal and wait act on what PID files name. Each file has an exit code of
@@ -65,7 +66,7 @@ func (c *command) tell(l *log, path string, err error) int {
 	case c.json:
 		r := result{File: path}
 		if err != nil {
-			r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), hintOf(err), codeOf(err)
+			r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), fault.Hint(err), fault.Code(err)
 		}
 		return max(r.Code, l.print(jsonLine(r)))
 	case err != nil:

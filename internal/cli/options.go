@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/plan"
 	"pidleash/wrapper"
 )
 
@@ -87,7 +88,7 @@ func pidfileOption() option {
 }
 
 func stopOption() option {
-	return option{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + wrapper.DefaultSchedule, initial: wrapper.DefaultSchedule}
+	return option{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + plan.DefaultSchedule, initial: plan.DefaultSchedule}
 }
 
 const (
@@ -168,7 +169,7 @@ func (c *command) fill(given arguments, program []string) error {
 		return err
 	}
 	if len(program) == 0 {
-		return &usageError{"no program given", "pidleash [OPTION...] [--] PROGRAM [ARG...]"}
+		return mistake("no program given", "pidleash [OPTION...] [--] PROGRAM [ARG...]")
 	}
 	c.config.Args = program
 	c.config.Env = c.programEnv(atstart.Environ())
@@ -182,7 +183,7 @@ func (c *command) take(options []option, given arguments) error {
 		values, source := o.find(given[o.name])
 		for _, value := range values {
 			if err := o.set(c, value); err != nil {
-				return &usageError{fmt.Sprintf("%s %q: %v", source, value, err), o.remedy}
+				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), o.remedy)
 			}
 		}
 	}
@@ -281,11 +282,11 @@ func setSettle(c *command, value string) (err error) {
 func setRestart(c *command, value string) error {
 	switch value {
 	case "no":
-		c.config.Restart.Policy = wrapper.RestartNo
+		c.config.Restart.Policy = plan.RestartNo
 	case "on-failure":
-		c.config.Restart.Policy = wrapper.RestartOnFailure
+		c.config.Restart.Policy = plan.RestartOnFailure
 	case "always":
-		c.config.Restart.Policy = wrapper.RestartAlways
+		c.config.Restart.Policy = plan.RestartAlways
 	default:
 		return errors.New("no such policy")
 	}
@@ -305,27 +306,27 @@ func setRestartLimit(c *command, value string) error {
 	}
 	limit, err := strconv.Atoi(left)
 	if err != nil || limit < 1 {
-		return fmt.Errorf("%q is no number above 0", left)
+		return fmt.Errorf("%q is not a number above 0", left)
 	}
 	window, err := parseDuration(right)
 	if err != nil || window == 0 {
-		return fmt.Errorf("%q is no duration above 0", right)
+		return fmt.Errorf("%q is not a duration above 0", right)
 	}
 	c.config.Restart.Limit, c.config.Restart.Window = limit, window
 	return nil
 }
 
 func setRestartSignal(c *command, value string) error {
-	sig, err := wrapper.ParseSignal(value)
+	sig, err := plan.ParseSignal(value)
 	if err != nil {
 		return err
 	}
 	if !wrapper.Forwarded(sig) {
-		return fmt.Errorf("%s does not reach pidleash", wrapper.SignalName(sig))
+		return fmt.Errorf("%s does not reach pidleash", plan.SignalName(sig))
 	}
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
-		return fmt.Errorf("%s ends the program for good", wrapper.SignalName(sig))
+		return fmt.Errorf("%s ends the program for good", plan.SignalName(sig))
 	}
 	c.config.Restart.Signal = sig
 	return nil
@@ -347,13 +348,13 @@ func pathsOption(place func(*command) *[]string) func(*command, string) error {
 func parseDuration(value string) (time.Duration, error) {
 	d, err := time.ParseDuration(value)
 	if err != nil || d < 0 {
-		return 0, errors.New("no duration")
+		return 0, errors.New("invalid duration")
 	}
 	return d, nil
 }
 
 func setStop(c *command, value string) (err error) {
-	c.config.Stop, err = wrapper.ParseSchedule(value)
+	c.config.Stop, err = plan.ParseSchedule(value)
 	return err
 }
 
@@ -365,13 +366,13 @@ func setStopCommand(c *command, value string) error {
 func setKillMode(c *command, value string) error {
 	switch value {
 	case "process":
-		c.config.KillMode = wrapper.KillProcess
+		c.config.KillMode = plan.KillProcess
 	case "mixed":
-		c.config.KillMode = wrapper.KillMixed
+		c.config.KillMode = plan.KillMixed
 	case "group":
-		c.config.KillMode = wrapper.KillGroup
+		c.config.KillMode = plan.KillGroup
 	case "tree":
-		c.config.KillMode = wrapper.KillTree
+		c.config.KillMode = plan.KillTree
 	default:
 		return errors.New("no such mode")
 	}
@@ -384,21 +385,21 @@ func setRewrite(c *command, value string) error {
 	if !ok {
 		return errors.New("no FROM:TO")
 	}
-	from, err := wrapper.ParseSignal(left)
+	from, err := plan.ParseSignal(left)
 	if err != nil {
 		return err
 	}
 	if !wrapper.Forwarded(from) {
-		return fmt.Errorf("%s is not forwarded", wrapper.SignalName(from))
+		return fmt.Errorf("%s is not forwarded", plan.SignalName(from))
 	}
 	var to syscall.Signal
 	if !strings.EqualFold(right, "none") {
-		if to, err = wrapper.ParseSignal(right); err != nil {
+		if to, err = plan.ParseSignal(right); err != nil {
 			return err
 		}
 	}
 	if _, twice := c.config.Rewrite[from]; twice {
-		return fmt.Errorf("%s is rewritten twice", wrapper.SignalName(from))
+		return fmt.Errorf("%s is rewritten twice", plan.SignalName(from))
 	}
 	if c.config.Rewrite == nil {
 		c.config.Rewrite = map[syscall.Signal]syscall.Signal{}
@@ -409,19 +410,19 @@ func setRewrite(c *command, value string) error {
 
 // setIgnore reads "PIPE,USR1".
 func setIgnore(c *command, value string) error {
-	c.config.Ignored = new(atstart.SignalSet)
+	c.config.Ignored = []syscall.Signal{}
 	if strings.EqualFold(value, "none") {
 		return nil
 	}
 	for _, item := range strings.Split(value, ",") {
-		sig, err := wrapper.ParseSignal(item)
+		sig, err := plan.ParseSignal(item)
 		if err != nil {
 			return err
 		}
 		if sig == syscall.SIGKILL || sig == syscall.SIGSTOP {
-			return fmt.Errorf("%s cannot be ignored", wrapper.SignalName(sig))
+			return fmt.Errorf("%s cannot be ignored", plan.SignalName(sig))
 		}
-		*c.config.Ignored |= 1 << (sig - 1)
+		c.config.Ignored = append(c.config.Ignored, sig)
 	}
 	return nil
 }
@@ -436,7 +437,7 @@ func setSuccess(c *command, value string) error {
 		from, err1 := parseCode(first)
 		to, err2 := parseCode(last)
 		if err := errors.Join(err1, err2); err != nil || from > to {
-			return fmt.Errorf("%q is no code and no range", item)
+			return fmt.Errorf("%q is neither a code nor a range", item)
 		}
 		for code := from; code <= to; code++ {
 			c.config.Success[code] = true
@@ -463,13 +464,13 @@ func setDeathSignal(c *command, value string) error {
 	if value == "none" {
 		return nil
 	}
-	sig, err := wrapper.ParseSignal(value)
+	sig, err := plan.ParseSignal(value)
 	c.config.DeathSignal = sig
 	return err
 }
 
 func setReady(c *command, value string) (err error) {
-	c.config.Ready, err = wrapper.ParseReady(value)
+	c.config.Ready, err = plan.ParseReady(value)
 	return err
 }
 

@@ -48,7 +48,7 @@ func TestSetSuccessRefuses(t *testing.T) {
 		"99999999999": `"99999999999"`,
 	} {
 		var c command
-		want := item + " is no code and no range"
+		want := item + " is neither a code nor a range"
 		if err := setSuccess(&c, value); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", value, err, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"pidleash/internal/plan"
 	"pidleash/wrapper"
 )
 
@@ -159,7 +160,7 @@ func (s *subcommand) fill(c *command, given arguments, operands []string) error 
 	}
 	if s.takesSignal {
 		if len(operands) == 0 {
-			return &usageError{s.name + ": no signal given", s.usage}
+			return mistake(s.name+": no signal given", s.usage)
 		}
 		if err := c.takeSignal(operands[0]); err != nil {
 			return err
@@ -167,21 +168,21 @@ func (s *subcommand) fill(c *command, given arguments, operands []string) error 
 		operands = operands[1:]
 	}
 	if g := given["pidfile"]; g != nil && g.IsSet() && len(operands) > 0 {
-		return &usageError{s.name + ": -pidfile is without effect beside a FILE", "leave one of them out"}
+		return mistake(s.name+": -pidfile is without effect beside a FILE", "leave one of them out")
 	}
 	return s.takeFiles(c, operands)
 }
 
 func (c *command) takeSignal(word string) (err error) {
 	number := strings.TrimPrefix(word, "-")
-	if c.signal, err = wrapper.ParseSignal(number); err == nil {
+	if c.signal, err = plan.ParseSignal(number); err == nil {
 		return nil
 	}
 	hint := "a name or a number, such as HUP or 1"
 	if number == "0" {
 		hint = "pidleash status FILE tells whether it runs"
 	}
-	return &usageError{"signal: " + err.Error(), hint}
+	return mistake("signal: "+err.Error(), hint)
 }
 
 // takeFiles makes the operands absolute; without any, it is the PID file of the
@@ -194,11 +195,11 @@ func (s *subcommand) takeFiles(c *command, operands []string) error {
 	case c.config.PIDFile != "":
 		operands = []string{c.config.PIDFile}
 	default:
-		return &usageError{s.name + ": no FILE given and no $PIDFILE", s.usage}
+		return mistake(s.name+": no FILE given and no $PIDFILE", s.usage)
 	}
 	for _, operand := range operands {
 		if operand == "" {
-			return &usageError{s.name + ": the name of a FILE is empty", s.usage}
+			return mistake(s.name+": the name of a FILE is empty", s.usage)
 		}
 		path, err := absolute(operand)
 		if err != nil {

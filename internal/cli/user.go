@@ -3,11 +3,10 @@ package cli
 import (
 	"errors"
 	"os/user"
+	"pidleash/internal/plan"
 	"slices"
 	"strconv"
 	"strings"
-
-	"pidleash/wrapper"
 )
 
 // userVariables are those that tell a program who it runs as, environ(7).
@@ -21,7 +20,7 @@ func setUser(c *command, value string) error {
 		return nil
 	}
 	name, group, hasGroup := strings.Cut(value, ":")
-	u := &wrapper.User{Name: name}
+	u := &plan.User{Name: name}
 	gid := ""
 	entry, err := lookUpUser(name)
 	switch {

@@ -8,6 +8,9 @@
 //
 // What it does not promise: after a removal by somebody else a path says nothing of a
 // program that is still ending.
+//
+// An error is a *fault.Error with the command's exit code: 1, no such process; 3, no such file;
+// 4, not permitted, unreadable or not to be trusted; 124, the time is over.
 package control
 
 import (
@@ -16,45 +19,28 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 )
 
-// Codes of an Error, which are the commands' exit codes.
+// Exit codes of the commands, for one file.
 const (
-	codeNoProcess = 1   // there is no such process
-	codeNoFile    = 3   // there is no such file
-	codeRefused   = 4   // not permitted, unreadable or not to be trusted
-	codeTimeout   = 124 // it has not come about in time
+	codeNoProcess = 1             // there is no such process
+	codeNoFile    = 3             // there is no such file
+	codeRefused   = 4             // not permitted, unreadable or not to be trusted
+	codeTimeout   = fault.Timeout // it has not come about in time
 )
 
-// Error is why nothing was done, or why it has not come about.
-type Error struct {
-	Path string
-	// Code is 1: no such process; 3: no such file; 4: not permitted, unreadable or
-	// not to be trusted; 124: the time is over.
-	Code    int
-	Problem string
-	Err     error  // the cause, or nil
-	Hint    string // the remedy, when it is known
-}
-
-func (e *Error) Error() string {
-	text := "pidfile " + e.Path + ": " + e.Problem
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+// object is what messages call the file.
+func object(path string) string { return "pidfile " + path }
 
 // refusal is the error of a file that nothing can be done with; nil: it can.
 func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
-		return &Error{Path: h.Path, Code: codeRefused, Problem: h.Reason}
+		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: h.Reason}
 	case pidfile.Untrusted:
-		return &Error{Path: h.Path, Code: codeRefused, Problem: "not trusted: " + h.Reason}
+		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: "not trusted: " + h.Reason}
 	}
 	return nil
 }
@@ -62,20 +48,20 @@ func refusal(h *pidfile.Hold) error {
 // absence is the error of a file that names nobody who runs.
 func absence(h *pidfile.Hold) error {
 	if h.Verdict == pidfile.Missing {
-		return &Error{Path: h.Path, Code: codeNoFile, Problem: h.Reason}
+		return &fault.Error{Object: object(h.Path), Code: codeNoFile, Problem: h.Reason}
 	}
-	return &Error{Path: h.Path, Code: codeNoProcess, Problem: "stale: " + h.Reason}
+	return &fault.Error{Object: object(h.Path), Code: codeNoProcess, Problem: "stale: " + h.Reason}
 }
 
 // unsent is the error of a signal that has not reached what the file names.
 func unsent(h *pidfile.Hold, err error) error {
 	switch {
 	case errors.Is(err, unix.ESRCH):
-		return &Error{Path: h.Path, Code: codeNoProcess, Problem: named(h) + " has ended meanwhile"}
+		return &fault.Error{Object: object(h.Path), Code: codeNoProcess, Problem: named(h) + " has ended meanwhile"}
 	case errors.Is(err, unix.EPERM):
-		return &Error{Path: h.Path, Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err, Hint: "as its user, or as root"}
+		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err, Hint: "as its user, or as root"}
 	}
-	return &Error{Path: h.Path, Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err}
+	return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err}
 }
 
 // timeout is the error of a wait for an end; it tells who still runs.
@@ -88,7 +74,7 @@ func timeout(h *pidfile.Hold) error {
 	case holder && h.Holder.PID != h.PID:
 		problem = fmt.Sprintf("%s and its pidleash, PID %d, still run", named(h), h.Holder.PID)
 	}
-	return &Error{Path: h.Path, Code: codeTimeout, Problem: problem}
+	return &fault.Error{Object: object(h.Path), Code: codeTimeout, Problem: problem}
 }
 
 // named is what the file names, in a message.

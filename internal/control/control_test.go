@@ -15,8 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 	"pidleash/watch"
-	"pidleash/wrapper"
 )
 
 // patience bounds what is to happen soon, however busy the machine.
@@ -118,16 +119,16 @@ func fileOf(t *testing.T, p *program) string {
 	return file(t, fmt.Sprintln(p.pid))
 }
 
-func schedule(t *testing.T, text string) wrapper.Schedule {
+func schedule(t *testing.T, text string) plan.Schedule {
 	t.Helper()
-	s, err := wrapper.ParseSchedule(text)
+	s, err := plan.ParseSchedule(text)
 	must(t, err)
 	return s
 }
 
 func expect(t *testing.T, what string, err error, code int, pattern string) {
 	t.Helper()
-	var e *Error
+	var e *fault.Error
 	switch {
 	case code == 0 && err != nil:
 		t.Errorf("%s: %v, want no error", what, err)
@@ -317,7 +318,7 @@ func TestWaitForEnd(t *testing.T) {
 	go func() { end <- Wait(path, time.Now().Add(patience), false) }()
 	must(t, syscall.Kill(p.pid, syscall.SIGTERM))
 	// It may have ended before the look: then it is stale.
-	var e *Error
+	var e *fault.Error
 	if err := <-end; err != nil && (!errors.As(err, &e) || e.Code != codeNoProcess) {
 		t.Errorf("Wait: %v", err)
 	}

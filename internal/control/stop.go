@@ -11,9 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
 	"pidleash/internal/process"
-	"pidleash/wrapper"
 )
 
 const (
@@ -41,7 +42,7 @@ const (
 // To anything else goes the schedule, each signal that can be caught followed by CONT,
 // and its file stays. A pidleash that its file names is told to end, too; a watchdog,
 // which does not listen to that, is left alone.
-func Stop(path string, schedule wrapper.Schedule, until time.Time) error {
+func Stop(path string, schedule plan.Schedule, until time.Time) error {
 	h := pidfile.Take(path)
 	defer func() { h.Close() }()
 	if err := refusal(h); err != nil {
@@ -74,14 +75,14 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if h.Holder.Wait(time.Now().Add(standIn)) {
 		return true, nil
 	}
-	return false, &Error{Path: h.Path, Code: codeRefused, Problem: named(h) + " is a watchdog, which ends with its program",
+	return false, &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " is a watchdog, which ends with its program",
 		Hint: "stop it by the PID file of the program"}
 }
 
 // isWatchdog goes by the name that it was started with.
 func isWatchdog(pid int) bool {
 	words, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && bytes.HasPrefix(words, []byte(wrapper.WatchdogName+"\x00"))
+	return err == nil && bytes.HasPrefix(words, []byte(plan.WatchdogName+"\x00"))
 }
 
 // unleash removes the file and waits for the end. A file that the same pidleash has
@@ -121,7 +122,7 @@ func left(h *pidfile.Hold, until time.Time) error {
 	case expired(until):
 		return timeout(h)
 	}
-	return &Error{Path: h.Path, Code: codeRefused, Problem: named(h) + " still runs, its pidleash has ended without it",
+	return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " still runs, its pidleash has ended without it",
 		Hint: fmt.Sprintf("kill %d", h.PID)}
 }
 
@@ -130,8 +131,8 @@ func remove(h *pidfile.Hold) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Path: h.Path, Code: codeRefused, Problem: "cannot be removed", Err: err}
-	var file *pidfile.Error
+	e := &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: "cannot be removed", Err: err}
+	var file *fault.Error
 	if errors.As(err, &file) {
 		e.Err = file.Err
 	}
@@ -151,34 +152,35 @@ func lookAgain(h **pidfile.Hold) {
 }
 
 // runSchedule stops a program that no pidleash holds.
-func runSchedule(h *pidfile.Hold, schedule wrapper.Schedule, until time.Time) error {
-	for _, step := range schedule {
-		switch {
-		case step.Forever: // nothing comes after it
-		case step.Signal == 0:
-			if h.Program.Wait(earlier(until, time.Now().Add(step.Wait))) {
-				return nil
+func runSchedule(h *pidfile.Hold, schedule plan.Schedule, until time.Time) error {
+	for c := schedule.Begin(); ; {
+		for _, sig := range c.Step(time.Now()) {
+			if expired(until) {
+				return timeout(h)
 			}
-		case expired(until):
-			return timeout(h)
-		default:
-			if err := send(h.Program, step.Signal); err == unix.ESRCH {
+			if err := send(h.Program, sig); err == unix.ESRCH {
 				return nil
 			} else if err != nil {
 				return unsent(h, err)
 			}
 		}
+		switch wait := c.Due(); {
+		case wait.IsZero() && h.Program.Wait(until):
+			return nil
+		case wait.IsZero():
+			return timeout(h)
+		case h.Program.Wait(earlier(until, wait)):
+			return nil
+		case expired(until):
+			return timeout(h)
+		}
 	}
-	if !h.Program.Wait(until) {
-		return timeout(h)
-	}
-	return nil
 }
 
 // send lets a stopped program see the signal: it could not die otherwise.
 func send(p *process.Handle, sig syscall.Signal) error {
 	err := p.Signal(sig)
-	if err == nil && wrapper.NeedsCont(sig) {
+	if err == nil && plan.NeedsCont(sig) {
 		err = p.Signal(syscall.SIGCONT)
 	}
 	return err

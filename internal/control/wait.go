@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/watch"
 )
@@ -50,7 +51,7 @@ func holderGone(h *pidfile.Hold, until time.Time) bool {
 func waitRunning(path string, until time.Time) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return &Error{Path: path, Code: codeRefused, Problem: "cannot be found", Err: err}
+		return &fault.Error{Object: object(path), Code: codeRefused, Problem: "cannot be found", Err: err}
 	}
 	// ".." behind a symbolic link is in the directory that it leads to.
 	dir, name := filepath.Split(path)
@@ -77,7 +78,7 @@ func waitRunning(path string, until time.Time) error {
 		case h.Verdict == pidfile.Running:
 			return nil
 		case late:
-			return &Error{Path: path, Code: codeTimeout, Problem: "not running: " + h.Reason}
+			return &fault.Error{Object: object(path), Code: codeTimeout, Problem: "not running: " + h.Reason}
 		}
 	}
 }

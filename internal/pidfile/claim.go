@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // Claim is the right to publish a PID at a path: a locked, still hidden file.
@@ -34,8 +36,8 @@ type Claim struct {
 // mode is the PID file's whatever the umask: everybody may ask who runs.
 const mode = 0o644
 
-// New claims the path, which must be absolute. It fails with a *HeldError when
-// a program runs there, else with an *Error. Nothing can be seen at the path
+// New claims the path, which must be absolute. It fails with a *fault.Error,
+// of which IsHeld tells that a program runs there. Nothing can be seen at the path
 // before the PID is published, and a stale file stays until Clear.
 func New(path string) (*Claim, error) {
 	if err := checkReserved(path); err != nil {
@@ -71,21 +73,6 @@ func newHidden(path string) (*Claim, error) {
 	return c, nil
 }
 
-// withPath completes an error from below: they know the problem, not the path.
-func withPath(path string, err error) error {
-	var e *Error
-	var held *HeldError
-	switch {
-	case errors.As(err, &held):
-		held.Path = path
-		return held
-	case errors.As(err, &e):
-		e.Path = path
-		return e
-	}
-	return &Error{Path: path, Problem: "cannot be claimed", Err: err}
-}
-
 // takeStale looks at what is at the path. No file: -1. A stale one: a locked
 // descriptor, so that of several starts one goes on. Anything else: an error.
 func takeStale(path string) (fd int, reason string, err error) {
@@ -111,15 +98,15 @@ func takeStale(path string) (fd int, reason string, err error) {
 func openError(err error) error {
 	switch err {
 	case unix.ELOOP:
-		return &Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
+		return &fault.Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
 	case unix.ENOTDIR:
-		return &Error{Problem: "its directory is not a directory"}
+		return &fault.Error{Problem: "its directory is not a directory"}
 	case unix.EACCES:
-		return &Error{Problem: "cannot be read", Err: err}
+		return &fault.Error{Problem: "cannot be read", Err: err}
 	case unix.ENXIO:
-		return &Error{Problem: "is not a regular file"}
+		return &fault.Error{Problem: "is not a regular file"}
 	}
-	return &Error{Problem: "cannot be opened", Err: err}
+	return &fault.Error{Problem: "cannot be opened", Err: err}
 }
 
 // judge decides on an open file: stale (and locked by us now), still in use (an
@@ -127,18 +114,18 @@ func openError(err error) error {
 func judge(fd int, path string) (reason string, again bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return "", false, &Error{Problem: "cannot be looked at", Err: err}
+		return "", false, &fault.Error{Problem: "cannot be looked at", Err: err}
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 	case unix.S_IFDIR:
-		return "", false, &Error{Problem: "is a directory", Hint: "name a file in it"}
+		return "", false, &fault.Error{Problem: "is a directory", Hint: "name a file in it"}
 	default:
-		return "", false, &Error{Problem: "is not a regular file"}
+		return "", false, &fault.Error{Problem: "is not a regular file"}
 	}
 	content, err := readContent(fd)
 	if err != nil {
-		return "", false, &Error{Problem: "cannot be read", Err: err}
+		return "", false, &fault.Error{Problem: "cannot be read", Err: err}
 	}
 	pid, reason := livePID(content, time.Unix(st.Mtim.Unix()))
 	if pid != 0 {
@@ -147,15 +134,15 @@ func judge(fd int, path string) (reason string, again bool, err error) {
 		if holder == 0 {
 			holder = reservedBy(path)
 		}
-		return "", false, &HeldError{PID: pid, Holder: holder, Locked: holder != 0}
+		return "", false, heldError(pid, holder, holder != 0)
 	}
 	if parsePID(content) == 0 && st.Size >= contentLimit {
-		return "", false, &Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+		return "", false, &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
 	}
 	switch err := lock(fd); {
 	case errors.Is(err, errLocked):
 		// In this order: who replaces a stale file unlinks it before it unlocks it.
-		held := &HeldError{PID: parsePID(content), Holder: lockHolder(identityOf(&st)), Locked: true}
+		held := heldError(parsePID(content), lockHolder(identityOf(&st)), true)
 		if isAt(path, identityOf(&st)) {
 			return "", false, held
 		}
@@ -185,17 +172,17 @@ func (c *Claim) createTemp() error {
 		return err
 	}
 	if err := unix.Fchmod(c.Write, mode); err != nil {
-		return &Error{Problem: "cannot be made readable", Err: err}
+		return &fault.Error{Problem: "cannot be made readable", Err: err}
 	}
 	var err error
 	if c.id, err = identityOfFD(c.Write); err != nil {
-		return &Error{Problem: "cannot be looked at", Err: err}
+		return &fault.Error{Problem: "cannot be looked at", Err: err}
 	}
 	if c.lock, err = openNoFollow(c.Temp); err != nil {
-		return &Error{Problem: "cannot be opened", Err: err}
+		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
 	if id, err := identityOfFD(c.lock); err != nil || id != c.id {
-		return &Error{Problem: "somebody else changes its directory", Err: err}
+		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
 	}
 	return lock(c.lock)
 }
@@ -223,10 +210,10 @@ func (c *Claim) openTemp() error {
 }
 
 func createError(dir string, err error) error {
-	e := &Error{Problem: "cannot be created in " + dir, Err: err}
+	e := &fault.Error{Problem: "cannot be created in " + dir, Err: err}
 	switch err {
 	case unix.ENOENT, unix.ENOTDIR:
-		return &Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
+		return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
 	case unix.EACCES, unix.EPERM:
 		e.Hint = "choose a directory that user " + userID() + " may write"
 	case unix.EROFS:
@@ -250,7 +237,7 @@ func (c *Claim) Clear() error {
 	unix.Close(c.stale)
 	c.stale = -1
 	if err != nil && err != unix.ENOENT {
-		return &Error{Path: c.Path, Problem: "is stale and cannot be removed", Err: err}
+		return &fault.Error{Object: object(c.Path), Problem: "is stale and cannot be removed", Err: err}
 	}
 	return nil
 }
@@ -310,8 +297,8 @@ func (c *Claim) Publish(pid int) (*File, error) {
 }
 
 // WriteError says why a PID file cannot be written.
-func WriteError(path string, err error) *Error {
-	e := &Error{Path: path, Problem: "cannot be written", Err: err}
+func WriteError(path string, err error) *fault.Error {
+	e := &fault.Error{Object: object(path), Problem: "cannot be written", Err: err}
 	if err == unix.ENOSPC || err == unix.EDQUOT {
 		e.Hint = "make room in " + filepath.Dir(path)
 	}

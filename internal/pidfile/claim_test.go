@@ -2,6 +2,7 @@ package pidfile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,29 +10,41 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
-// held fails the test unless the error is a *HeldError, which it returns.
-func held(t *testing.T, err error) *HeldError {
+// wantHeld fails the test unless the error says that the path is held: by which process, 0 for
+// nobody, and what its file names, 0 for no PID.
+func wantHeld(t *testing.T, err error, path string, pid, holder int) {
 	t.Helper()
-	var e *HeldError
-	if !errors.As(err, &e) {
-		t.Fatalf("%v, want a *HeldError", err)
+	text := "pidfile " + path + ": already in use"
+	if pid != 0 {
+		text = fmt.Sprintf("pidfile %s: already running as PID %d%s", path, pid, nameOf(pid))
 	}
-	return e
+	hint := "remove the file to stop it"
+	if holder != 0 {
+		text += fmt.Sprintf(", held by PID %d%s", holder, nameOf(holder))
+	} else {
+		text += ", held by nobody: it was started without pidleash"
+		hint = "stop it first"
+	}
+	if !IsHeld(err) || err.Error() != text || fault.Code(err) != 120 || fault.Hint(err) != hint {
+		t.Errorf("%v; hint: %s\nwant %s; hint: %s", err, fault.Hint(err), text, hint)
+	}
 }
 
-// refused fails the test unless New refuses the path with an *Error that names
+// refused fails the test unless New refuses the path with an *fault.Error that names
 // it and the problem.
-func refused(t *testing.T, path, problem string) *Error {
+func refused(t *testing.T, path, problem string) *fault.Error {
 	t.Helper()
 	c, err := New(path)
 	if err == nil {
 		c.Abandon()
 		t.Fatalf("New(%q) succeeded, want %q", path, problem)
 	}
-	var e *Error
-	if !errors.As(err, &e) || e.Path != path || !strings.Contains(e.Error(), path) || !strings.Contains(e.Error(), problem) {
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Object != object(path) || !strings.Contains(e.Error(), path) || !strings.Contains(e.Error(), problem) {
 		t.Fatalf("New(%q): %v, want %q", path, err, problem)
 	}
 	return e
@@ -68,12 +81,9 @@ func TestSecondClaimIsRefused(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	published(t, path, pid)
 	_, err := New(path)
-	e := held(t, err)
-	if e.Path != path || e.PID != pid || e.Holder != os.Getpid() || !e.Locked {
-		t.Errorf("%+v, want PID %d, held by %d", e, pid, os.Getpid())
-	}
-	if text := e.Error(); !strings.Contains(text, "(cat)") || !strings.HasPrefix(text, "pidfile "+path+": already running as PID ") {
-		t.Errorf("message %q", text)
+	wantHeld(t, err, path, pid, os.Getpid())
+	if !strings.Contains(err.Error(), "(cat)") {
+		t.Errorf("message %q", err)
 	}
 	if all := names(t, filepath.Dir(path)); all != "p.pid" {
 		t.Errorf("the refused start left %q", all)
@@ -90,9 +100,7 @@ func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 			write(t, path, content)
 			lock := lockFile(t, path)
 			_, err := New(path)
-			if e := held(t, err); e.PID != parsePID(content) || e.Holder != os.Getpid() || !e.Locked {
-				t.Errorf("%+v, want PID %d, held by %d", e, parsePID(content), os.Getpid())
-			}
+			wantHeld(t, err, path, parsePID(content), os.Getpid())
 			lock.Close()
 			c := claim(t, path) // control: only the lock was in the way
 			c.Abandon()
@@ -104,12 +112,7 @@ func TestRunningProgramWithoutPidleashIsHeld(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	write(t, path, line(pid))
 	_, err := New(path)
-	if e := held(t, err); e.PID != pid || e.Holder != 0 || e.Locked {
-		t.Errorf("%+v, want PID %d, held by nobody", e, pid)
-	}
-	if !strings.Contains(err.Error(), "started without pidleash") {
-		t.Errorf("message %q", err)
-	}
+	wantHeld(t, err, path, pid, 0)
 	// To look at the file must not lock it, not even for a moment: the program
 	// may be about to take the lock itself.
 	lockFile(t, path)
@@ -159,9 +162,7 @@ func TestStaleFileIsLockedUntilClear(t *testing.T) {
 	write(t, path, line(deadPID(t)))
 	c := claim(t, path)
 	_, err := New(path)
-	if e := held(t, err); e.Holder != os.Getpid() {
-		t.Errorf("%+v, want it held by %d", e, os.Getpid())
-	}
+	wantHeld(t, err, path, deadPID(t), os.Getpid())
 	c.Abandon()
 	if got := read(t, path); got != string(line(deadPID(t))) {
 		t.Errorf("an abandoned claim left %q", got)
@@ -372,7 +373,7 @@ func TestDirectoryProblems(t *testing.T) {
 		_, unwritable = New("p.pid")
 		_, unreadable = New("secret")
 	})
-	var e *Error
+	var e *fault.Error
 	if !errors.As(unwritable, &e) || !errors.Is(e, unix.EACCES) || !strings.Contains(e.Hint, "may write") {
 		t.Errorf("a directory that may not be written: %v", unwritable)
 	}

@@ -1,53 +1,47 @@
 package pidfile
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
 
-// Error is why a path cannot be claimed. Its text names the path, the problem
-// and the cause; Hint, when not empty, is the remedy.
-type Error struct {
-	Path    string
-	Problem string
-	Err     error // the cause, or nil
-	Hint    string
-}
+	"pidleash/internal/fault"
+)
 
-func (e *Error) Error() string {
-	text := "pidfile " + e.Path + ": " + e.Problem
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
+// object is what messages call the file.
+func object(path string) string { return "pidfile " + path }
+
+// withPath completes an error from below: functions there know the problem, not the path.
+func withPath(path string, err error) error {
+	var e *fault.Error
+	if !errors.As(err, &e) {
+		return &fault.Error{Object: object(path), Problem: "cannot be claimed", Err: err}
 	}
-	return text
+	e.Object = object(path)
+	return e
 }
 
-func (e *Error) Unwrap() error { return e.Err }
-
-// HeldError says that a program is already running on the leash of this path.
-type HeldError struct {
-	Path string
-	// PID is the program's, as the file names it; 0 when it names none.
-	PID int
-	// Holder is the PID of the process that holds the lock: the pidleash in
-	// charge. 0: nobody does, the program was started without pidleash, or the
-	// holder cannot be seen from this PID namespace.
-	Holder int
-	// Locked tells these two apart.
-	Locked bool
-}
-
-func (e *HeldError) Error() string {
-	text := "pidfile " + e.Path + ": "
-	if e.PID != 0 {
-		text += fmt.Sprintf("already running as PID %d%s", e.PID, nameOf(e.PID))
-	} else {
-		text += "already in use"
+// heldError says that a program runs on the leash of this path. pid is the program's, as the
+// file names it; 0: it names none. holder is the PID of the pidleash in charge; 0: there is
+// none, or, when locked, it cannot be seen from this PID namespace.
+func heldError(pid, holder int, locked bool) error {
+	e := &fault.Error{Problem: "already in use", Hint: "remove the file to stop it", Code: fault.Held}
+	if pid != 0 {
+		e.Problem = fmt.Sprintf("already running as PID %d%s", pid, nameOf(pid))
 	}
 	switch {
-	case e.Holder != 0:
-		text += fmt.Sprintf(", held by PID %d%s", e.Holder, nameOf(e.Holder))
-	case e.Locked:
-		text += ", held by a process that cannot be seen from here"
+	case holder != 0:
+		e.Problem += fmt.Sprintf(", held by PID %d%s", holder, nameOf(holder))
+	case locked:
+		e.Problem += ", held by a process that cannot be seen from here"
 	default:
-		text += ", held by nobody: it was started without pidleash"
+		e.Problem += ", held by nobody: it was started without pidleash"
+		e.Hint = "stop it first"
 	}
-	return text
+	return e
+}
+
+// IsHeld reports an error that says that another process holds the PID file.
+func IsHeld(err error) bool {
+	var e *fault.Error
+	return errors.As(err, &e) && e.Code == fault.Held
 }

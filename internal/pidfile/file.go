@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // State is what is seen at the path of a PID file. The words are those of the
@@ -52,7 +54,7 @@ type File struct {
 func Inherit(path string, pid, fd int, unlocked bool) (*File, error) {
 	id, err := identityOfFD(fd)
 	if err != nil {
-		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
+		return nil, &fault.Error{Object: object(path), Problem: "cannot be taken over", Err: err}
 	}
 	return &File{path: path, pid: pid, fd: fd, unlocked: unlocked, id: id, touched: time.Now()}, nil
 }
@@ -130,12 +132,12 @@ func (f *File) lookAtOther() (State, error) {
 func (f *File) Adopt() error {
 	fd, err := openNoFollow(f.path)
 	if err != nil {
-		return &Error{Path: f.path, Problem: "rewritten by the program, cannot be opened", Err: err}
+		return &fault.Error{Object: object(f.path), Problem: "rewritten by the program, cannot be opened", Err: err}
 	}
 	id, err := identityOfFD(fd)
 	if err != nil {
 		unix.Close(fd)
-		return &Error{Path: f.path, Problem: "rewritten by the program, cannot be looked at", Err: err}
+		return &fault.Error{Object: object(f.path), Problem: "rewritten by the program, cannot be looked at", Err: err}
 	}
 	f.release()
 	f.fd, f.id, f.adopted = fd, id, true
@@ -232,7 +234,7 @@ func (f *File) Replace(pid int) error {
 		case f.overwrite(pid) == nil:
 			return nil
 		}
-		return &Error{Path: f.path, Problem: "cannot be rewritten", Err: err}
+		return &fault.Error{Object: object(f.path), Problem: "cannot be rewritten", Err: err}
 	}
 	f.Succeed(c, pid)
 	return nil
@@ -328,7 +330,7 @@ func (f *File) Remove() (State, error) {
 	}
 	f.release()
 	if err != nil {
-		return state, &Error{Path: f.path, Problem: "cannot be removed", Err: err}
+		return state, &fault.Error{Object: object(f.path), Problem: "cannot be removed", Err: err}
 	}
 	return state, nil
 }

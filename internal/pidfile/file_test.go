@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // A change is something that happens to a published PID file.
@@ -156,7 +158,7 @@ func TestRemoveForbidden(t *testing.T) {
 	var state State
 	var err error
 	asNobody(t, func() { state, err = f.Remove() })
-	var e *Error
+	var e *fault.Error
 	if state != Present || !errors.As(err, &e) || !errors.Is(err, unix.EACCES) {
 		t.Errorf("%v, %v; want present, EACCES", state, err)
 	}
@@ -207,9 +209,7 @@ func TestAdopt(t *testing.T) {
 		t.Error("the lock of the old file is still held")
 	}
 	_, err := New(f.Path())
-	if e := held(t, err); !e.Locked || e.Holder != os.Getpid() {
-		t.Errorf("%+v; want it held by %d", e, os.Getpid())
-	}
+	wantHeld(t, err, f.Path(), f.pid, os.Getpid())
 	if state, err := f.Remove(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}
@@ -252,9 +252,9 @@ func TestAdoptWhatTheProgramHasLocked(t *testing.T) {
 func TestAdoptNothing(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	must(t, os.Remove(f.Path()))
-	var e *Error
-	if err := f.Adopt(); !errors.As(err, &e) || e.Path != f.Path() {
-		t.Errorf("%v, want an *Error", err)
+	var e *fault.Error
+	if err := f.Adopt(); !errors.As(err, &e) || e.Object != object(f.Path()) {
+		t.Errorf("%v, want an *fault.Error", err)
 	}
 }
 

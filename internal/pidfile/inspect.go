@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/process"
 )
 
@@ -74,9 +75,9 @@ func Inspect(path string) Report {
 	case unix.ENOENT, unix.ENOTDIR:
 		return r.as(Missing, "no such file")
 	default:
-		var e *Error
+		var e *fault.Error
 		errors.As(openError(err), &e)
-		return r.as(Unreadable, e.text())
+		return r.as(Unreadable, e.Text())
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
@@ -204,13 +205,6 @@ func isForeign(pid int) bool {
 	}
 	ours, err := os.Readlink("/proc/self/ns/pid")
 	return err == nil && theirs != ours
-}
-
-func (e *Error) text() string {
-	if e.Err == nil {
-		return e.Problem
-	}
-	return e.Problem + ": " + e.Err.Error()
 }
 
 // Hold is a PID file with the processes that it stands for, which no other process
@@ -350,7 +344,7 @@ func (h *Hold) Remove() error {
 		return nil
 	}
 	if err := unix.Unlinkat(at, name, 0); err != nil && err != unix.ENOENT {
-		return &Error{Path: h.Path, Problem: "cannot be removed", Err: err}
+		return &fault.Error{Object: object(h.Path), Problem: "cannot be removed", Err: err}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/process"
 )
 
@@ -27,7 +28,7 @@ func lock(fd int) error {
 		return errLocked
 	case unix.ENOLCK, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF:
 		// EBADF: NFS turns flock into a lock that needs a writable descriptor.
-		return &Error{Problem: "its file system cannot lock", Err: err, Hint: "choose a local directory such as /run"}
+		return &fault.Error{Problem: "its file system cannot lock", Err: err, Hint: "choose a local directory such as /run"}
 	}
 	return fmt.Errorf("flock: %w", err)
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // Reservation is the right to a path whose file the program may write itself. It
@@ -47,10 +49,10 @@ func reservation(path string) (identity, error) {
 	return identityOf(&st), err
 }
 
-// checkReserved is a *HeldError when somebody has reserved the path.
+// checkReserved is an error when somebody has reserved the path.
 func checkReserved(path string) error {
 	if holder := reservedBy(path); holder != 0 {
-		return &HeldError{Path: path, PID: Named(path), Holder: holder, Locked: true}
+		return withPath(path, heldError(Named(path), holder, true))
 	}
 	return nil
 }
@@ -75,7 +77,7 @@ func Reserve(path string) (*Reservation, error) {
 func InheritReservation(path string, fd int) (*Reservation, error) {
 	id, err := identityOfFD(fd)
 	if err != nil {
-		return nil, &Error{Path: path, Problem: "cannot be taken over", Err: err}
+		return nil, &fault.Error{Object: object(path), Problem: "cannot be taken over", Err: err}
 	}
 	return &Reservation{Path: path, fd: fd, id: id, find: newClaim(path)}, nil
 }
@@ -100,7 +102,7 @@ func (r *Reservation) lock() error {
 		switch {
 		case errors.Is(err, errLocked):
 			unix.Close(fd)
-			return &HeldError{PID: Named(r.Path), Holder: lockHolder(id), Locked: true}
+			return heldError(Named(r.Path), lockHolder(id), true)
 		case err != nil:
 			unix.Close(fd)
 			return err
@@ -113,7 +115,7 @@ func (r *Reservation) lock() error {
 }
 
 // Clear removes the stale file, if there was one, right before the program is
-// started. A file that somebody has published meanwhile is a *HeldError.
+// started. A file that somebody has published meanwhile is an error.
 func (r *Reservation) Clear() error {
 	if err := r.find.Clear(); err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // nextPID is another program's, of which nobody asks either.
@@ -283,9 +285,9 @@ func TestRestoreLeavesOthersAlone(t *testing.T) {
 func TestRestoreWithoutADirectory(t *testing.T) {
 	f := rewritten(t)
 	must(t, os.RemoveAll(filepath.Dir(f.Path())))
-	var e *Error
-	if err := f.Restore(nextPID); !errors.As(err, &e) || e.Path != f.Path() {
-		t.Errorf("%v, want an *Error", err)
+	var e *fault.Error
+	if err := f.Restore(nextPID); !errors.As(err, &e) || e.Object != object(f.Path()) {
+		t.Errorf("%v, want an *fault.Error", err)
 	}
 	if state, _ := f.Look(); state != Removed {
 		t.Errorf("%v, want removed", state)

@@ -1,4 +1,4 @@
-package wrapper
+package plan
 
 import (
 	"slices"
@@ -48,17 +48,17 @@ func TestParseScheduleRefuses(t *testing.T) {
 		"TERM/1s/2s/KILL":    `"2s" follows an item of the same kind: signals and waits take turns`,
 		"TERM/1s/forever":    `"forever" follows an item of the same kind: signals and waits take turns`,
 		"TERM/forever/KILL":  `"KILL" comes after forever`,
-		"TREM":               `"TREM" is no signal`,
-		"-0":                 `"0" is no signal`,
-		"-65":                `"65" is no signal`,
-		"--9":                `"-9" is no signal`,
-		"TERM/10 s/KILL":     `"10 s" is no duration`,
-		"TERM/1y/KILL":       `"1y" is no duration`,
-		"TERM/1e30/KILL":     `"1000000000000000000000000000000s" is no duration`,
-		"TERM/-5s/KILL":      `"5s" is no signal`,
-		"TERM, 10s, KILL":    `"TERM, 10s, KILL" is no signal`,
-		"TERM/NaN/KILL":      `"NaN" is no signal`,
-		"TERM/Infinity/KILL": `"Infinity" is no signal`,
+		"TREM":               `unknown signal "TREM"`,
+		"-0":                 `unknown signal "0"`,
+		"-65":                `unknown signal "65"`,
+		"--9":                `unknown signal "-9"`,
+		"TERM/10 s/KILL":     `invalid duration "10 s"`,
+		"TERM/1y/KILL":       `invalid duration "1y"`,
+		"TERM/1e30/KILL":     `invalid duration "1000000000000000000000000000000s"`,
+		"TERM/-5s/KILL":      `unknown signal "5s"`,
+		"TERM, 10s, KILL":    `unknown signal "TERM, 10s, KILL"`,
+		"TERM/NaN/KILL":      `unknown signal "NaN"`,
+		"TERM/Infinity/KILL": `unknown signal "Infinity"`,
 	} {
 		if got, err := ParseSchedule(text); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, %v, want %s", text, got, err, want)

@@ -1,4 +1,4 @@
-package wrapper
+package plan
 
 import (
 	"syscall"
@@ -13,20 +13,20 @@ func statusSignal(sig syscall.Signal) syscall.WaitStatus { return syscall.WaitSt
 const coreDumped = 0x80
 
 func TestOutcome(t *testing.T) {
-	success := func(codes ...int) *Config {
-		c := &Config{}
+	success := func(codes ...int) *Plan {
+		c := &Plan{}
 		for _, code := range codes {
 			c.Success[code] = true
 		}
 		return c
 	}
-	removedExit := func(c *Config, code int) *Config { c.RemovedExit = &code; return c }
+	removedExit := func(c *Plan, code int) *Plan { c.RemovedExit = &code; return c }
 	code := func(n int) Outcome { return Outcome{Code: n} }
 	death := func(sig syscall.Signal) Outcome { return Outcome{Code: 128 + int(sig), Signal: sig} }
 
 	for _, c := range []struct {
 		name      string
-		cfg       *Config
+		cfg       *Plan
 		status    syscall.WaitStatus
 		byRemoval bool
 		want      Outcome
@@ -56,7 +56,7 @@ func TestOutcome(t *testing.T) {
 		{"removed-exit without a removal", removedExit(success(), 7), statusExit(3), false, code(3)},
 		{"removed-exit is no code of -success", removedExit(success(7), 7), statusExit(3), true, code(7)},
 	} {
-		if got := outcomeOf(c.cfg, c.status, c.byRemoval); got != c.want {
+		if got := c.cfg.OutcomeOf(c.status, c.byRemoval); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}
