@@ -67,14 +67,12 @@ func exhausted(path string) error {
 	if err := os.WriteFile(limit, []byte("0"), 0); err != nil {
 		return err
 	}
-	w := New(path)
+	w := newBed(path)
 	if !errors.Is(w.Err(), unix.EMFILE) || !strings.Contains(w.Err().Error(), "max_user_instances") {
 		return fmt.Errorf("no inotify instance is left, but Err is %v", w.Err())
 	}
-	for range 3 {
-		if err := awaitHint(w, withoutEvents); err != nil {
-			return fmt.Errorf("polling: %w", err)
-		}
+	if err := w.polls(); err != nil {
+		return fmt.Errorf("polling: %w", err)
 	}
 	if err := os.WriteFile(limit, []byte("8"), 0); err != nil {
 		return err
@@ -89,9 +87,8 @@ func exhausted(path string) error {
 
 func leaks(path string) error {
 	before := inheritable()
-	w := New(path)
-	if w.Err() != nil {
-		return w.Err()
+	if err := newBed(path).Err(); err != nil {
+		return err
 	}
 	return reportLeaks(before)
 }

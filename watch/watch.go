@@ -1,17 +1,19 @@
-// Package watch tells when it is time to look at a path again. It knows nothing
-// of processes, nor of what the path means.
+// Package watch tells its owner when to look at a path again. It knows nothing about processes, nor about
+// what the path means.
 //
-// An event is only a hint: events are merged, lost when a queue is full, and
-// never come for a parent directory that is renamed or mounted over. Whoever
-// gets a hint looks at the path and decides by what is there. So that nothing
-// is missed for long, a hint comes every SlowPoll in any case, and every
-// FastPoll where no events can be had: inotify exhausted, a network file
-// system, a file directly in "/".
+// A Watch sends hints into its owner's channel, which several watches may share: a hint means "look at all of
+// them". Sending never blocks: a hint that waits to be received absorbs later ones. The channel needs a
+// capacity of at least 1.
 //
-// Where nothing is at the path, the directory that is nearest to it is watched: that
-// something has come nearer is a hint, too, and Renew goes there.
+// inotify(7) merges events, loses them when a queue is full, and sends none when a parent directory is
+// renamed or mounted over. So a hint says only that something may have changed: look at the path and decide
+// by what is there. A hint also comes every SlowPoll, and every FastPoll where there are no events: inotify
+// exhausted, a network file system, a file directly in "/".
 //
-// It does not promise that a hint has a cause, nor one hint for each cause.
+// If nothing is at the path, the nearest existing directory above it is watched; Renew moves the watch when
+// something has appeared.
+//
+// A hint may come without a cause, and several causes may share one hint.
 package watch
 
 import (
@@ -32,56 +34,52 @@ const (
 	FastPoll = time.Second
 )
 
-// mask is for the file, not its directory: neighbours in a busy directory then
-// wake nobody, and ATTRIB tells of an unlink even while the file is open
-// somewhere (DELETE_SELF comes only when the last descriptor is closed). CLOSE_WRITE
-// tells of another content.
+// mask is for the file, not its directory: other files in a busy directory cause no hints. ATTRIB reports an
+// unlink even while the file is open somewhere; DELETE_SELF comes only when the last descriptor is closed,
+// inotify(7). CLOSE_WRITE reports new content.
 const mask = notify.InAttrib | notify.InDeleteSelf | notify.InMoveSelf | notify.InCloseWrite
 
-// arrivals is for a directory in which something is missing.
+// arrivals is for a directory where the next part of the path is missing.
 const arrivals = notify.InCreate | notify.InMovedTo | notify.InDeleteSelf | notify.InMoveSelf
 
-// Watch watches one path. Its methods belong to one goroutine.
+// Watch watches one path, with one goroutine. Its methods belong to one goroutine, its owner's.
 type Watch struct {
-	path   string
-	at     place
-	hints  chan struct{}
-	events chan notify.EventInfo
-	reset  chan time.Duration
-	stop   chan struct{}
-	err    error
+	path    string
+	at      place
+	hint    chan<- struct{}
+	events  chan notify.EventInfo
+	err     error
+	stopped bool
+
+	// Both are unbuffered: once a send returns, run is not sending a hint.
+	reset chan time.Duration
+	stop  chan struct{}
 }
 
-// New starts to watch the path, which must be absolute. The first hint is there
-// at once, so that nothing falls between the creation of the file and the
-// watch.
-func New(path string) *Watch {
+// New starts to watch the path, which must be absolute. It sends the first hint at once: the path may have
+// changed before the watch began.
+func New(path string, hint chan<- struct{}) *Watch {
 	w := &Watch{
 		path:   path,
-		hints:  make(chan struct{}, 1),
+		hint:   hint,
 		events: make(chan notify.EventInfo, 1),
 		reset:  make(chan time.Duration),
 		stop:   make(chan struct{}),
 	}
 	w.err = w.watch()
-	w.hint()
+	w.send()
 	go w.run(w.interval())
 	return w
 }
 
-// Hints carries one element when it is time to look.
-func (w *Watch) Hints() <-chan struct{} { return w.hints }
-
-// Err says why there are no events and the path is polled every FastPoll; nil:
-// there are.
+// Err is why there are no events and hints come every FastPoll; nil: there are events.
 func (w *Watch) Err() error { return w.err }
 
-// Renew watches what is at the path now, or is nearest to it. It reports whether that
-// is another than before: then a hint follows, and something may have happened in
-// between.
+// Renew moves the watch to what is at the path now, or is nearest to it. It reports whether that has changed:
+// then it also sends a hint, as something may have happened in between.
 func (w *Watch) Renew() bool {
 	before, failed := w.at, w.err != nil
-	if !failed && nearest(w.path) == before {
+	if w.stopped || !failed && nearest(w.path) == before {
 		return false
 	}
 	notify.Stop(w.events)
@@ -90,16 +88,22 @@ func (w *Watch) Renew() bool {
 		return false
 	}
 	w.reset <- w.interval()
-	w.hint()
+	w.send()
 	return true
 }
 
-// Stop ends the watch. It must come before the file is removed: a process that
-// exits with a live inotify watch spends 6 to 18 ms in the kernel. The inotify
-// descriptor stays open for the same reason.
+// Stop ends the watch: no more hints are sent, and every method does nothing. An earlier hint may still be in
+// the channel.
+//
+// Call it before the file is removed: a process that exits with a live inotify watch spends 6 to 18 ms in the
+// kernel. The inotify descriptor stays open for the same reason.
 func (w *Watch) Stop() {
+	if w.stopped {
+		return
+	}
+	w.stopped = true
 	notify.Stop(w.events)
-	close(w.stop)
+	w.stop <- struct{}{}
 }
 
 func (w *Watch) interval() time.Duration {
@@ -122,25 +126,26 @@ func (w *Watch) run(interval time.Duration) {
 		case <-w.stop:
 			return
 		}
-		w.hint()
+		w.send()
 	}
 }
 
-func (w *Watch) hint() {
+// send sends a hint, unless one is already waiting.
+func (w *Watch) send() {
 	select {
-	case w.hints <- struct{}{}:
-	default: // one is waiting already
+	case w.hint <- struct{}{}:
+	default:
 	}
 }
 
-// place is what is watched: an inode that has its number since it was made.
+// place is what is watched. The birth time tells an inode from a later one with the same number.
 type place struct {
 	path     string
 	dev, ino uint64
-	born     unix.StatxTimestamp // zero on file systems that do not know
+	born     unix.StatxTimestamp // zero on file systems without birth times
 }
 
-// nearest is the path itself, or the nearest directory above it that exists.
+// nearest is the path itself, or the nearest existing directory above it.
 func nearest(path string) place {
 	for p := path; ; p = filepath.Dir(p) {
 		var st unix.Statx_t
@@ -178,8 +183,7 @@ func (w *Watch) watch() error {
 	return err
 }
 
-// lowestFree returns the n lowest descriptor numbers that are not in use: those
-// that the next opens get, open(2).
+// lowestFree returns the n lowest unused descriptor numbers, which the next opens will get, open(2).
 func lowestFree(n int) []int {
 	var free []int
 	for fd := 0; len(free) < n; fd++ {
@@ -190,9 +194,8 @@ func lowestFree(n int) []int {
 	return free
 }
 
-// setCloseOnExec hides what package notify opened from every program started
-// from now on. Its epoll descriptor and its pipe are opened without the flag
-// (v0.9.3), and one byte written to that pipe would silently end all watching.
+// setCloseOnExec keeps package notify's descriptors out of programs. notify v0.9.3 opens its epoll descriptor
+// and its pipe without the flag, and one byte written to that pipe would silently end all watching.
 func setCloseOnExec(fds []int) {
 	for _, fd := range fds {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {

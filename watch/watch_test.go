@@ -12,52 +12,86 @@ import (
 	"time"
 )
 
-const (
-	// byEvent is how soon a hint must come to be due to an event: an event takes
-	// microseconds, the slow poll SlowPoll.
-	byEvent = SlowPoll - time.Second
-	// withoutEvents is the same for the fast poll.
-	withoutEvents = SlowPoll - time.Second
-	// atAll is for a hint from any source.
-	atAll = 30 * time.Second
-)
+// limit is how long something may take that happens if all is well. It only ends a test
+// that has failed.
+const limit = time.Minute
 
-func awaitHint(w *Watch, patience time.Duration) error {
+// bed is a watch and the channel for its hints.
+type bed struct {
+	*Watch
+	hints chan struct{}
+}
+
+func newBed(path string) *bed {
+	hints := make(chan struct{}, 1)
+	return &bed{New(path, hints), hints}
+}
+
+// awaitHint returns when there is a hint from any source.
+func (b *bed) awaitHint() error {
 	select {
-	case <-w.Hints():
+	case <-b.hints:
 		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("no hint in %v", patience)
+	case <-time.After(limit):
+		return fmt.Errorf("no hint in %v", limit)
 	}
 }
 
-func hint(t *testing.T, w *Watch, patience time.Duration) {
+func (b *bed) hint(t *testing.T) {
 	t.Helper()
-	if err := awaitHint(w, patience); err != nil {
-		t.Fatal(err)
+	must(t, b.awaitHint())
+}
+
+// polls takes hints until two have come within less than SlowPoll. However busy the
+// machine is, one pair of a faster poll is in time.
+func (b *bed) polls() error {
+	end := time.Now().Add(limit)
+	for time.Now().Before(end) {
+		if err := b.awaitHint(); err != nil {
+			return err
+		}
+		last := time.Now()
+		if err := b.awaitHint(); err != nil {
+			return err
+		}
+		if time.Since(last) < SlowPoll-time.Second {
+			return nil
+		}
+	}
+	return fmt.Errorf("no hint within less than %v of another", SlowPoll)
+}
+
+// mute ends the polling: every hint from now on is due to an event.
+func (b *bed) mute() {
+	b.reset <- 24 * time.Hour
+	b.drain()
+}
+
+func (b *bed) drain() {
+	for len(b.hints) > 0 {
+		<-b.hints
 	}
 }
 
 // newWatch watches the path and takes the first hint.
-func newWatch(t *testing.T, path string) *Watch {
+func newWatch(t *testing.T, path string) *bed {
 	t.Helper()
-	w := New(path)
-	t.Cleanup(w.Stop)
-	if len(w.Hints()) != 1 {
+	b := newBed(path)
+	t.Cleanup(b.Stop)
+	if len(b.hints) != 1 {
 		t.Fatal("no hint at once")
 	}
-	<-w.Hints()
-	return w
+	<-b.hints
+	return b
 }
 
-// watching is newWatch where there must be events.
-func watching(t *testing.T, path string) *Watch {
+// watching is newWatch where there must be events. It does not poll.
+func watching(t *testing.T, path string) *bed {
 	t.Helper()
-	w := newWatch(t, path)
-	if w.Err() != nil {
-		t.Fatal(w.Err())
-	}
-	return w
+	b := newWatch(t, path)
+	must(t, b.Err())
+	b.mute()
+	return b
 }
 
 func must(t *testing.T, err error) {
@@ -92,7 +126,7 @@ func TestHintAfter(t *testing.T) {
 			path := newFile(t)
 			w := watching(t, path)
 			c.do(t, path)
-			hint(t, w, byEvent)
+			w.hint(t)
 		})
 	}
 }
@@ -104,19 +138,17 @@ func TestHintsMerge(t *testing.T) {
 	for i := range 1000 {
 		must(t, os.Chmod(path, os.FileMode(0o600+i%2)))
 	}
-	hint(t, w, byEvent)
-	for len(w.Hints()) > 0 {
-		<-w.Hints()
-	}
+	w.hint(t)
+	w.drain()
 	must(t, os.Remove(path))
-	hint(t, w, byEvent)
+	w.hint(t)
 }
 
-// The kernel lists what is watched, by inode: neighbours in a busy directory
+// The kernel lists what is watched, by inode: other files in a busy directory
 // must wake nobody.
 func TestWatchesTheFileOnly(t *testing.T) {
 	path := newFile(t)
-	w := New(path)
+	w := newBed(path)
 	if !isWatched(t, path) {
 		t.Error("the file is not watched")
 	}
@@ -154,24 +186,22 @@ func TestRenewFollowsTheNewInode(t *testing.T) {
 	old := path + ".old"
 	must(t, os.Rename(path, old))
 	must(t, os.WriteFile(path, nil, 0o644))
-	w.Renew()
-	if w.Err() != nil {
-		t.Fatal(w.Err())
-	}
-	if len(w.Hints()) != 1 {
+	if !w.Renew() || len(w.hints) != 1 {
 		t.Error("no hint at once")
 	}
+	must(t, w.Err())
 	if !isWatched(t, path) || isWatched(t, old) {
 		t.Errorf("new file watched: %v, old: %v", isWatched(t, path), isWatched(t, old))
 	}
-	// What the old file's events have left does not count.
-	for awaitHint(w, 50*time.Millisecond) == nil {
+	w.mute()
+	// Some hints may come of what has happened to the old file, but not so many.
+	for i := range 10 {
+		must(t, os.Chmod(path, os.FileMode(0o600+i%2)))
+		w.hint(t)
 	}
-	must(t, os.Remove(path))
-	hint(t, w, byEvent)
 }
 
-// Where nothing is, the way to it is watched, a step at a time.
+// For a missing path, the nearest existing directory is watched, a step at a time.
 func TestArrival(t *testing.T) {
 	root := t.TempDir()
 	path := filepath.Join(root, "a", "b", "p.pid")
@@ -182,9 +212,9 @@ func TestArrival(t *testing.T) {
 	step := func(what string, do func() error) {
 		t.Helper()
 		must(t, do())
-		hint(t, w, byEvent)
+		w.hint(t)
 		for w.Renew() {
-			<-w.Hints()
+			w.mute()
 		}
 		if w.Err() != nil || !isWatched(t, what) {
 			t.Errorf("%s is not watched: %v", what, w.Err())
@@ -197,18 +227,18 @@ func TestArrival(t *testing.T) {
 	step(b, func() error { return os.Remove(path) })
 	step(path, func() error {
 		must(t, os.WriteFile(path+".new", nil, 0o644))
-		<-w.Hints() // a neighbour's arrival
+		w.hint(t) // another file has arrived
 		return os.Rename(path+".new", path)
 	})
 	step(root, func() error { return os.RemoveAll(a) })
 }
 
-// A Renew that finds nothing new costs nothing: who looks at each hint is not woken
-// by himself.
+// A Renew that finds nothing new sends no hint: looking at each hint does not cause
+// the next.
 func TestRenewOfTheSame(t *testing.T) {
 	for _, path := range []string{newFile(t), newFile(t) + ".missing"} {
 		w := watching(t, path)
-		if w.Renew() || len(w.Hints()) != 0 {
+		if w.Renew() || len(w.hints) != 0 {
 			t.Errorf("%s: a Renew without a change", path)
 		}
 	}
@@ -224,7 +254,7 @@ func TestArrivalBelowTheRoot(t *testing.T) {
 	path := filepath.Join(dir, "p.pid")
 	w := watching(t, path)
 	must(t, os.WriteFile(path, nil, 0o644))
-	hint(t, w, byEvent)
+	w.hint(t)
 }
 
 // No event tells of a parent that is renamed.
@@ -234,12 +264,13 @@ func TestHintWithoutEvent(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o755))
 	path := filepath.Join(dir, "p.pid")
 	must(t, os.WriteFile(path, nil, 0o644))
-	w := watching(t, path)
+	w := newWatch(t, path)
+	must(t, w.Err())
 	must(t, os.Rename(dir, dir+".old"))
-	hint(t, w, atAll)
+	w.hint(t)
 }
 
-// For these the package notify delivers nothing, or what nobody asked for.
+// For these paths package notify delivers no events, or other files' events.
 func TestPolledPaths(t *testing.T) {
 	dots := newFile(t) + "..."
 	must(t, os.WriteFile(dots, nil, 0o644))
@@ -253,8 +284,7 @@ func TestPolledPaths(t *testing.T) {
 			if w.Err() == nil || !strings.Contains(w.Err().Error(), reason) {
 				t.Errorf("%s: %v, want %q", path, w.Err(), reason)
 			}
-			hint(t, w, withoutEvents)
-			hint(t, w, withoutEvents)
+			must(t, w.polls())
 		})
 	}
 }
@@ -291,19 +321,87 @@ func TestNothingIsInherited(t *testing.T) {
 	}
 }
 
-func TestStopEndsTheGoroutine(t *testing.T) {
+// Several may share one channel, and none waits for its reader.
+func TestSharedHints(t *testing.T) {
+	hints := make(chan struct{}, 1)
+	all := map[string]*bed{}
+	for range 3 {
+		path := newFile(t)
+		all[path] = &bed{New(path, hints), hints} // a hint of the one before is waiting
+		t.Cleanup(all[path].Stop)
+	}
+	for _, w := range all {
+		w.mute()
+	}
+	for path, w := range all {
+		must(t, os.Remove(path))
+		w.hint(t)
+		w.Stop() // so that no other hint is of this file
+		w.drain()
+	}
+}
+
+// Events may be under way when the watch is stopped.
+func TestNoHintAfterStop(t *testing.T) {
+	path := newFile(t)
+	for range 100 {
+		w := newBed(path)
+		done := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case w.events <- nil:
+				case <-done:
+					return
+				}
+			}
+		}()
+		w.hint(t)
+		w.hint(t)
+		w.Stop()
+		w.drain()
+		awaitGoroutines(t, 0)
+		close(done)
+		if len(w.hints) != 0 {
+			t.Fatal("a hint after Stop")
+		}
+	}
+}
+
+func TestNothingAfterStop(t *testing.T) {
+	path := newFile(t)
+	w := watching(t, path)
+	w.Stop()
+	must(t, os.Remove(path))
+	if w.Renew() || isWatched(t, filepath.Dir(path)) || len(w.hints) != 0 {
+		t.Error("a Renew after Stop has an effect")
+	}
+	w.Stop()
+}
+
+func TestOneGoroutineEach(t *testing.T) {
+	var all []*bed
 	for range 10 {
-		w := New(newFile(t))
+		all = append(all, newBed(newFile(t)))
+	}
+	awaitGoroutines(t, len(all))
+	for _, w := range all {
 		w.Stop()
 	}
-	for end := time.Now().Add(atAll); ; time.Sleep(time.Millisecond) {
+	awaitGoroutines(t, 0)
+}
+
+// awaitGoroutines returns when the watches of this test have n goroutines.
+func awaitGoroutines(t *testing.T, n int) {
+	t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
 		buf := make([]byte, 1<<20)
 		stacks := string(buf[:runtime.Stack(buf, true)])
-		if !strings.Contains(stacks, "(*Watch).run") {
+		if strings.Count(stacks, "created by pidleash/watch.New ") == n {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal(stacks)
+			t.Fatalf("want %d goroutines: %s", n, stacks)
 		}
 	}
 }

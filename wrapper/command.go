@@ -6,76 +6,72 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/launch"
+	"pidleash/internal/machine"
 	"pidleash/internal/process"
 )
 
-// runCommand starts the stop command in the program's surroundings, and in a
-// process group of its own, so that all of it can be killed.
+// runCommand starts the stop command in the program's context. It gets its own process group, so that all of
+// it can be killed.
 func (l *loop) runCommand() {
-	env := []string{"MAINPID=" + strconv.Itoa(l.pid)}
-	for _, entry := range l.cfg.Env {
+	if err := l.startCommand(); err != nil {
+		l.log.Warn(fmt.Sprintf("stop command: %v", err))
+		l.answer(machine.Event{Kind: machine.CommandEnded})
+	}
+}
+
+func (l *loop) startCommand() error {
+	env := []string{"MAINPID=" + strconv.Itoa(l.program.pid())}
+	for _, entry := range l.manager.env {
 		if !strings.HasPrefix(entry, "MAINPID=") {
 			env = append(env, entry)
 		}
 	}
-	opened, err := l.cfg.open()
+	files, err := launch.Open(&l.plan.Context)
 	if err != nil {
-		l.commandFailed(err)
-		return
+		return err
 	}
-	defer opened.close()
-	pid, err := launch(launchSpec{
-		program:     &program{name: shell, candidates: []string{shell}, around: l.cfg},
-		args:        []string{shell, "-c", l.cfg.StopCommand},
-		env:         env,
-		signals:     l.signals,
-		deathSignal: syscall.SIGKILL,
-		around:      opened,
-	})
+	defer files.Close()
+	spec := spec(l, files, nil)
+	spec.Program = launch.Shell()
+	spec.Args = []string{"/bin/sh", "-c", l.plan.StopCommand}
+	spec.Env, spec.DeathSignal, spec.SameGroup, spec.Inherit = env, syscall.SIGKILL, false, nil
+	pid, err := launch.Start(spec)
 	if err != nil {
-		l.commandFailed(err)
-		return
+		return err
 	}
-	l.commandPID = pid
-	l.noteStranger(pid)
-	l.watchChildren()
+	l.program.command = pid
+	if l.program.family != nil {
+		l.program.family.Exclude(pid)
+	}
+	l.program.reaper.Watch()
+	return nil
 }
 
-func (l *loop) commandFailed(err error) {
-	l.cfg.Log.Warn(fmt.Sprintf("stop command: %v", err))
-	l.queue = append(l.queue, event{kind: commandDone})
-}
-
-// noteStranger keeps a process of pidleash's own out of what came of the program.
-func (l *loop) noteStranger(pid int) {
-	if p, err := process.Read(pid); err == nil {
-		l.strangers[pid] = p.Start
-	}
-}
-
-// killCommand also kills what the command has in other groups. What has lost its
-// parent before is among the program's descendants.
-func (l *loop) killCommand() {
-	others, err := descendants(l.commandPID, nil)
+// killCommand kills the command's process group and its descendants in other groups. Descendants whose parent
+// ended earlier count as the program's.
+func (s *program) killCommand(log hclog.Logger) {
+	others, err := process.DescendantsOf(s.command)
 	if err != nil {
-		l.cfg.Log.Debug(fmt.Sprintf("stop command: %v", err))
+		log.Debug(fmt.Sprintf("stop command: %v", err))
 	}
-	l.cfg.Log.Warn("stop command: killed, it ran longer than the first wait of the stop schedule")
-	if err := unix.Kill(-l.commandPID, syscall.SIGKILL); err != nil {
-		l.cfg.Log.Warn(fmt.Sprintf("stop command: cannot be killed: %v", err))
+	log.Warn("stop command: killed, it ran longer than the first wait of the stop schedule")
+	if err := unix.Kill(-s.command, syscall.SIGKILL); err != nil {
+		log.Warn(fmt.Sprintf("stop command: cannot be killed: %v", err))
 	}
 	for pid, start := range others {
-		killExactly(pid, start, syscall.SIGKILL)
+		process.KillExactly(pid, start, syscall.SIGKILL)
 	}
 }
 
-// reapCommand waits for a stop command that was killed a moment ago.
-func (l *loop) reapCommand() {
-	for l.commandPID != 0 {
-		if _, err := syscall.Wait4(l.commandPID, nil, 0, nil); err != syscall.EINTR {
-			l.commandPID = 0
+// reapCommand waits for a stop command that has just been killed.
+func (s *program) reapCommand() {
+	for s.command != 0 {
+		if _, err := syscall.Wait4(s.command, nil, 0, nil); err != syscall.EINTR {
+			s.command = 0
 		}
 	}
 }

@@ -1,160 +1,173 @@
 package wrapper
 
 import (
-	"errors"
-	"fmt"
+	"maps"
 	"os"
-	"pidleash/internal/fault"
-	"strings"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/daemon"
+	"pidleash/internal/launch"
+	"pidleash/internal/machine"
+	"pidleash/internal/plan"
+	"pidleash/internal/process"
 )
 
-// shell runs a script without "#!", exec(3).
-const shell = "/bin/sh"
-
-// defaultPath is searched when PATH is not set, as in the C library,
-// confstr(3) _CS_PATH.
-const defaultPath = "/bin:/usr/bin"
-
-// program is what execvp(3) would try for a name, in its order.
+// program is the program, its descendants, and the stop command.
 type program struct {
-	name       string
-	candidates []string
-	around     *Config // has the directory that relative ones begin in
+	file     *launch.Program
+	launches int
+
+	held    *process.Held   // the running program; nil: none runs
+	last    *process.Held   // the program that ran last; nil: none did
+	reaped  <-chan struct{} // closed when the ended program's status is known or lost; nil: not awaited
+	waiting bool            // held has ended, and its exit status is awaited
+	sent    map[syscall.Signal]bool
+
+	reaper *process.Reaper
+	family *process.Family // nil: the program is not below this process or its caller
+	finder *daemon.Finder  // nil: the program does not become a daemon
+	sweeps bool            // the machine waits for the end of the descendants
+
+	command int // PID of the stop command; 0: it does not run
+
+	// dirAsFound: the program starts in pidleash's first working directory, even if its user may not enter.
+	dirAsFound bool
 }
 
-// findProgram looks for the files that can be executed under the name, so that
-// a mistake shows before anything is done. os/exec's LookPath is not execvp(3):
-// it refuses what the current directory offers and knows no default path.
-func findProgram(name string, around *Config) (*program, error) {
-	p := &program{name: name, around: around}
-	if strings.Contains(name, "/") {
-		p.candidates = []string{name}
-		if err := executable(around.from(name)); err != nil {
-			return nil, p.notExecutable(name, err)
-		}
-		return p, nil
+// newProgram notes the earlier children of this process, or of its caller.
+func newProgram(p *plan.Plan, file *launch.Program, caller int) *program {
+	top := os.Getpid()
+	if caller != 0 && p.Beside() {
+		top = caller
 	}
-	return p, p.search(name)
+	family := process.NewFamily(top)
+	if top != os.Getpid() {
+		family.Exclude(os.Getpid())
+	}
+	s := &program{file: file, reaper: process.NewReaper(), family: family, sent: map[syscall.Signal]bool{}}
+	if p.Forking {
+		s.finder = daemon.NewFinder(p, family)
+	}
+	return s
 }
 
-func (p *program) search(name string) error {
-	path, set := os.LookupEnv("PATH")
-	if !set {
-		path = defaultPath
+// pid is the program's PID; 0: no program runs.
+func (s *program) pid() int {
+	if s.held == nil {
+		return 0
 	}
-	var refused error
-	var refusedFile string
-	for _, dir := range strings.Split(path, ":") {
-		file := name
-		if dir != "" { // an empty element is the current directory
-			file = dir + "/" + name
-		}
-		switch err := executable(p.around.from(file)); {
-		case err == nil:
-			p.candidates = append(p.candidates, file)
-		case refused == nil && !missingFile(err):
-			refused, refusedFile = err, file
-		}
+	return s.held.PID
+}
+
+// started records a newly launched program.
+func (s *program) started(h *process.Held) {
+	s.last.Close()
+	s.held, s.last, s.reaped, s.waiting, s.sweeps = h, nil, nil, false, false
+	s.launches++
+	clear(s.sent)
+	if s.family != nil {
+		s.family.Restarted()
 	}
+}
+
+// follow makes another process the program.
+func (s *program) follow(h *process.Held) { s.held, s.reaped, s.waiting = h, nil, false }
+
+// hasEnded records the program's end.
+func (s *program) hasEnded() { s.held, s.last, s.waiting = nil, s.held, false }
+
+// leave is called when the caller has ended: the program is now the service manager's child.
+func (s *program) leave() {
+	s.family = nil
+	if s.finder != nil {
+		s.finder.Leave()
+	}
+}
+
+// ended delivers the end of a program that is not a child; nil: none runs.
+func (s *program) ended() <-chan struct{} {
+	if s.held == nil || s.waiting {
+		return nil
+	}
+	return s.held.Ended()
+}
+
+// was reports whether pid is the PID of the program that ran last.
+func (s *program) was(pid int) bool { return s.last != nil && s.last.PID == pid }
+
+// explained delivers when the exit status is known, or never will be.
+func (s *program) explained() <-chan struct{} { return s.reaped }
+
+// send sends a signal and names its target for messages.
+func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err error) {
+	s.sent[sig] = true
 	switch {
-	case name == "" || len(p.candidates) == 0 && refused == nil:
-		return &fault.Error{Object: quoteName(name), Problem: "not found in PATH", Hint: "give its full path", Code: fault.NotFound}
-	case len(p.candidates) == 0:
-		return p.notExecutable(refusedFile, refused)
+	case to == machine.ToTree:
+		return "all descendants", s.sendToTree(sig)
+	case s.held == nil:
+		return "nobody", nil
+	case to == machine.ToGroup:
+		return "process group " + strconv.Itoa(s.held.Group), unix.Kill(-s.held.Group, sig)
 	}
-	return nil
+	return "PID " + strconv.Itoa(s.held.PID), s.held.Signal(sig)
 }
 
-// quoteName makes an empty name visible.
-func quoteName(name string) string {
-	if name == "" {
-		return `""`
+// sendToTree signals every descendant. Without a family only the known process groups can be reached.
+func (s *program) sendToTree(sig syscall.Signal) error {
+	if s.family != nil {
+		return s.family.Kill(sig)
 	}
-	return name
+	members, err := s.members()
+	for pid, start := range members {
+		process.KillExactly(pid, start, sig)
+	}
+	return err
 }
 
-var errDirectory = errors.New("is a directory")
-
-// executable asks the kernel, with the effective user as execve does.
-func executable(file string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(file, &st); err != nil {
-		return err
+// members are the living processes in the process groups of the program and its predecessors.
+func (s *program) members() (map[int]process.Ticks, error) {
+	all := map[int]process.Ticks{}
+	list := []*process.Held{s.held, s.last}
+	if s.finder != nil {
+		list = append(list, s.finder.Predecessors()...)
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-	case unix.S_IFDIR:
-		return errDirectory
-	default:
-		return unix.EACCES
-	}
-	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
-}
-
-func missingFile(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
-}
-
-func (p *program) notExecutable(file string, err error) error {
-	switch {
-	case missingFile(err):
-		return &fault.Error{Object: file, Problem: "not found", Code: fault.NotFound}
-	case err == errDirectory:
-		return &fault.Error{Object: file, Problem: "is a directory", Code: fault.CannotExec}
-	case err == unix.EACCES:
-		return &fault.Error{Object: file, Problem: "cannot be executed", Err: err, Hint: accessHint(p.around.from(file)), Code: fault.CannotExec}
-	}
-	return &fault.Error{Object: file, Problem: "cannot be executed", Err: err, Code: fault.CannotExec}
-}
-
-// accessHint tells the two reasons apart why an existing file gives EACCES.
-func accessHint(file string) string {
-	var fs unix.Statfs_t
-	if unix.Statfs(file, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
-		return "its file system is mounted noexec"
-	}
-	return "chmod +x"
-}
-
-// execError explains why execve refused a file that looked executable.
-func (p *program) execError(file string, errno syscall.Errno) error {
-	e := &fault.Error{Object: file, Problem: "cannot be executed", Err: errno, Code: fault.CannotExec}
-	switch errno {
-	case syscall.ENOENT:
-		if executable(p.around.from(file)) != nil {
-			return p.notExecutable(file, errno)
+	for _, h := range slices.DeleteFunc(list, func(h *process.Held) bool { return h == nil }) {
+		members, err := h.Members()
+		if err != nil {
+			return nil, err
 		}
-		// execve(2): the file is there, so it is its interpreter that is missing.
-		e.Problem = fmt.Sprintf("its interpreter%s is missing", interpreter(p.around.from(file)))
-	case syscall.EACCES:
-		e.Hint = "its file system may be mounted noexec, or its interpreter may not be executable"
-		if p.around.User != nil {
-			e.Hint = "user " + p.around.User.Name + " may not execute it, or its file system is mounted noexec"
-		}
-	case syscall.ETXTBSY:
-		e.Hint = "somebody has it open for writing"
-	case syscall.E2BIG:
-		e.Hint = "fewer or shorter arguments and environment variables"
+		maps.Copy(all, members)
 	}
-	return e
+	return all, nil
 }
 
-// interpreter returns " NAME" from a script's first line, or nothing.
-func interpreter(file string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
+// survey looks whether any descendant of the program is left.
+func (s *program) survey() machine.Event {
+	s.sweeps = true
+	if s.family == nil {
+		if left, err := s.members(); err != nil || len(left) == 0 {
+			return machine.Event{Kind: machine.NoneLeft}
+		}
+		return machine.Event{Kind: machine.Left}
 	}
-	defer f.Close()
-	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel itself looks at
-	n, _ := f.Read(head)
-	line, _, _ := strings.Cut(string(head[:n]), "\n")
-	rest, isScript := strings.CutPrefix(line, "#!")
-	if words := strings.Fields(rest); isScript && len(words) > 0 {
-		return " " + words[0]
+	left, none := s.family.Left()
+	if none {
+		return machine.Event{Kind: machine.NoneLeft}
 	}
-	return ""
+	s.reachNewcomers(left)
+	return machine.Event{Kind: machine.Left}
+}
+
+// reachNewcomers sends the last signal to descendants that missed it because they were just being forked.
+func (s *program) reachNewcomers(left map[int]process.Ticks) {
+	for pid, start := range s.family.Newcomers(left) {
+		process.KillExactly(pid, start, s.family.Sent())
+		if plan.NeedsCont(s.family.Sent()) {
+			process.KillExactly(pid, start, syscall.SIGCONT)
+		}
+	}
 }

@@ -1,171 +1,128 @@
 package wrapper
 
 import (
-	"os"
-	"os/signal"
+	"fmt"
 	"syscall"
-	"unsafe"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	"pidleash/internal/process"
+	"pidleash/internal/machine"
+	"pidleash/internal/plan"
 )
 
-// children tells when there is somebody to wait for. It does not wait itself: two
-// that do would steal each other's statuses.
-type children struct {
-	ended  chan struct{} // a child has ended, or was stopped
-	reaped chan struct{} // the answer: it was waited for
-	more   chan struct{} // there may be children again
-}
-
-// watchChildren comes after each launch. From the first on it tells of the ends of
-// all children that this process has and gets: the program, and orphans of its
-// descendants. It takes the place of SIGCHLD, which would have to be caught before
-// the program is started, and is one switch of threads slower.
-func (l *loop) watchChildren() {
-	if l.children == nil {
-		l.children = &children{ended: make(chan struct{}), reaped: make(chan struct{}), more: make(chan struct{}, 1)}
-		go l.children.watch()
-		return
-	}
-	select {
-	case l.children.more <- struct{}{}:
-	default:
-	}
-}
-
-// watchOrphans is for the time without a program: children of a process that has
-// become pidleash may end, and as PID 1 others may fall to it that are no descendants,
-// such as those of a command that was sent into the container.
-func (l *loop) watchOrphans() {
-	if os.Getpid() == 1 && l.orphaned == nil {
-		l.orphaned = make(chan os.Signal, 1)
-		signal.Notify(l.orphaned, syscall.SIGCHLD)
-	}
-	l.watchChildren()
-}
-
-// ends tells of an end; nil has none.
-func (c *children) ends() <-chan struct{} {
-	if c == nil {
-		return nil
-	}
-	return c.ended
-}
-
-func (c *children) watch() {
-	for {
-		switch unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil) {
-		case nil:
-			c.ended <- struct{}{}
-			<-c.reaped
-		case unix.EINTR:
-		default: // ECHILD: nobody can fall to us any more
-			<-c.more
-		}
-	}
-}
-
-// reapBatch bounds how many children are reaped before other events get their
-// turn.
+// reapBatch bounds how many children are reaped before other events get their turn.
 const reapBatch = 512
 
-// reap waits for every child that has ended, and hears of those that job control
-// has stopped.
+// reap reaps every child that has ended, and notices those that job control has stopped.
 func (l *loop) reap() {
+	defer l.program.reaper.Done()
 	for range reapBatch {
-		pid := endedChild()
+		pid := l.program.reaper.Next()
 		if pid == 0 {
-			break
+			// Not before: while zombies pile up, each look at /proc takes longer than the last.
+			if l.program.sweeps {
+				l.happen(l.program.survey())
+			}
+			return
 		}
-		if pid == l.pid {
-			l.standInEarly()
+		if pid == l.program.pid() && l.program.held.Dead() {
+			l.happen(machine.Event{Kind: machine.Died})
 		}
-		var status syscall.WaitStatus
-		if pid, err := syscall.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED, nil); err == nil && pid != 0 {
+		if status, ok := l.program.reaper.Wait(pid); ok {
 			l.waited(pid, status)
 		}
 	}
-	if l.machine.state == sweeping {
-		l.happen(l.survey())
-	}
-	l.children.reaped <- struct{}{}
-}
-
-// endedChild is a child to wait for, 0 if there is none.
-func endedChild() int {
-	var info unix.Siginfo
-	const what = unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | unix.WNOHANG
-	for {
-		if err := unix.Waitid(unix.P_ALL, 0, &info, what, nil); err != unix.EINTR {
-			break
-		}
-	}
-	// si_pid, sigaction(2), is 0 if there is none. It comes behind three ints, where a
-	// pointer can stand.
-	const word = unsafe.Sizeof(uintptr(0))
-	const place = (3*unsafe.Sizeof(info.Signo) + word - 1) / word * word
-	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), place)))
 }
 
 func (l *loop) waited(pid int, status syscall.WaitStatus) {
 	switch {
 	case status.Stopped():
-		if pid == l.pid {
-			l.happen(event{kind: halted, signal: status.StopSignal()})
+		if pid == l.program.pid() {
+			l.happen(machine.Event{Kind: machine.Halted, Signal: status.StopSignal()})
 		}
-	case pid != l.pid && pid != l.commandPID && l.machine.state == finding:
-		l.orphan = &status // it may have been the daemon
-	case pid == l.pid && l.hasSuccessor():
-		// The daemon has ended because another one has taken its place.
-	case pid == l.pid:
-		l.pid, l.neighbour, l.readyMet = 0, nil, nil
-		var key syscall.Signal
-		if l.terminal != nil {
-			l.terminal.noteEnd(status, l.sent)
-			l.terminal.takeBack(pid)
-			key = l.terminal.key
-		}
-		l.happen(event{kind: exited, status: status, signal: key})
-	case pid == l.commandPID:
-		l.commandPID = 0
-		l.happen(event{kind: commandDone})
+	case pid == l.program.command:
+		l.program.command = 0
+		l.happen(machine.Event{Kind: machine.CommandEnded})
+	case pid == l.program.pid():
+		l.programEnded(status, true)
+	case l.program.finder != nil:
+		l.program.finder.Lost(status)
 	}
 }
 
-// survey tells whether anything is left to wait for that came of the program.
-func (l *loop) survey() event {
-	if l.beside {
-		if left, err := l.groupMembers(); err != nil || len(left) == 0 {
-			return event{kind: emptied}
-		}
-		return event{kind: remaining}
-	}
-	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == unix.ECHILD {
-		return event{kind: emptied}
-	}
-	left, err := descendants(os.Getpid(), l.strangers)
-	if err == nil && len(left) == 0 && len(l.strangers) > 0 {
-		return event{kind: emptied}
-	}
-	l.sweepNewcomers(left)
-	return event{kind: remaining}
-}
+// reapLimit is how long another process may take to reap the program, its child: only then does a pidfd
+// report the exit status.
+const reapLimit = time.Second
 
-// sweepNewcomers gives descendants the signal that all others have had: they were
-// being forked at that moment.
-func (l *loop) sweepNewcomers(left map[int]process.Ticks) {
-	if l.sweptBy == 0 {
+// heldEnded handles the end of a program that is held by a pidfd. While there is a caller, the caller reaps
+// the program and reports its status.
+func (l *loop) heldEnded() {
+	h := l.program.held
+	if status, ok := l.program.reaper.Wait(h.PID); ok && !status.Stopped() {
+		l.programEnded(status, true) // it had become a child of this process
 		return
 	}
-	for pid, start := range left {
-		if had, known := l.swept[pid]; known && had == start {
-			continue
+	l.program.reaped = h.Reaped(reapLimit)
+	if l.caller != nil && !l.caller.gone {
+		l.program.waiting = true
+		return
+	}
+	status, known := h.Status()
+	l.programEnded(status, known)
+}
+
+// explain reads the exit status of a program that another process has reaped.
+func (l *loop) explain() {
+	l.program.reaped = nil
+	if l.program.waiting {
+		if l.caller == nil || l.caller.gone || !l.caller.conn.Gone() { // else a message may still report it
+			l.endWaited()
 		}
-		l.swept[pid] = start
-		for _, a := range kills(l.sweptBy, toTree) {
-			killExactly(pid, start, a.signal)
-		}
+		return
+	}
+	status, known := l.program.last.Status()
+	l.reportEnd(status, known)
+	l.happen(machine.Event{Kind: machine.Explained, Status: status, Known: known})
+}
+
+// endWaited handles a program's end that the caller should have reported, and has not.
+func (l *loop) endWaited() {
+	if l.program.waiting {
+		status, known := l.program.held.Status()
+		l.programEnded(status, known)
+	}
+}
+
+// programEnded handles the program's end.
+func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
+	group := l.program.held.Group
+	key := l.terminal.Ended(status, group, func(sig syscall.Signal) bool { return l.program.sent[sig] })
+	l.program.hasEnded()
+	if known {
+		l.program.reaped = nil
+	} else {
+		l.program.reaped = l.program.last.Reaped(reapLimit)
+	}
+	if known && !l.role.isParent && l.caller == nil {
+		l.reportEnd(status, known)
+	}
+	if l.program.finder == nil || l.program.finder.Known() {
+		l.ready.Close()
+		l.ready = nil
+	}
+	l.happen(machine.Event{Kind: machine.Ended, Status: status, Known: known, Signal: key})
+}
+
+// reportEnd logs the end of a program that is not the keeper's child: no exit status of pidleash's shows it.
+func (l *loop) reportEnd(status syscall.WaitStatus, known bool) {
+	pid := l.program.last.PID
+	switch {
+	case !known && l.role.isParent:
+		l.log.Warn(fmt.Sprintf("PID %d has ended, its exit status is unknown: it is the child of another process", pid))
+	case !known:
+		l.log.Info(fmt.Sprintf("PID %d has ended, its exit status is unknown: the kernel reports it since Linux 6.15", pid))
+	case l.role.isParent || plan.IsClean(status) || l.manager.reason != "":
+		l.log.Info(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
+	default:
+		l.log.Warn(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
 	}
 }

@@ -1,33 +1,93 @@
-// Package wrapper runs a program on the leash of its PID file. It is the only
-// package that spawns, signals and waits.
+// Package wrapper runs a program on the leash of its PID file. It is the only package that starts programs,
+// and the only one that waits for them.
 //
-// What Run does, in this order:
+// One process, the keeper, does everything from the claim of the PID file to its removal. In the foreground
+// it is the process that was started. In the background it is a second start of the binary, and the process
+// that was started is only its caller: it waits for one answer, and then ends, or becomes the program
+// (caller.go).
 //
-//  1. It looks for the program, and claims the PID file (package pidfile).
-//  2. It starts the program; the PID file is published in between fork and exec.
-//  3. It watches the file (package watch), forwards signals, and reaps every
-//     child that falls to it, as PID 1 or as subreaper.
+// What a keeper does, in this order:
+//
+//  1. It claims the PID file (package pidfile).
+//  2. It starts the program; the PID file is published between fork and exec (package launch).
+//  3. It watches the file (package watch), forwards signals, and reaps its children, orphans included.
 //  4. When the file is gone it stops the program by the schedule.
-//  5. When the program has ended it stops the watch, removes the file, releases
-//     the lock and returns.
+//  5. When the program has ended it stops the watch, removes the file, unlocks it and returns.
 //
-// One goroutine owns the child: it alone spawns, signals and waits, so that no
-// PID can be recycled between the decision to signal it and the signal. The
-// others only send. What is to be done is decided by the machine in machine.go.
+// One goroutine owns the program: it alone spawns, signals and waits, so that no PID can be recycled between
+// the decision to signal it and the signal. Other goroutines only send it events. Package machine decides
+// what to do; loop.go feeds it events and carries out its actions.
 package wrapper
 
 import (
+	"os"
+
 	"github.com/hashicorp/go-hclog"
 
+	"pidleash/internal/fault"
+	"pidleash/internal/launch"
+	"pidleash/internal/link"
 	"pidleash/internal/plan"
+	"pidleash/internal/signals"
 )
 
-// Config is a plan and whom to tell of it.
-type Config struct {
-	plan.Plan
-	// dirAsFound: Dir is where pidleash was started. The program need not have the right to
-	// enter it.
-	dirAsFound bool
-	// Log takes the messages; none is written to standard output. Required.
-	Log hclog.Logger
+// Run runs the program and returns when pidleash is to end: in the foreground when the program has ended,
+// with -daemon when it is up. The error, a *fault.Error, says why it could not be started, or did not come
+// up.
+func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error) {
+	if p.Way != plan.Foreground && os.Getpid() == 1 {
+		return plan.Outcome{}, &fault.Error{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
+	}
+	if err := launch.CheckDir(p.Dir); err != nil {
+		return plan.Outcome{}, err
+	}
+	if _, err := os.Stat("/proc/self"); p.Forking && err != nil {
+		return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
+	}
+	program, err := launch.Find(p.Args[0], p.Dir)
+	if err != nil {
+		return plan.Outcome{}, err
+	}
+	if p.Way != plan.Foreground {
+		return call(p, s, log, program)
+	}
+	foreground.prepare()
+	return keep(p, s, log, program, &foreground, nil)
+}
+
+// Keep is Run in the background, for the caller at the other end of fd. Its error is for the log.
+func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outcome, error) {
+	role := &supervisor
+	if p.Beside() {
+		role = &watchdog
+	}
+	role.prepare()
+	conn, err := link.Attach(fd)
+	if err != nil {
+		return plan.Outcome{}, err
+	}
+	caller, err := newCallerEnd(conn)
+	if err != nil {
+		return plan.Outcome{}, err
+	}
+	program, err := launch.Find(p.Args[0], p.Dir)
+	if err != nil {
+		caller.fail(err)
+		return plan.Outcome{}, nil
+	}
+	return keep(p, s, log, program, role, caller)
+}
+
+// keep is a keeper's whole life.
+func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program, r *role, caller *callerEnd) (plan.Outcome, error) {
+	l, err := newLoop(p, s, log, program, r, caller)
+	if err == nil {
+		l.run()
+	} else if caller != nil {
+		caller.fail(err)
+		return plan.Outcome{}, nil
+	} else {
+		return plan.Outcome{}, err
+	}
+	return outcomeOf(l)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pidleash/integration_test/bed"
 )
@@ -36,6 +37,21 @@ func TestDaemonIsWatchedAtReturn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The middle process of a double fork may take its time: it is not the daemon, and the one that is stays watched.
+func TestDaemonAfterASlowMiddle(t *testing.T) {
+	t.Parallel()
+	a := bed.Sleeper(t)
+	a.Options = []string{"-forking"}
+	a.Program = []string{"sh", "-c", `setsid sh -c "sleep 0.3; sleep 60 &" &`}
+	program := a.InBackground(t)
+	time.Sleep(500 * time.Millisecond) // the middle process would have ended
+	if bed.Ended(program) {
+		t.Fatalf("PID %d was taken for the daemon, and has ended", program)
+	}
+	bed.RemoveFile(t, a.PIDFile)
+	bed.Await(t, "the daemon ends", func() bool { return bed.Ended(program) })
 }
 
 // A caller that reads what comes from the start is not kept waiting.

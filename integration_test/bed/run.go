@@ -32,7 +32,7 @@ type Run struct {
 	Done   chan struct{}
 }
 
-// How says in which surroundings a run starts; the zero value is the test's own.
+// How is the context in which a run starts; the zero value is the test's own.
 type How struct {
 	Env    []string // in addition to the test's environment
 	OnlyIn []string // instead of the test's environment, if not nil

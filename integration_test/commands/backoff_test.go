@@ -22,7 +22,7 @@ func betweenRuns(t *testing.T, m bed.StartMode) (a *bed.Attempt, r *bed.Run) {
 		r.ExpectCode(t, 0)
 	}
 	a.Open(t)
-	bed.Await(t, "pidleash stands in for PROGRAM", func() bool {
+	bed.Await(t, "the PID file is a placeholder", func() bool {
 		text, err := os.ReadFile(a.PIDFile)
 		super, err2 := os.ReadFile(a.Super)
 		return err == nil && err2 == nil && string(text) == string(super)

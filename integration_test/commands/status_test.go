@@ -36,7 +36,7 @@ func TestStatusOfNoFile(t *testing.T) {
 		p := plant{state: "missing", code: 3, line: "not running: no such file"}
 		p.expect(t, dir, file, 0)
 	}
-	p := plant{state: "unreadable", code: 4, line: "unreadable: is not a regular file"}
+	p := plant{state: "unreadable", code: 4, line: "unreadable: is a directory"}
 	p.expect(t, dir, dir, 0)
 }
 

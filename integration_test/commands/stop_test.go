@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pidleash/integration_test/bed"
+
+	"golang.org/x/sys/unix"
 )
 
 // command runs one of pidleash's commands to its end, which must be this one.
@@ -202,8 +204,19 @@ func awaitPidfds(t testing.TB, pid, n int) {
 				held++
 			}
 		}
-		return held >= n
+		return held >= n && polls(pid)
 	})
+}
+
+// polls reports that a thread of the process waits in ppoll(2): what it holds is what it waits for.
+func polls(pid int) bool {
+	tasks, _ := filepath.Glob(bed.ProcFile(pid, "task/*/syscall"))
+	for _, task := range tasks {
+		if call, _ := os.ReadFile(task); strings.HasPrefix(string(call), strconv.Itoa(unix.SYS_PPOLL)+" ") {
+			return true
+		}
+	}
+	return len(tasks) == 0 // nobody tells
 }
 
 // A pidleash is stopped by its own PID file as by a TERM, and only that.
@@ -265,8 +278,9 @@ func idle(t *testing.T, script string) (file string, r *bed.Run) {
 	shell, err := os.ReadFile("/bin/sh")
 	bed.Must(t, err)
 	bed.WriteFile(t, dir+"/pidleash", string(shell), 0o755)
+	// The lock must be the shell's own: flock(1) becomes it.
 	h := bed.How{Env: []string{string(bed.NewMark(t))}, File: dir + "/pidleash"}
-	r = bed.Start(t, h, "-c", `echo $$ >"$0"; exec 9<"$0"; flock 9; `+script, file)
+	r = bed.Start(t, h, "-c", `echo $$ >"$0"; exec flock --no-fork "$0" "$1" -c "$2" "$0"`, file, dir+"/pidleash", script)
 	r.Expect(t, "ready")
 	return file, r
 }

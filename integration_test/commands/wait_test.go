@@ -49,9 +49,12 @@ func TestWaitCommand(t *testing.T) {
 			}
 			running := bed.Start(t, bed.How{}, "wait", "-until", "running", a.PIDFile)
 			bed.Must(t, os.Mkdir(a.Dir+"/d", 0o755))
-			a.Start(t, m)
+			r := a.Start(t, m)
 			bed.Conclusion{}.Expect(t, running)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
+			if strings.HasPrefix(m.Name, "daemon") {
+				bed.Conclusion{}.Expect(t, r)
+			}
 			gone := bed.Start(t, bed.How{}, "wait", a.PIDFile)
 			awaitPidfds(t, gone.PID(), 2)
 			command(t, bed.Conclusion{}, "signal", "TERM", a.PIDFile)

@@ -214,7 +214,7 @@ func testContainerRemovedDeaf(t *testing.T, b *bed.Podman) {
 }
 
 // In a container the same small PIDs come back: the PID of the stale file is
-// alive in the second container, as PROGRAM itself or as a neighbour.
+// alive in the second container, as PROGRAM itself or as another process.
 func testContainerStale(t *testing.T, b *bed.Podman) {
 	volume, pidfile := bedVolume(t)
 	killed := b.Start(t, volume, "/pidleash", "-pidfile", "/pids/p.pid", "/probe", "wait")

@@ -58,22 +58,6 @@ func TestReadmeDemonstration(t *testing.T) {
 	}
 }
 
-func TestReadmeOptions(t *testing.T) {
-	manual := bed.Start(t, bed.How{}, "-h").Rest(t)
-	shown := regexp.MustCompile(`(?m)^  -([a-z][a-z-]*)`).FindAllStringSubmatch(manual, -1)
-	readme := bed.ReadFile(t, bed.ModuleFile("README.md"))
-	for _, m := range shown {
-		if option := m[1]; option != "help" && !strings.Contains(readme, "`-"+option) {
-			t.Errorf("README.md does not tell of -%s, pidleash -h does", option)
-		}
-	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)").FindAllStringSubmatch(readme, -1) {
-		if !strings.Contains(manual, "\n  -"+m[1]) {
-			t.Errorf("pidleash -h does not tell of -%s, README.md does", m[1])
-		}
-	}
-}
-
 // TestManualExamples runs the examples at the end of -h with an app of our own.
 func TestManualExamples(t *testing.T) {
 	manual := bed.Start(t, bed.How{}, "-h").Rest(t)

@@ -44,8 +44,8 @@ func TestWatchdogKilledDuringStart(t *testing.T) {
 	}
 }
 
-// A launcher that is killed has not started anything.
-func TestLauncherKilledDuringStart(t *testing.T) {
+// A caller that is killed has not started anything.
+func TestCallerKilledDuringStart(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
 	a.Super = a.Dir + "/s.pid"
@@ -57,4 +57,6 @@ func TestLauncherKilledDuringStart(t *testing.T) {
 	r.Signal(syscall.SIGKILL)
 	r.ExpectSignal(t, syscall.SIGKILL)
 	bed.Await(t, "the watchdog has ended", func() bool { return bed.Ended(watchdog) })
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
 }

@@ -152,8 +152,8 @@ func TestProgramRemovesItsFileLast(t *testing.T) {
 	}
 }
 
-// After a TERM has been forwarded a removal is PROGRAM's own clean-up.
-func TestRemovalAfterTerm(t *testing.T) {
+// A PROGRAM that removes its file on TERM, and ends within a second of that, is not killed for it.
+func TestRemovalBetweenTermAndEnd(t *testing.T) {
 	t.Parallel()
 	file := bed.OpenDir(t) + "/p.pid"
 	r := bed.Start(t, bed.How{}, "-stop", "KILL", "-settle", "0", "-pidfile", file, bed.CompileC(t, "first.c"), "remove", file)

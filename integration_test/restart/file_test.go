@@ -312,7 +312,7 @@ func TestRestartFromPrivateDirectory(t *testing.T) {
 	bed.Await(t, "the program ends", func() bool { _, err := os.Stat("/proc/" + pid); return err != nil })
 }
 
-// Where there is no room for another file pidleash stands in all the same.
+// Where there is no room for another file pidleash makes its placeholder all the same.
 func TestRestartWithoutRoom(t *testing.T) {
 	t.Parallel()
 	bed.NeedRoot(t)

@@ -151,11 +151,11 @@ func TestKillModeEndsForkers(t *testing.T) {
 // leaveBehind is a command that becomes pidleash with a child that it had before.
 func leaveBehind(t testing.TB) []string {
 	t.Helper()
-	return []string{"/bin/sh", "-c", `exec 3<&0; "$0" stranger <&3 3<&- & exec 3<&-; exec "$@"`, bed.CompileC(t, "family.c")}
+	return []string{"/bin/sh", "-c", `exec 3<&0; "$0" earlier <&3 3<&- & exec 3<&-; exec "$@"`, bed.CompileC(t, "family.c")}
 }
 
 // "background-job & exec pidleash ..." hands the job over as a child.
-func TestKillModeSparesStrangers(t *testing.T) {
+func TestKillModeSparesEarlierChildren(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"process", "mixed", "group", "tree"} {
 		t.Run(mode, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestKillModeSparesStrangers(t *testing.T) {
 			f := &bed.Family{Dir: t.TempDir()}
 			f.File = filepath.Join(f.Dir, "p.pid")
 			args := append(bed.InMode(mode, "-pidfile", f.File, "-settle", "0"), bed.CompileC(t, "family.c"), "program")
-			members := 2 // with the stranger
+			members := 2 // with the earlier child
 			if mode == "mixed" || mode == "tree" {
 				args = append(args, "session")
 				members++
@@ -187,12 +187,12 @@ func TestKillModeSparesStrangers(t *testing.T) {
 			f.Told(t, bed.Both(syscall.SIGTERM, first...)...)
 			f.Told(t, bed.Both(syscall.SIGTERM, then...)...)
 			f.ExpectSignal(t, syscall.SIGKILL)
-			f.Over(t, "stranger")
+			f.Over(t, "earlier")
 		})
 	}
 }
 
-// A stranger that ends meanwhile is waited for, and changes nothing.
+// An earlier child that ends meanwhile is waited for, and changes nothing.
 func TestKillModeStrangerEnds(t *testing.T) {
 	t.Parallel()
 	f := &bed.Family{Dir: t.TempDir()}
@@ -200,10 +200,10 @@ func TestKillModeStrangerEnds(t *testing.T) {
 	args := append(bed.InMode("tree", "-pidfile", f.File, "-settle", "0"), bed.CompileC(t, "family.c"), "program", "session")
 	f.Run = bed.Start(t, bed.How{Before: leaveBehind(t)}, args...)
 	f.Meet(t, 3)
-	if err := syscall.Kill(f.Pids["stranger"], syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(f.Pids["earlier"], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	bed.Await(t, "the stranger is reaped", func() bool { return bed.Gone(f.Pids["stranger"]) })
+	bed.Await(t, "the earlier child is reaped", func() bool { return bed.Gone(f.Pids["earlier"]) })
 	f.Tell(t, "exit 9")
 	f.Told(t, bed.Both(syscall.SIGTERM, "session")...)
 	f.ExpectCode(t, 9)

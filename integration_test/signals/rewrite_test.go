@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pidleash/integration_test/bed"
+	"pidleash/internal/plan"
 )
 
 func TestRewrite(t *testing.T) {
@@ -87,7 +88,8 @@ func TestRewriteRefused(t *testing.T) {
 	bed.ExpectUsageError(t, []string{"PIDLEASH_REWRITE=TERM:QUIT\n\nHUP:INT"}, nil, "no FROM:TO")
 }
 
-// Whatever PROGRAM takes for TERM, it was told to end.
+// Whatever PROGRAM takes for TERM, it was told to end: a removal goes on in the schedule from
+// where that stands.
 func TestRewrittenTermTellsToEnd(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -98,13 +100,13 @@ func TestRewrittenTermTellsToEnd(t *testing.T) {
 		{"USR2:TERM", syscall.SIGUSR2, syscall.SIGTERM},
 	} {
 		file := filepath.Join(t.TempDir(), "p.pid")
-		p := bed.StartTeller(t, bed.How{}, bed.ForEver, "-pidfile", file, "-settle", "0", "-stop", "KILL", "-rewrite", test.rewrite)
+		p := bed.StartTeller(t, bed.How{}, bed.ForEver, "-pidfile", file, "-settle", "0", "-stop", strings.TrimPrefix(plan.SignalName(test.have), "SIG")+"/forever", "-rewrite", test.rewrite)
 		p.Signal(test.sent)
 		p.Got(t, test.have)
 		bed.RemoveFile(t, file)
-		p.RoundTrips(t)
+		p.AwaitStderr(t, "removed, stopping PID ")
+		p.RoundTrips(t) // it has had nothing else
 		p.Finish(t)
-		p.ExpectQuiet(t)
 	}
 	// Else the removal is what stops it.
 	for _, test := range []struct {

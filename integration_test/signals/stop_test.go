@@ -25,18 +25,6 @@ func TestForwardedTermStartsNoSchedule(t *testing.T) {
 	p.ExpectQuiet(t)
 }
 
-// After a TERM the removal is most likely PROGRAM's own.
-func TestRemovalAfterTermStartsNoSchedule(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "p.pid")
-	p := bed.StartTeller(t, bed.How{}, bed.ForEver, "-pidfile", file, "-settle", "0", "-stop", "KILL")
-	p.Signal(syscall.SIGTERM)
-	p.Got(t, syscall.SIGTERM)
-	bed.RemoveFile(t, file)
-	p.RoundTrips(t) // the KILL would have come at once
-	p.Finish(t)
-}
-
 // Every form in which an item of a schedule can be written. The waits keep the
 // pairs apart; within a pair the kernel may deliver CONT first.
 func TestStopSchedule(t *testing.T) {

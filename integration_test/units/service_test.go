@@ -26,7 +26,7 @@ var systemdTests = []struct {
 	run  func(*bed.SystemdCase)
 }{
 	{"start", systemdStart},
-	{"surroundings", systemdSurroundings},
+	{"context", systemdContext},
 	{"remove", systemdRemove},
 	{"stop", systemdStop},
 	{"stop-at-once", systemdStopAtOnce},
@@ -83,9 +83,9 @@ func systemdStart(c *bed.SystemdCase) {
 	u.Silent()
 }
 
-// systemdSurroundings compares what a program finds around it behind pidleash
+// systemdContext compares what a program finds around it behind pidleash
 // with what it finds without.
-func systemdSurroundings(c *bed.SystemdCase) {
+func systemdContext(c *bed.SystemdCase) {
 	const settings = "LimitNOFILE=300:400\nUMask=0027\nOOMScoreAdjust=7\nWorkingDirectory=/usr\nEnvironment=A=1\n"
 	bare := c.Bed.Program(c, c.Unit+"-bare")
 	service(c, c.Unit+"-bare", "ExecStart="+bare.Command+"\n"+settings).Must("start")

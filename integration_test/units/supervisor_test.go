@@ -97,7 +97,7 @@ func (u *supervisedUnit) isOver(state, result string) {
 	u.Content()
 }
 
-// inBackOff has the program fail and waits until pidleash stands in for it.
+// inBackOff has the program fail and waits until the PID file is a placeholder.
 func (u *supervisedUnit) inBackOff() {
 	u.T.Helper()
 	u.Program.Do("exit 3")

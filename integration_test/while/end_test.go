@@ -14,9 +14,9 @@ import (
 
 func TestWhileHoldsPIDFile(t *testing.T) {
 	t.Parallel()
-	dir, gate := bed.OpenDir(t), bed.OpenDir(t)+"/file"
+	dir, condition := bed.OpenDir(t), bed.OpenDir(t)+"/file"
 	file := dir + "/p.pid"
-	r := startWaiting(t, bed.How{}, "-pidfile", file, "-supervisor-pidfile", dir+"/super.pid", "-while", gate)
+	r := startWaiting(t, bed.How{}, "-pidfile", file, "-supervisor-pidfile", dir+"/super.pid", "-while", condition)
 	expectNames := func(file string, pid int) {
 		t.Helper()
 		if got := bed.ReadFile(t, file); got != fmt.Sprintln(pid) {
@@ -28,12 +28,12 @@ func TestWhileHoldsPIDFile(t *testing.T) {
 	}
 	expectNames(file, r.PID())
 	expectNames(dir+"/super.pid", r.PID())
-	second := bed.Start(t, bed.How{}, "-pidfile", file, "-while", gate, "true")
+	second := bed.Start(t, bed.How{}, "-pidfile", file, "-while", condition, "true")
 	second.ExpectCode(t, 120)
 	second.ExpectOneLine(t, fmt.Sprintf("pidfile %s: already running as PID %d ", file, r.PID()))
 
 	begin := time.Now()
-	bed.WriteFile(t, gate, "", 0o644)
+	bed.WriteFile(t, condition, "", 0o644)
 	program := expectStarted(r, t, begin)
 	expectNames(file, program)
 	expectNames(dir+"/super.pid", r.PID())
@@ -164,10 +164,10 @@ func TestWhileSweeps(t *testing.T) {
 	for _, mode := range []string{"mixed", "process"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			gate := bed.OpenDir(t) + "/file"
-			bed.WriteFile(t, gate, "", 0o644)
-			f := bed.StartFamily(t, bed.How{}, bed.InMode(mode, "-while", gate), "program", bed.Relatives...)
-			bed.Must(t, os.Remove(gate))
+			condition := bed.OpenDir(t) + "/file"
+			bed.WriteFile(t, condition, "", 0o644)
+			f := bed.StartFamily(t, bed.How{}, bed.InMode(mode, "-while", condition), "program", bed.Relatives...)
+			bed.Must(t, os.Remove(condition))
 			f.Told(t, bed.Both(syscall.SIGTERM, "program")...)
 			left := bed.Relatives
 			if mode == "mixed" {
@@ -176,7 +176,7 @@ func TestWhileSweeps(t *testing.T) {
 			}
 			f.ExpectSignal(t, syscall.SIGKILL)
 			f.Over(t, left...)
-			f.ExpectOneLine(t, "while "+gate+": gone, stopping PID ")
+			f.ExpectOneLine(t, "while "+condition+": gone, stopping PID ")
 		})
 	}
 }

@@ -72,7 +72,7 @@ func TestWhileWaitsForTheTarget(t *testing.T) {
 func TestWhileMistakesComeFirst(t *testing.T) {
 	t.Parallel()
 	dir := bed.OpenDir(t)
-	gate := dir + "/no/file"
+	condition := dir + "/no/file"
 	holder, _ := bed.Leashed(t, bed.How{}, "-pidfile", dir+"/held.pid")
 	for _, c := range []struct {
 		file, program string
@@ -83,7 +83,7 @@ func TestWhileMistakesComeFirst(t *testing.T) {
 		{dir + "/p.pid", dir + "/program", 127},
 		{dir + "/p.pid", dir, 126},
 	} {
-		r := bed.Start(t, bed.How{}, "-pidfile", c.file, "-while", gate, c.program)
+		r := bed.Start(t, bed.How{}, "-pidfile", c.file, "-while", condition, c.program)
 		r.ExpectCode(t, c.code)
 		r.ExpectOneLine(t, "^pidleash: ")
 	}

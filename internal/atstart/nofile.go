@@ -1,16 +1,14 @@
-// Package atstart knows what this process was given before Go changed it, so
-// that the program can be given the same.
+// Package atstart knows what this process was given before Go changed it, so that the program can be given
+// the same.
 //
 // The limit of open files. Package syscall raises the soft RLIMIT_NOFILE to the hard one in its own
-// initialisation, and what it remembers it hands to its own ForkExec and Exec
-// only. The program that pidleash starts by itself must get the limit that the
-// user set: select(2) breaks above 1,024 descriptors.
+// initialisation, and what it remembers it hands to its own ForkExec and Exec only. The program that pidleash
+// starts by itself must get the limit that the user set: select(2) breaks above 1,024 descriptors.
 //
-// The order makes it possible: packages whose imports are initialised are
-// initialised in the order of their import paths (Go specification, "Package
-// initialization"; cmd/link sorts by path since Go 1.21). This one imports
-// nothing but unsafe, and its path sorts before "syscall". A test of the built
-// binary fails if that ever changes.
+// The order makes it possible: packages whose imports are initialised are initialised in the order of their
+// import paths (Go specification, "Package initialization"; cmd/link sorts by path since Go 1.21). This one
+// imports nothing but unsafe, and its path sorts before "syscall". A test of the built binary fails if that
+// ever changes.
 package atstart
 
 import "unsafe"
@@ -18,9 +16,8 @@ import "unsafe"
 // Rlimit is struct rlimit64 of prlimit(2).
 type Rlimit struct{ Cur, Max uint64 }
 
-// rawSyscall6 is syscall.RawSyscall6, which may not be imported here: the
-// import would initialise package syscall first. An assembly file in the package lets the
-// compiler accept the missing body.
+// rawSyscall6 is syscall.RawSyscall6, which may not be imported here: the import would initialise package
+// syscall first. An assembly file in the package lets the compiler accept the missing body.
 //
 //go:linkname rawSyscall6 syscall.RawSyscall6
 func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
@@ -35,6 +32,5 @@ func readNofile() (Rlimit, bool) {
 	return l, errno == 0
 }
 
-// Nofile returns RLIMIT_NOFILE as it was at start; ok is false when the kernel
-// did not tell.
+// Nofile returns RLIMIT_NOFILE as it was at start; ok is false when the kernel did not tell.
 func Nofile() (limit Rlimit, ok bool) { return nofile, nofileKnown }

@@ -14,12 +14,11 @@ var (
 	closed  uint64
 )
 
-// Signals returns the signals that were ignored and those that were blocked. When
-// ok, every signal has been blocked since the first instruction. Not ok: the
-// binary was linked without our entry code, as "go run" does; nothing is known,
-// and nothing was blocked.
+// Signals returns the signals that were ignored and those that were blocked. When ok, every signal has been
+// blocked since the first instruction. Not ok: the binary was linked without our entry code, as "go run"
+// does; nothing is known, and nothing was blocked.
 func Signals() (ignoredSet, blockedSet SignalSet, ok bool) { return ignored, blocked, entered }
 
-// Closed reports that one of the descriptors 0 to 2 was closed and that the Go
-// runtime has opened /dev/null there. It is false when that is not known.
+// Closed reports that one of the descriptors 0 to 2 was closed and that the Go runtime has opened /dev/null
+// there. It is false when that is not known.
 func Closed(fd int) bool { return closed&(1<<fd) != 0 }

@@ -1,4 +1,4 @@
-// Package cli turns arguments and environment into a wrapper.Config, and
+// Package cli turns arguments and environment into a plan, and
 // whatever happens into messages and an exit code.
 //
 // Nothing here exits the process: Main returns the code, or does not return
@@ -7,6 +7,7 @@ package cli
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/signals"
 	"pidleash/wrapper"
 )
 
@@ -25,7 +27,7 @@ func Main(args []string) int {
 			return sub.main(args[2:])
 		}
 	}
-	signals := wrapper.CatchSignals()
+	source := signals.Catch()
 	cmd, err := parse(args[1:])
 	log := newLog(cmd.logLevel, cmd.logJSON)
 	defer log.flush()
@@ -33,25 +35,35 @@ func Main(args []string) int {
 	case err != nil:
 		return log.fail(err)
 	case cmd.help:
-		return log.print(manual)
+		return log.print(withOptions(manual, options))
 	case cmd.version:
 		return log.print("pidleash " + version() + "\n")
 	}
-	cmd.config.Log = log.Logger
 	cmd.config.CommandLine = args[1:]
-	run := wrapper.Run
-	switch args[0] {
-	case plan.WatchdogName:
-		run = wrapper.RunWatchdog
-	case plan.SupervisorName:
-		run = wrapper.RunSupervisor
+	var outcome plan.Outcome
+	if fd, isKeeper := keeperLink(args[0]); isKeeper {
+		outcome, err = wrapper.Keep(&cmd.config, source, log.Logger, fd)
+	} else {
+		outcome, err = wrapper.Run(&cmd.config, source, log.Logger)
 	}
-	outcome, err := run(&cmd.config, signals)
 	if err != nil {
 		return log.fail(err)
 	}
 	log.flush()
-	return wrapper.End(outcome)
+	if outcome.Signal != 0 {
+		signals.Die(outcome.Signal) // it returns in process 1
+	}
+	return outcome.Code
+}
+
+// keeperLink is the descriptor in argument 0 of a keeper in the background.
+func keeperLink(name string) (fd int, ok bool) {
+	kind, number, _ := strings.Cut(name, ":")
+	if kind != plan.WatchdogName && kind != plan.SupervisorName {
+		return 0, false
+	}
+	fd, err := strconv.Atoi(number)
+	return fd, err == nil
 }
 
 // print writes what was asked for to standard output: no program runs.
@@ -62,7 +74,7 @@ func (l *log) print(text string) int {
 	return 0
 }
 
-// fail tells why pidleash gives up, in one line, and returns the exit code.
+// fail reports in one line why pidleash ends, and returns the exit code.
 func (l *log) fail(err error) int {
 	text := err.Error()
 	if hint := fault.Hint(err); hint != "" {
@@ -72,7 +84,7 @@ func (l *log) fail(err error) int {
 	return fault.Code(err)
 }
 
-// defaultStartLimit is how long a program may take to come up when nobody says so.
+// defaultStartLimit is how long a program may take to come up without -start-timeout.
 const defaultStartLimit = 30 * time.Second
 
 // mistake is the error of a command line or an environment that cannot be meant.
@@ -85,7 +97,7 @@ type command struct {
 	userEnv         map[string]string // of -user, by name
 	logLevel        string
 	logJSON         bool
-	config          wrapper.Config
+	config          plan.Plan
 
 	// Of the subcommands.
 	files   []string
@@ -100,7 +112,7 @@ type command struct {
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
 	cmd.config.StartLimit = defaultStartLimit
-	given := newArguments(options())
+	given := newArguments(options)
 	given["version"] = newSwitch("version")
 	return cmd, given.parse(args, "pidleash -h", func(program []string) error { return cmd.fill(given, program) })
 }

@@ -3,26 +3,27 @@ package cli
 // The texts of "pidleash COMMAND -h". What all commands share stands in each of
 // them: nobody should have to look in two places.
 
-const messageManual = `  -log-level LEVEL, -log-format FORM
-                    of mistakes and failures, see pidleash -h
+const optionsManual = `
+OPTIONS
+{stopping}
+{commands}
+{file}
+{results}
+{messages}
   -h, -help         this text
-`
 
-const jsonManual = `  -json             a line of JSON on standard output for each FILE instead: file, code,
-                    and error and hint if it has failed
-`
-
-const reportManual = `  -json             a line of JSON for each file instead: file, code, state (held,
-                    running, stale, recycled, empty, missing, unreadable, untrusted),
-                    and as far as they are known pid, program, since, holder, reason
-`
-
-const placesManual = `
   Options may also stand behind a FILE; "--" ends them. PIDLEASH_JSON=true and so on
   set them by environment.
 `
 
-const pidfileManual = `  -pidfile FILE     is used when no FILE is given; $PIDFILE when not given
+const jsonManual = `
+  A line of JSON has file, code, and error and hint if it has failed.
+`
+
+const reportManual = `
+  A line of JSON has file, code, state (held, running, stale, recycled, empty, missing,
+  unreadable, untrusted), and as far as they are known pid, program, since, holder,
+  reason.
 `
 
 const codesManual = `
@@ -43,9 +44,7 @@ USAGE
   As root a file says nothing that its writers could not do themselves: it is
   untrusted when group or others may write it, and when its owner is not the user of
   the process that it names.
-
-OPTIONS
-` + pidfileManual + reportManual + messageManual + placesManual + codesManual + `  0                 running
+` + optionsManual + reportManual + codesManual + `  0                 running
   1                 dead: there is a file, and its program does not run
   3                 not running: there is no file
   4                 unknown: the file cannot be read, or not be trusted
@@ -64,13 +63,7 @@ USAGE
   the file is removed. Any other gets the schedule of -stop itself, and its file is
   left to it. Returns when the program and its pidleash are gone, so that a start
   right after it is alone. All FILEs are stopped at the same time.
-
-OPTIONS
-  -stop SCHEDULE    for programs that no pidleash holds: signals and waits in turn,
-                    such as INT/5s/TERM/10s/KILL (default TERM/10s/KILL)
-  -timeout DURATION how long to wait, such as 30s; then nothing more is done, and the
-                    code is 124; 0 is for ever (default 0)
-` + pidfileManual + jsonManual + messageManual + placesManual + codesManual + `  0                 stopped, or nothing ran
+` + optionsManual + jsonManual + codesManual + `  0                 stopped, or nothing ran
   4                 not permitted; the file cannot be read, or not be trusted
   124               still running when -timeout was over
   125               a mistake on the command line
@@ -90,9 +83,7 @@ USAGE
   SIGNAL is a name or a number, with or without SIG, as HUP, -HUP, 1 or RTMIN+3. It
   reaches the process that FILE names, or nobody: never one that has taken its PID
   since.
-
-OPTIONS
-` + pidfileManual + jsonManual + messageManual + placesManual + codesManual + `  0                 sent
+` + optionsManual + jsonManual + codesManual + `  0                 sent
   1                 no such process: the file is stale
   3                 no such file
   4                 not permitted; the file cannot be read, or not be trusted
@@ -109,12 +100,7 @@ USAGE
 
   Returns when all programs, and each pidleash that holds one, have ended; or, with
   -until running, when all run. Nothing is asked again and again.
-
-OPTIONS
-  -until STATE      gone or running (default gone)
-  -timeout DURATION how long to wait, such as 30s; then the code is 124; 0 is for
-                    ever (default 0)
-` + pidfileManual + jsonManual + messageManual + placesManual + codesManual + `  0                 it has come about
+` + optionsManual + jsonManual + codesManual + `  0                 it has come about
   1                 no such process: the file is stale (-until gone)
   3                 no such file (-until gone)
   4                 not permitted; the file cannot be read, or not be trusted
@@ -145,9 +131,7 @@ STATES
   not running       there is no such FILE
   unreadable        it cannot be read, or is no regular file
   untrusted         to root: others could have written it
-
-OPTIONS
-` + reportManual + messageManual + `
+` + optionsManual + reportManual + `
   A terminal gets colours, unless NO_COLOR is set or TERM is dumb, and its own width.
 ` + codesManual + `  0                 all run, or there are no PID files
   1                 one is stale, empty, or its PID is recycled

@@ -24,7 +24,7 @@ func (c *command) wait(l *log) int {
 // sendSignal keeps to the order of the files.
 func (c *command) sendSignal(l *log) (code int) {
 	for _, path := range c.files {
-		code = max(code, c.tell(l, path, control.Signal(path, c.signal)))
+		code = max(code, c.report(l, path, control.Signal(path, c.signal)))
 	}
 	return code
 }
@@ -37,7 +37,7 @@ func (c *command) deadline() (until time.Time) {
 	return until
 }
 
-// atOnce does it to all files at the same time, and tells of them in their order.
+// atOnce acts on all files at the same time, and reports the results in their order.
 func (c *command) atOnce(l *log, do func(path string) error) (code int) {
 	results := make([]chan error, len(c.files))
 	for i, path := range c.files {
@@ -46,13 +46,13 @@ func (c *command) atOnce(l *log, do func(path string) error) (code int) {
 		go func() { result <- do(path) }()
 	}
 	for i, path := range c.files {
-		code = max(code, c.tell(l, path, <-results[i]))
+		code = max(code, c.report(l, path, <-results[i]))
 	}
 	return code
 }
 
-// result is the line that -json gives for a file. Its names are for programs: they
-// stay as they are.
+// result is the line of -json for a file. Programs read its names: they must not
+// change.
 type result struct {
 	File  string `json:"file"`
 	Code  int    `json:"code"`
@@ -60,8 +60,8 @@ type result struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// tell says how it went with a file, and returns its exit code.
-func (c *command) tell(l *log, path string, err error) int {
+// report reports the result for a file, and returns its exit code.
+func (c *command) report(l *log, path string, err error) int {
 	switch {
 	case c.json:
 		r := result{File: path}

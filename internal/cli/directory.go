@@ -11,12 +11,12 @@ import (
 // and not in memory.
 var errOtherKind = errors.New("another kind of file system is mounted there")
 
-// openDirectory opens a directory to list it, and tells the kind of its file system.
+// openDirectory opens a directory to list it, and returns the kind of its file system.
 // It does not enter what is mounted in a file system of the given kind and is of
 // another: the roots of containers, whose PIDs mean nothing here, and what waits for
 // a network or for a user's process. 0 is any kind.
 func openDirectory(path string, outer int64, flags int) (dir *os.File, kind int64, err error) {
-	// O_PATH lets nothing be mounted only because of the question, open(2).
+	// With O_PATH, opening the directory does not trigger an automount, open(2).
 	at, err := unix.Open(path, flags|unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err

@@ -15,7 +15,7 @@ import (
 // defaultAudit is where a system keeps its PID files, file-hierarchy(7).
 const defaultAudit = "/run"
 
-// list tells of each file given, and of what looks like a PID file below each
+// list reports each file given, and what looks like a PID file below each
 // directory. It returns the highest of the files' codes.
 func (c *command) list(l *log) (code int) {
 	a := &audit{log: l}
@@ -45,7 +45,7 @@ type audit struct {
 	found []record
 }
 
-// look is about what somebody has named: a directory may be a symbolic link there,
+// look takes a path of the command line: there, a directory may be a symbolic link,
 // as /var/run is.
 func (a *audit) look(path string) {
 	info, err := os.Stat(path)

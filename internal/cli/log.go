@@ -25,8 +25,7 @@ const defaultLogLevel = "warn"
 const (
 	// logQueue is how many messages may wait for a reader of standard error.
 	logQueue = 256
-	// logPatience is how long the end of pidleash waits for them to be read. On a
-	// busy machine the writer itself may not get its turn for 100 ms and more.
+	// logPatience is how long the end of pidleash waits for a reader who does not read.
 	logPatience = time.Second
 )
 
@@ -145,7 +144,7 @@ func writeAll(fd int, p []byte) {
 		case unix.EAGAIN:
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		default:
-			return // nobody can be told
+			return // there is nowhere to report it
 		}
 	}
 }
@@ -158,8 +157,21 @@ func (l *log) flush() {
 	}
 	l.flushed = true
 	close(l.queue)
-	select {
-	case <-l.written:
-	case <-time.After(logPatience):
+	for {
+		select {
+		case <-l.written:
+			return
+		case <-time.After(logPatience):
+			if !takesMore(2) {
+				return // nobody reads it
+			}
+		}
 	}
+}
+
+// takesMore reports that a write to the descriptor would not block: then the writer only waits
+// for its turn.
+func takesMore(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return err == nil && n > 0
 }

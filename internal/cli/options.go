@@ -16,87 +16,10 @@ import (
 
 	"pidleash/internal/atstart"
 	"pidleash/internal/plan"
-	"pidleash/wrapper"
+	"pidleash/internal/signals"
 )
 
-// option is one entry of the command line. Every option can also be set by the
-// environment, see envName; the command line replaces that.
-type option struct {
-	name string
-	// set reads a value and puts it in its place. A nil set: the option is of the
-	// command line only.
-	set func(c *command, value string) error
-	// remedy is shown as the hint when set fails.
-	remedy string
-	// isSwitch: the option takes no value.
-	isSwitch bool
-	// isList: the option can be given several times, in the environment with one
-	// value a line; set is called for each.
-	isList bool
-	// initial is the value when nobody gives one; empty: set is not called.
-	initial string
-}
-
-// options lists every option of a start, in the manual's order.
-func options() []option {
-	return append(messageOptions(), []option{
-		pidfileOption(),
-		{name: "supervisor-pidfile", set: pathOption(func(c *command) *string { return &c.config.Supervisor })},
-		{name: "settle", set: setSettle, remedy: "a number with its unit, such as 500ms", initial: "100ms"},
-		stopOption(),
-		{name: "stop-command", set: setStopCommand},
-		{name: "kill-mode", set: setKillMode, remedy: "process, mixed, group or tree", initial: "mixed"},
-		{name: "rewrite", set: setRewrite, remedy: "two signals such as TERM:QUIT, or WINCH:none", isList: true},
-		{name: "ignore", set: setIgnore, remedy: "signals such as PIPE,USR1, or none"},
-		{name: "success", set: setSuccess, remedy: "codes from 0 to 255, such as 3,140-150"},
-		{name: "removed-exit", set: setRemovedExit, remedy: "a code from 0 to 255"},
-		{name: "pdeathsig", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL"},
-		{name: "same-group", set: switchOption(func(c *command) *bool { return &c.config.SameGroup }), remedy: switchRemedy, isSwitch: true},
-		{name: "restart", set: setRestart, remedy: "no, on-failure or always", initial: "no"},
-		{name: "restart-delay", set: setRestartDelay, remedy: "a number with its unit, such as 500ms", initial: "1s"},
-		{name: "restart-limit", set: setRestartLimit, remedy: "a number of restarts and a time, such as 5/1m"},
-		{name: "restart-signal", set: setRestartSignal, remedy: "a signal such as HUP"},
-		{name: "while", set: pathsOption(func(c *command) *[]string { return &c.config.While }), remedy: "the path of a file", isList: true},
-		{name: "while-running", set: pathsOption(func(c *command) *[]string { return &c.config.WhileRunning }), remedy: "the path of a PID file", isList: true},
-		{name: "daemon", set: switchOption(func(c *command) *bool { return &c.daemon }), remedy: switchRemedy, isSwitch: true},
-		{name: "sidecar", set: switchOption(func(c *command) *bool { return &c.sidecar }), remedy: switchRemedy, isSwitch: true},
-		{name: "forking", set: switchOption(func(c *command) *bool { return &c.config.Forking }), remedy: switchRemedy, isSwitch: true},
-		{name: "follow", set: pathOption(func(c *command) *string { return &c.config.Follow })},
-		{name: "ready", set: setReady, remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX"},
-		{name: "ready-file", set: pathsOption(func(c *command) *[]string { return &c.config.ReadyFiles }), isList: true},
-		{name: "start-timeout", set: setStartTimeout, remedy: limitRemedy},
-		{name: "stdout", set: pathOption(func(c *command) *string { return &c.config.Stdout })},
-		{name: "stderr", set: pathOption(func(c *command) *string { return &c.config.Stderr })},
-		{name: "chdir", set: pathOption(func(c *command) *string { return &c.config.Dir })},
-		{name: "umask", set: setUmask, remedy: "an octal number such as 027"},
-		{name: "user", set: setUser, remedy: "USER or USER:GROUP, by name or number"},
-		{name: "nice", set: setNice, remedy: "a number from -20 to 19"},
-		{name: "oom-score-adj", set: setOOMScoreAdj, remedy: "a number from -1000 to 1000"},
-	}...)
-}
-
-// messageOptions come first, wherever they are: they tell how to report mistakes.
-func messageOptions() []option {
-	return []option{
-		{name: "log-level", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel},
-		{name: "log-format", set: setLogFormat, remedy: "text or json", initial: "text"},
-	}
-}
-
-func pidfileOption() option {
-	return option{name: "pidfile", set: pathOption(func(c *command) *string { return &c.config.PIDFile })}
-}
-
-func stopOption() option {
-	return option{name: "stop", set: setStop, remedy: "signals and waits in turn, such as " + plan.DefaultSchedule, initial: plan.DefaultSchedule}
-}
-
-const (
-	switchRemedy = "true or false"
-	limitRemedy  = "a number with its unit, such as 90s; 0 is for ever"
-)
-
-// given is what the command line says of one option. It is a flag of the parser:
+// given is what the command line has for one option. It is a flag of the parser:
 // the library's own types look each name up with a regular expression, several
 // times for each option, which is half a millisecond for twenty of them.
 type given struct {
@@ -134,7 +57,7 @@ type arguments map[string]*given
 func newArguments(options []option) arguments {
 	a := arguments{"help": newSwitch("help", "h")}
 	for _, o := range options {
-		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch, isList: o.isList}
+		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch(), isList: o.isList}
 	}
 	return a
 }
@@ -162,7 +85,7 @@ func (c *command) fill(given arguments, program []string) error {
 	if c.help, c.version = given["help"].IsSet(), given["version"].IsSet(); c.help || c.version {
 		return nil
 	}
-	if err := c.take(options(), given); err != nil {
+	if err := c.take(options, given); err != nil {
 		return err
 	}
 	if err := c.check(given); err != nil {
@@ -238,29 +161,33 @@ func setLogFormat(c *command, value string) error {
 	return nil
 }
 
-// pathOption is for the path of a file or a directory; empty counts as not given.
+// setPath is for the path of a file or a directory; empty counts as not given.
 // It becomes absolute without being cleaned: "x/../y" leads elsewhere where x is a
 // symbolic link.
-func pathOption(place func(*command) *string) func(*command, string) error {
-	return func(c *command, value string) error {
-		if value == "" {
-			return nil
-		}
-		path, err := absolute(value)
-		*place(c) = path
-		return err
+func setPath(place *string, value string) (err error) {
+	if value != "" {
+		*place, err = absolute(value)
 	}
+	return err
 }
 
-func switchOption(place func(*command) *bool) func(*command, string) error {
-	return func(c *command, value string) error {
-		on, err := strconv.ParseBool(value)
-		if err != nil {
-			return errors.New("neither true nor false")
-		}
-		*place(c) = on
-		return nil
+// addPath is for an option that can be given several times.
+func addPath(place *[]string, value string) error {
+	if value == "" {
+		return errors.New("no file")
 	}
+	path, err := absolute(value)
+	*place = append(*place, path)
+	return err
+}
+
+func setSwitch(place *bool, value string) error {
+	on, err := strconv.ParseBool(value)
+	if err != nil {
+		return errors.New("neither true nor false")
+	}
+	*place = on
+	return nil
 }
 
 func absolute(path string) (string, error) {
@@ -269,33 +196,17 @@ func absolute(path string) (string, error) {
 	}
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("cannot tell the current directory: %w", err)
+		return "", fmt.Errorf("cannot find the current directory: %w", err)
 	}
 	return strings.TrimSuffix(dir, "/") + "/" + strings.TrimPrefix(path, "./"), nil
 }
 
-func setSettle(c *command, value string) (err error) {
-	c.config.Settle, err = parseDuration(value)
-	return err
-}
-
 func setRestart(c *command, value string) error {
-	switch value {
-	case "no":
-		c.config.Restart.Policy = plan.RestartNo
-	case "on-failure":
-		c.config.Restart.Policy = plan.RestartOnFailure
-	case "always":
-		c.config.Restart.Policy = plan.RestartAlways
-	default:
+	policies, known := map[string]plan.RestartPolicy{"no": plan.RestartNo, "on-failure": plan.RestartOnFailure, "always": plan.RestartAlways}, false
+	if c.config.Restart.Policy, known = policies[value]; !known {
 		return errors.New("no such policy")
 	}
 	return nil
-}
-
-func setRestartDelay(c *command, value string) (err error) {
-	c.config.Restart.Delay, err = parseDuration(value)
-	return err
 }
 
 // setRestartLimit reads "5/1m".
@@ -321,7 +232,7 @@ func setRestartSignal(c *command, value string) error {
 	if err != nil {
 		return err
 	}
-	if !wrapper.Forwarded(sig) {
+	if !signals.Forwarded(sig) {
 		return fmt.Errorf("%s does not reach pidleash", plan.SignalName(sig))
 	}
 	switch sig {
@@ -332,16 +243,9 @@ func setRestartSignal(c *command, value string) error {
 	return nil
 }
 
-// pathsOption is for an option that can be given several times.
-func pathsOption(place func(*command) *[]string) func(*command, string) error {
-	return func(c *command, value string) error {
-		if value == "" {
-			return errors.New("no file")
-		}
-		path, err := absolute(value)
-		*place(c) = append(*place(c), path)
-		return err
-	}
+func setDuration(place *time.Duration, value string) (err error) {
+	*place, err = parseDuration(value)
+	return err
 }
 
 // parseDuration refuses what is negative.
@@ -353,27 +257,9 @@ func parseDuration(value string) (time.Duration, error) {
 	return d, nil
 }
 
-func setStop(c *command, value string) (err error) {
-	c.config.Stop, err = plan.ParseSchedule(value)
-	return err
-}
-
-func setStopCommand(c *command, value string) error {
-	c.config.StopCommand = value
-	return nil
-}
-
 func setKillMode(c *command, value string) error {
-	switch value {
-	case "process":
-		c.config.KillMode = plan.KillProcess
-	case "mixed":
-		c.config.KillMode = plan.KillMixed
-	case "group":
-		c.config.KillMode = plan.KillGroup
-	case "tree":
-		c.config.KillMode = plan.KillTree
-	default:
+	modes, known := map[string]plan.KillMode{"process": plan.KillProcess, "mixed": plan.KillMixed, "group": plan.KillGroup, "tree": plan.KillTree}, false
+	if c.config.KillMode, known = modes[value]; !known {
 		return errors.New("no such mode")
 	}
 	return nil
@@ -389,7 +275,7 @@ func setRewrite(c *command, value string) error {
 	if err != nil {
 		return err
 	}
-	if !wrapper.Forwarded(from) {
+	if !signals.Forwarded(from) {
 		return fmt.Errorf("%s is not forwarded", plan.SignalName(from))
 	}
 	var to syscall.Signal
@@ -449,7 +335,7 @@ func setSuccess(c *command, value string) error {
 func parseCode(text string) (int, error) {
 	code, err := strconv.ParseUint(text, 10, 8)
 	if err != nil {
-		return 0, errors.New("no exit code")
+		return 0, errors.New("invalid exit code")
 	}
 	return int(code), nil
 }
@@ -469,11 +355,6 @@ func setDeathSignal(c *command, value string) error {
 	return err
 }
 
-func setReady(c *command, value string) (err error) {
-	c.config.Ready, err = plan.ParseReady(value)
-	return err
-}
-
 // setStartTimeout is for the readiness, and for the -while files only when somebody
 // gives it.
 func setStartTimeout(c *command, value string) (err error) {
@@ -485,29 +366,20 @@ func setStartTimeout(c *command, value string) (err error) {
 func setUmask(c *command, value string) error {
 	mask, err := strconv.ParseUint(value, 8, 32)
 	if err != nil || mask > 0o777 {
-		return errors.New("no umask")
+		return errors.New("invalid umask")
 	}
 	bits := uint32(mask)
 	c.config.Umask = &bits
 	return nil
 }
 
-func setNice(c *command, value string) (err error) {
-	c.config.Nice, err = parseBetween(value, -20, 19)
-	return err
-}
-
-func setOOMScoreAdj(c *command, value string) (err error) {
-	c.config.OOMScoreAdj, err = parseBetween(value, -1000, 1000)
-	return err
-}
-
-func parseBetween(value string, least, most int) (*int, error) {
+func setBetween(place **int, value string, least, most int) error {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		return nil, errors.New("no such number")
+		return errors.New("invalid number")
 	}
-	return &n, nil
+	*place = &n
+	return nil
 }
 
 // programEnv is the environment without what pidleash has consumed: its own
@@ -534,8 +406,8 @@ func (c *command) programEnv(env []string) []string {
 // isOptionVariable reports a variable that sets an option, of a start or of a command.
 // The tables are asked only about names that can be one: most starts have none.
 func isOptionVariable(name string) bool {
-	return strings.HasPrefix(name, envPrefix) &&
-		slices.ContainsFunc(slices.Concat(options(), subcommandOptions()), func(o option) bool { return envName(o.name) == name })
+	sets := func(o option) bool { return envName(o.name) == name }
+	return strings.HasPrefix(name, envPrefix) && (slices.ContainsFunc(options, sets) || slices.ContainsFunc(commandOptions, sets))
 }
 
 // usesFile reports that a value of PIDFILE leads to a PID file of this start.

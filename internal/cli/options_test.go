@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -122,11 +124,49 @@ func TestEnvName(t *testing.T) {
 // Two options of one variable could not both be set.
 func TestEnvNamesDiffer(t *testing.T) {
 	seen := map[string]string{}
-	for _, o := range options() {
+	for _, o := range slices.Concat(options, commandOptions) {
 		name := envName(o.name)
 		if other, ok := seen[name]; ok {
 			t.Errorf("-%s and -%s have the same variable %s", o.name, other, name)
 		}
 		seen[name] = o.name
 	}
+}
+
+// samples has a value for every kind of option.
+var samples = []string{"true", "running", "json", "info", "always", "tree", "fd:3", "HUP", "TERM:QUIT", "HUP:none", "5/1m", "5s", "027", "3", "0:0", "/file", "/another"}
+
+// A variable sets an option as the command line does, and no program gets it.
+func TestEveryOptionHasAVariable(t *testing.T) {
+	for _, o := range slices.Concat(options, commandOptions) {
+		var values []string
+		var want command
+		for _, sample := range samples {
+			tried := append(values, sample)
+			if c, err := setTo(o, tried); err != nil || reflect.DeepEqual(c, want) {
+				continue
+			} else if values, want = tried, c; !o.isList || len(values) == 2 {
+				break
+			}
+		}
+		if len(values) == 0 {
+			t.Errorf("-%s takes none of %q", o.name, samples)
+			continue
+		}
+		t.Setenv(envName(o.name), strings.Join(values, "\n"))
+		var got command
+		if err := got.take([]option{o}, newArguments([]option{o})); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s=%q: %v, and not what -%s does", envName(o.name), values, err, o.name)
+		}
+		if !isOptionVariable(envName(o.name)) {
+			t.Errorf("a program gets %s", envName(o.name))
+		}
+	}
+}
+
+func setTo(o option, values []string) (c command, err error) {
+	for _, value := range values {
+		err = errors.Join(err, o.set(&c, value))
+	}
+	return c, err
 }

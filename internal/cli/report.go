@@ -21,16 +21,16 @@ const (
 	codeUnknown = 4
 )
 
-// record is what status and list tell of a file: with -json as it stands here. Its
-// names and states are for programs: they stay as they are.
+// record is what status and list report of a file; -json prints it as it is. Programs
+// read its names and states: they must not change.
 type record struct {
 	File string `json:"file"`
 	// Code is what status ends with for this file alone.
 	Code int `json:"code"`
-	// State is the verdict; running becomes held when pidleash is in charge.
+	// State is the verdict; running becomes held if a pidleash holds the file.
 	State string `json:"state"`
 	PID   int    `json:"pid,omitempty"`
-	// Program and Since are of a PID that runs and is meant.
+	// Program and Since are set only if the process that the file names runs.
 	Program string `json:"program,omitempty"`
 	Since   string `json:"since,omitempty"` // RFC 3339
 	Holder  int    `json:"holder,omitempty"`
@@ -54,7 +54,7 @@ func newRecord(r pidfile.Report) record {
 	case pidfile.Stale, pidfile.Recycled, pidfile.Empty:
 		rec.Code = codeDead
 		if r.Verdict == pidfile.Empty {
-			rec.Reason = "" // the state says it
+			rec.Reason = "" // the same as the state
 		}
 		if r.Holder != 0 {
 			rec.Reason = strings.TrimPrefix(fmt.Sprintf("%s; pidleash PID %d is still at work", rec.Reason, r.Holder), "; ")
@@ -67,8 +67,8 @@ func newRecord(r pidfile.Report) record {
 	return rec
 }
 
-// condition is the state in words, with who holds it or what is wrong.
-func (r *record) condition() string {
+// stateText is the state in words, with the holder or the problem.
+func (r *record) stateText() string {
 	text := r.State
 	switch r.State {
 	case "recycled":
@@ -85,7 +85,7 @@ func (r *record) condition() string {
 	return text
 }
 
-// by is who holds the file of a process that runs.
+// by names the holder of a running process's file.
 func (r *record) by() string {
 	switch r.Holder {
 	case 0:
@@ -96,13 +96,13 @@ func (r *record) by() string {
 	return "by pidleash PID " + strconv.Itoa(r.Holder)
 }
 
-// line tells of the file to a person.
+// line describes the file for a person.
 func (r *record) line() string {
 	switch {
 	case r.Code == codeDead && r.Holder == 0:
-		return r.File + ": " + r.condition() + "; held by nobody"
+		return r.File + ": " + r.stateText() + "; held by nobody"
 	case r.Code != codeRunning:
-		return r.File + ": " + r.condition()
+		return r.File + ": " + r.stateText()
 	}
 	text := fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,
 		r.since.Local().Format(time.DateTime), duration(time.Since(r.since)), r.by())
@@ -128,7 +128,7 @@ func duration(d time.Duration) string {
 	return strconv.FormatInt(seconds, 10) + "s"
 }
 
-// textLine makes a line of what anybody may have named.
+// textLine makes a printable line of a text that may contain anybody's file names.
 func textLine(text string) string { return string(visible([]byte(text))) + "\n" }
 
 // jsonLine makes a line of JSON that a terminal can show, too.

@@ -2,7 +2,7 @@ package cli
 
 import "pidleash/internal/pidfile"
 
-// status tells of each file, and returns the highest of their codes.
+// status reports each file, and returns the highest of their codes.
 func (c *command) status(l *log) (code int) {
 	for _, path := range c.files {
 		r := newRecord(pidfile.Inspect(path))

@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
 
 	"pidleash/internal/plan"
-	"pidleash/wrapper"
+	"pidleash/internal/signals"
 )
 
 // subcommand is a word that is not a program to start: a question about PID files,
@@ -16,8 +17,8 @@ type subcommand struct {
 	name  string
 	usage string // the hint of its mistakes
 	text  string // of -h
-	// options are those beside the ones of all subcommands.
-	options func() []option
+	// options names those beside the ones of all commands.
+	options []string
 	// takesSignal: the first operand is one, and may have a dash as in kill(1).
 	takesSignal bool
 	// takesDirs: operands may be directories, and there may be none.
@@ -27,29 +28,12 @@ type subcommand struct {
 
 func subcommands() []subcommand {
 	return []subcommand{
-		{name: "status", usage: "pidleash status FILE", text: statusManual, options: noOptions, run: (*command).status},
-		{name: "stop", usage: "pidleash stop FILE", text: stopManual, options: stopOptions, run: (*command).stop},
-		{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, options: noOptions, takesSignal: true, run: (*command).sendSignal},
-		{name: "wait", usage: "pidleash wait FILE", text: waitManual, options: waitOptions, run: (*command).wait},
-		{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, options: noOptions, takesDirs: true, run: (*command).list},
+		{name: "status", usage: "pidleash status FILE", text: statusManual, run: (*command).status},
+		{name: "stop", usage: "pidleash stop FILE", text: stopManual, options: []string{"stop", "timeout"}, run: (*command).stop},
+		{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, takesSignal: true, run: (*command).sendSignal},
+		{name: "wait", usage: "pidleash wait FILE", text: waitManual, options: []string{"until", "timeout"}, run: (*command).wait},
+		{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, takesDirs: true, run: (*command).list},
 	}
-}
-
-func noOptions() []option { return nil }
-
-func stopOptions() []option { return []option{stopOption(), timeoutOption()} }
-
-func waitOptions() []option {
-	return []option{{name: "until", set: setUntil, remedy: "gone or running", initial: "gone"}, timeoutOption()}
-}
-
-func timeoutOption() option {
-	return option{name: "timeout", set: setTimeout, remedy: limitRemedy}
-}
-
-func setTimeout(c *command, value string) (err error) {
-	c.timeout, err = parseDuration(value)
-	return err
 }
 
 func setUntil(c *command, value string) error {
@@ -61,18 +45,16 @@ func setUntil(c *command, value string) error {
 }
 
 // all lists its options.
-func (s *subcommand) all() []option {
-	list := append(messageOptions(), option{name: "json", set: switchOption(func(c *command) *bool { return &c.json }), remedy: switchRemedy, isSwitch: true})
+func (s *subcommand) all() (list []option) {
+	names := append([]string{"json", "log-level", "log-format"}, s.options...)
 	if !s.takesDirs { // $PIDFILE must not make an audit of a machine one of a file
-		list = append(list, pidfileOption())
+		names = append(names, "pidfile")
 	}
-	return append(list, s.options()...)
-}
-
-// subcommandOptions lists the options of all of them, some several times.
-func subcommandOptions() (list []option) {
-	for _, s := range subcommands() {
-		list = append(list, s.all()...)
+	for _, o := range slices.Concat(options, commandOptions) {
+		if slices.Contains(names, o.name) {
+			o.text = cmp.Or(o.commandText, o.text)
+			list = append(list, o)
+		}
 	}
 	return list
 }
@@ -91,7 +73,7 @@ func subcommandNamed(word string) *subcommand {
 // main is the whole program, given the words behind the subcommand's name. It
 // returns the exit code.
 func (s *subcommand) main(args []string) int {
-	wrapper.RestoreSignals()
+	signals.Default()
 	cmd, err := s.parse(args)
 	log := newLog(cmd.logLevel, cmd.logJSON)
 	defer log.flush()
@@ -99,7 +81,7 @@ func (s *subcommand) main(args []string) int {
 	case err != nil:
 		return log.fail(err)
 	case cmd.help:
-		return log.print(s.text)
+		return log.print(withOptions(s.text, s.all()))
 	}
 	return s.run(cmd, log)
 }

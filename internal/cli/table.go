@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table is what list shows to a person: a row of cells for each file, cut to the
+// table is what list prints for a person: a row of cells for each file, cut to the
 // width of the terminal, or in full where there is none.
 type table struct {
 	rows    [][]string // the first has the names of the columns
@@ -56,7 +56,7 @@ func (r *record) colour() string {
 }
 
 func (r *record) cells(now time.Time) []string {
-	cells := []string{r.File, "-", "-", "-", r.condition()}
+	cells := []string{r.File, "-", "-", "-", r.stateText()}
 	if r.PID != 0 {
 		cells[columnPID] = strconv.Itoa(r.PID)
 	}

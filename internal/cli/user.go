@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// userVariables are those that tell a program who it runs as, environ(7).
+// userVariables name the user that a program runs as, environ(7).
 var userVariables = [...]string{"HOME", "LOGNAME", "USER"}
 
 // setUser reads "USER" or "USER:GROUP", by name or number. Without the C library
-// there are the users of /etc/passwd and /etc/group only. A number that nobody has
-// there needs a group, and tells nothing of a home.
+// there are the users of /etc/passwd and /etc/group only. A number that is not
+// there needs a group, and has no home directory.
 func setUser(c *command, value string) error {
 	if value == "" {
 		return nil

@@ -1,16 +1,13 @@
-// Package control acts on what a PID file names, whoever wrote it: it stops,
-// signals, or waits.
+// Package control stops, signals, or waits for the process that a PID file names, whoever wrote the file.
 //
-// All of it goes through pidfile.Take: the file is not trusted, the identity of what
-// it names is checked, and that is held by a pidfd before anything is done. A signal
-// reaches this process or nobody; a PID that is another one's by now is never hit.
-// Nothing here creates a PID file, and only Stop removes one: that of a pidleash.
+// It trusts no file: pidfile.Take checks the identity of the process and holds it by a pidfd first, so that a
+// signal never reaches another process that has got its PID. The package creates no PID file, and only Stop
+// removes one: a pidleash's.
 //
-// What it does not promise: after a removal by somebody else a path says nothing of a
-// program that is still ending.
+// It does not promise to know about a program that is still ending after somebody else has removed its file.
 //
-// An error is a *fault.Error with the command's exit code: 1, no such process; 3, no such file;
-// 4, not permitted, unreadable or not to be trusted; 124, the time is over.
+// An error is a *fault.Error with the command's exit code: 1, no such process; 3, no such file; 4, not
+// permitted, unreadable or not trusted; 124, timed out.
 package control
 
 import (
@@ -25,16 +22,16 @@ import (
 
 // Exit codes of the commands, for one file.
 const (
-	codeNoProcess = 1             // there is no such process
-	codeNoFile    = 3             // there is no such file
-	codeRefused   = 4             // not permitted, unreadable or not to be trusted
-	codeTimeout   = fault.Timeout // it has not come about in time
+	codeNoProcess = 1             // no such process
+	codeNoFile    = 3             // no such file
+	codeRefused   = 4             // not permitted, unreadable or not trusted
+	codeTimeout   = fault.Timeout // timed out
 )
 
-// object is what messages call the file.
+// object is the file's name in messages.
 func object(path string) string { return "pidfile " + path }
 
-// refusal is the error of a file that nothing can be done with; nil: it can.
+// refusal is the error for a file that cannot be read or trusted; nil: it can.
 func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
@@ -45,7 +42,7 @@ func refusal(h *pidfile.Hold) error {
 	return nil
 }
 
-// absence is the error of a file that names nobody who runs.
+// absence is the error for a file that names no running process.
 func absence(h *pidfile.Hold) error {
 	if h.Verdict == pidfile.Missing {
 		return &fault.Error{Object: object(h.Path), Code: codeNoFile, Problem: h.Reason}
@@ -53,7 +50,7 @@ func absence(h *pidfile.Hold) error {
 	return &fault.Error{Object: object(h.Path), Code: codeNoProcess, Problem: "stale: " + h.Reason}
 }
 
-// unsent is the error of a signal that has not reached what the file names.
+// unsent is the error for a signal that could not be sent.
 func unsent(h *pidfile.Hold, err error) error {
 	switch {
 	case errors.Is(err, unix.ESRCH):
@@ -64,7 +61,7 @@ func unsent(h *pidfile.Hold, err error) error {
 	return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err}
 }
 
-// timeout is the error of a wait for an end; it tells who still runs.
+// timeout is the error for an end that did not come in time; it names what still runs.
 func timeout(h *pidfile.Hold) error {
 	program, holder := h.Program != nil && !h.Program.Dead(), h.Holder != nil && !h.Holder.Dead()
 	problem := named(h) + " still runs"
@@ -77,7 +74,7 @@ func timeout(h *pidfile.Hold) error {
 	return &fault.Error{Object: object(h.Path), Code: codeTimeout, Problem: problem}
 }
 
-// named is what the file names, in a message.
+// named is the process in messages.
 func named(h *pidfile.Hold) string {
 	if h.Report.Program == "" {
 		return fmt.Sprintf("PID %d", h.PID)

@@ -71,7 +71,7 @@ func (p *program) lives() bool {
 	return err == nil && !strings.Contains(string(text), ") Z ")
 }
 
-// await is for what gives no handshake.
+// await polls for what gives no handshake.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
@@ -87,7 +87,7 @@ const asleep = `echo ready; exec sleep 60`
 // deaf ignores TERM.
 const deaf = `trap "" TERM; echo ready; exec sleep 60`
 
-// telling says what it gets.
+// telling prints the signals that it gets.
 const telling = `for s in HUP INT TERM USR1 CONT; do trap "echo $s" $s; done; echo ready
 while :; do read x <"$FIFO"; done`
 
@@ -181,7 +181,7 @@ var verdicts = []struct {
 			must(t, os.Symlink(path, path+".link"))
 			return path + ".link"
 		}},
-	{name: "directory", stop: 4, others: 4, pattern: ": is not a regular file$",
+	{name: "directory", stop: 4, others: 4, pattern: ": is a directory$",
 		arrange: func(t *testing.T, _ *program) string { return t.TempDir() }},
 	{name: "writable for all", stop: 4, others: 4, pattern: ": not trusted: its mode is 0666",
 		arrange: func(t *testing.T, p *program) string {
@@ -373,7 +373,7 @@ func TestWaitRunning(t *testing.T) {
 			move(t, path, p)
 			moved := time.Now()
 			expect(t, "Wait", <-end, 0, "")
-			// By an event: a look comes at that time anyway.
+			// Found by an event: the poll comes only later.
 			if took := time.Since(moved); took > watch.SlowPoll-time.Second {
 				t.Errorf("it was seen after %v", took)
 			}
@@ -389,7 +389,7 @@ func TestWaitRunningRefuses(t *testing.T) {
 	expect(t, "Wait", Wait(path+".link", time.Time{}, true), 4, ": is a symbolic link$")
 }
 
-// What is held is closed again.
+// Every pidfd is closed again.
 func TestNoDescriptorIsLeft(t *testing.T) {
 	p := start(t, deaf)
 	path := fileOf(t, p)

@@ -6,9 +6,8 @@ import (
 	"pidleash/internal/pidfile"
 )
 
-// Signal sends a signal to the process that the PID file names, and nothing else: no
-// CONT with it. While a pidleash has no program its file names pidleash, which then
-// gets the signal.
+// Signal sends a signal to the process that the PID file names, without a CONT. While a pidleash runs no
+// program, its file names pidleash, which then gets the signal.
 func Signal(path string, sig syscall.Signal) error {
 	h := pidfile.Take(path)
 	defer h.Close()

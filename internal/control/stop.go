@@ -2,7 +2,6 @@ package control
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -18,30 +17,24 @@ import (
 )
 
 const (
-	// lookFirst is the time between the first two looks at the path of a file that was
-	// removed, lookLast between later ones; it doubles. The program may be writing its
-	// file at this moment, which its pidleash then takes for its own.
+	// lookFirst is the first time between two looks at the path after the removal; it doubles up to lookLast.
+	// The program may just be rewriting its file, which its pidleash then adopts.
 	lookFirst = 10 * time.Millisecond
 	lookLast  = time.Second
-	// heed is how long a pidleash without a program may take to end because its file
-	// is gone, before it is told to.
-	heed = 500 * time.Millisecond
-	// outlive is how long a program may outlive its pidleash, which dies with it if that
-	// was killed.
-	outlive = time.Second
-	// standIn is more than the moment for which the file of a program that has ended
-	// at once names the watchdog.
-	standIn = 300 * time.Millisecond
+	// termDelay is how long a pidleash without a program may take to end before it gets a TERM.
+	termDelay = 500 * time.Millisecond
+	// outliveLimit is how long a program may outlive its pidleash: it dies with a pidleash that is killed.
+	outliveLimit = time.Second
+	// lingerLimit is longer than a file names the watchdog after a program that has ended early.
+	lingerLimit = 300 * time.Millisecond
 )
 
-// Stop ends what the PID file names and returns when that and its pidleash are gone:
-// a start that follows is alone. Nothing to end is no error. Until zero has no limit;
-// after it nothing more is done.
+// Stop stops the process that the PID file names and returns when it and its pidleash are gone: a new start
+// is alone then. If nothing runs, that is no error. until is the time limit; zero: none.
 //
-// What a pidleash holds is stopped by that one, in its own way: the file is removed.
-// To anything else goes the schedule, each signal that can be caught followed by CONT,
-// and its file stays. A pidleash that its file names is told to end, too; a watchdog,
-// which does not listen to that, is left alone.
+// If a pidleash holds the file, Stop removes the file, and that pidleash stops its program. Any other process
+// gets the schedule, with a CONT after each signal that can be caught, and its file stays. A pidleash that
+// its file names also gets a TERM; a watchdog, which ignores TERM, is refused.
 func Stop(path string, schedule plan.Schedule, until time.Time) error {
 	h := pidfile.Take(path)
 	defer func() { h.Close() }()
@@ -61,10 +54,10 @@ func Stop(path string, schedule plan.Schedule, until time.Time) error {
 	return unleash(&h, until)
 }
 
-// isItself reports a file that names the pidleash in charge.
+// isItself reports whether the file names the pidleash that holds it.
 func isItself(h *pidfile.Hold) bool { return h.Holder != nil && h.Holder.PID == h.PID }
 
-// mayEnd refuses a pidleash that cannot be told to end, unless it ends in a moment.
+// mayEnd refuses a watchdog, which no TERM can end, unless it ends within lingerLimit.
 func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if err := h.Holder.Signal(0); err != nil && err != unix.ESRCH {
 		return false, unsent(h, err)
@@ -72,40 +65,38 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if !isWatchdog(h.PID) {
 		return false, nil
 	}
-	if h.Holder.Wait(time.Now().Add(standIn)) {
+	if h.Holder.Wait(time.Now().Add(lingerLimit)) {
 		return true, nil
 	}
 	return false, &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " is a watchdog, which ends with its program",
 		Hint: "stop it by the PID file of the program"}
 }
 
-// isWatchdog goes by the name that it was started with.
+// isWatchdog goes by argument 0.
 func isWatchdog(pid int) bool {
 	words, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && bytes.HasPrefix(words, []byte(plan.WatchdogName+"\x00"))
+	return err == nil && bytes.HasPrefix(words, []byte(plan.WatchdogName))
 }
 
-// unleash removes the file and waits for the end. A file that the same pidleash has
-// at the path again is removed again.
+// unleash removes the file and waits for the end. If the same pidleash has a file there again, it goes too.
 func unleash(h **pidfile.Hold, until time.Time) error {
 	if expired(until) {
 		return timeout(*h)
 	}
-	told := false
-	tellAt := time.Now().Add(heed)
+	termAt := time.Now().Add(termDelay)
 	for pause := lookFirst; ; pause = min(2*pause, lookLast) {
-		if err := remove(*h); err != nil {
-			return err
+		if err := (*h).Remove(); err != nil {
+			return &fault.Error{Object: object((*h).Path), Code: codeRefused, Problem: "cannot be removed", Err: err}
 		}
 		switch {
-		case holderGone(*h, earlier(until, time.Now().Add(pause))):
-			return left(*h, until)
+		case (*h).Holder.Wait(earlier(until, time.Now().Add(pause))):
+			return waitForProgram(*h, until)
 		case expired(until):
 			return timeout(*h)
 		}
 		lookAgain(h)
-		if isItself(*h) && !told && time.Now().After(tellAt) {
-			told = true
+		if isItself(*h) && !termAt.IsZero() && time.Now().After(termAt) {
+			termAt = time.Time{} // once
 			if err := (*h).Holder.Signal(syscall.SIGTERM); err != nil && err != unix.ESRCH {
 				return unsent(*h, err)
 			}
@@ -113,11 +104,10 @@ func unleash(h **pidfile.Hold, until time.Time) error {
 	}
 }
 
-// left waits for the program when its pidleash has ended. That has happened before,
-// unless somebody has killed the pidleash.
-func left(h *pidfile.Hold, until time.Time) error {
+// waitForProgram waits for a program whose pidleash has ended: it still runs only if that was killed.
+func waitForProgram(h *pidfile.Hold, until time.Time) error {
 	switch {
-	case h.Program.Wait(earlier(until, time.Now().Add(outlive))):
+	case h.Program.Wait(earlier(until, time.Now().Add(outliveLimit))):
 		return nil
 	case expired(until):
 		return timeout(h)
@@ -126,21 +116,7 @@ func left(h *pidfile.Hold, until time.Time) error {
 		Hint: fmt.Sprintf("kill %d", h.PID)}
 }
 
-func remove(h *pidfile.Hold) error {
-	err := h.Remove()
-	if err == nil {
-		return nil
-	}
-	e := &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: "cannot be removed", Err: err}
-	var file *fault.Error
-	if errors.As(err, &file) {
-		e.Err = file.Err
-	}
-	return e
-}
-
-// lookAgain goes on with the file that is at the path now, if the same pidleash holds
-// that.
+// lookAgain takes the file that is at the path now, if the same pidleash holds it.
 func lookAgain(h **pidfile.Hold) {
 	now := pidfile.Take((*h).Path)
 	if now.Holder == nil || !now.Holder.Same((*h).Holder) || refusal(now) != nil {
@@ -151,7 +127,7 @@ func lookAgain(h **pidfile.Hold) {
 	*h = now
 }
 
-// runSchedule stops a program that no pidleash holds.
+// runSchedule stops a program whose file no pidleash holds.
 func runSchedule(h *pidfile.Hold, schedule plan.Schedule, until time.Time) error {
 	for c := schedule.Begin(); ; {
 		for _, sig := range c.Step(time.Now()) {
@@ -177,8 +153,8 @@ func runSchedule(h *pidfile.Hold, schedule plan.Schedule, until time.Time) error
 	}
 }
 
-// send lets a stopped program see the signal: it could not die otherwise.
-func send(p *process.Handle, sig syscall.Signal) error {
+// send adds a CONT: a stopped program acts on the signal only when it continues.
+func send(p *process.Held, sig syscall.Signal) error {
 	err := p.Signal(sig)
 	if err == nil && plan.NeedsCont(sig) {
 		err = p.Signal(syscall.SIGCONT)
@@ -188,7 +164,7 @@ func send(p *process.Handle, sig syscall.Signal) error {
 
 func expired(until time.Time) bool { return !until.IsZero() && !time.Now().Before(until) }
 
-// earlier is the first of two deadlines, of which the one may be none.
+// earlier is the first of two deadlines; until may be zero: none.
 func earlier(until, other time.Time) time.Time {
 	if until.IsZero() || other.Before(until) {
 		return other

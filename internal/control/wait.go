@@ -9,11 +9,11 @@ import (
 	"pidleash/watch"
 )
 
-// Wait returns when what the PID file names has ended, and its pidleash with it; or,
-// with running, when the file names a process that runs. Until zero has no limit.
+// Wait returns when the process that the PID file names and its pidleash have ended; or, with running, when
+// the file names a running process. until is the time limit; zero: none.
 //
-// For an end there must be somebody to end; to run, a path may have neither a file
-// nor a directory yet, and a stale file may be replaced.
+// To wait for an end, something must be running. With running, neither the file nor its directory need exist
+// yet, and a stale file may be replaced.
 func Wait(path string, until time.Time, running bool) error {
 	if running {
 		return waitRunning(path, until)
@@ -26,26 +26,11 @@ func Wait(path string, until time.Time, running bool) error {
 	if h.Program == nil && h.Holder == nil {
 		return absence(h)
 	}
-	if !gone(h, until) {
+	// Wait for the pidleash first: it may start its program again.
+	if !h.Holder.Wait(until) || !h.Program.Wait(until) {
 		return timeout(h)
 	}
 	return nil
-}
-
-// gone waits until nobody is left. The pidleash comes first: it may start another
-// program.
-func gone(h *pidfile.Hold, until time.Time) bool {
-	return holderGone(h, until) && h.Program.Wait(until)
-}
-
-// holderGone waits for the pidleash, and for the one that it has left the program to.
-func holderGone(h *pidfile.Hold, until time.Time) bool {
-	for h.Holder.Wait(until) {
-		if !h.Inherited(isWatchdog) {
-			return true
-		}
-	}
-	return false
 }
 
 func waitRunning(path string, until time.Time) error {
@@ -53,22 +38,23 @@ func waitRunning(path string, until time.Time) error {
 	if err != nil {
 		return &fault.Error{Object: object(path), Code: codeRefused, Problem: "cannot be found", Err: err}
 	}
-	// ".." behind a symbolic link is in the directory that it leads to.
+	// ".." after a symbolic link is the parent of the link's target, path_resolution(7).
 	dir, name := filepath.Split(path)
 	if real, err := filepath.EvalSymlinks(dir); err == nil && filepath.IsAbs(real) {
 		absolute = filepath.Join(real, name)
 	}
-	w := watch.New(absolute)
+	hint := make(chan struct{}, 1)
+	w := watch.New(absolute, hint)
 	defer w.Stop()
 	end := alarm(until)
 	for {
 		var late bool
 		select {
-		case <-w.Hints():
+		case <-hint:
 		case <-end:
 			late = true
 		}
-		// Before the look: if it watches something else from now on, a hint follows.
+		// Renew first: if the watch moves, it sends another hint.
 		w.Renew()
 		h := pidfile.Take(path)
 		h.Close()
@@ -83,7 +69,7 @@ func waitRunning(path string, until time.Time) error {
 	}
 }
 
-// alarm is nil, which never rings, when there is no limit.
+// alarm delivers at the time limit; nil, which blocks for ever: there is none.
 func alarm(until time.Time) <-chan time.Time {
 	if until.IsZero() {
 		return nil

@@ -1,17 +1,15 @@
-// Package fault is the one error that people read: what is wrong with which object, the
-// cause, the remedy, and the exit code that tells so.
+// Package fault has the error that people read: the object, what is wrong with it, the cause, the remedy, and
+// the exit code.
 //
-// It writes nothing. Package cli makes one line of it: "object: problem: cause; hint:
-// remedy".
+// It prints nothing. Package cli prints one line: "object: problem: cause; hint: remedy".
 package fault
 
 import "errors"
 
-// Exit codes of pidleash's own, beside those of PROGRAM. 126 and 127 are those of env(1)
-// and nohup(1).
+// Exit codes of pidleash itself. 126 and 127 mean the same as with env(1) and nohup(1).
 const (
 	Held       = 120 // another process holds the PID file
-	Timeout    = 124 // of the commands: it has not come about in time
+	Timeout    = 124 // of the commands: timed out
 	Failed     = 125 // pidleash itself failed
 	CannotExec = 126 // PROGRAM cannot be executed
 	NotFound   = 127 // PROGRAM is not found
@@ -34,7 +32,7 @@ func (e *Error) Error() string {
 	return e.Object + ": " + e.Text()
 }
 
-// Text is the problem and the cause, for who has named the object already.
+// Text is the problem and the cause, where the object has been named already.
 func (e *Error) Text() string {
 	if e.Err == nil {
 		return e.Problem
@@ -45,7 +43,7 @@ func (e *Error) Text() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Code is the exit code for an error: Failed unless it is, or wraps, an Error with another.
+// Code is the exit code for an error: Failed, unless err is or wraps an Error with another code.
 func Code(err error) int {
 	var e *Error
 	if errors.As(err, &e) && e.Code != 0 {

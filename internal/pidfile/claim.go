@@ -14,54 +14,48 @@ import (
 
 // Claim is the right to publish a PID at a path: a locked, still hidden file.
 type Claim struct {
-	// Path is where the file shall appear, Temp where it is now, in the same
-	// directory.
-	Path, Temp string
-	// Write is a descriptor for writing the empty temporary file, close-on-exec.
-	Write int
-	// StaleReason says why the file that was found at Path does not count. Empty:
-	// there was none.
-	StaleReason string
-	// Successor: a file of our own is at Path, and is to be exchanged for this one by
-	// RENAME_EXCHANGE of renameat2(2). Where that is not to be had, by rename(2).
+	Path, Temp  string // where the file shall appear, and where it is now, in the same directory
+	Write       int    // descriptor for writing the empty temporary file, close-on-exec
+	StaleReason string // why the file that was found at Path does not count; empty: there was none
+	// Successor: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
+	// renameat2(2), or where the file system lacks that, replaced by rename(2).
 	Successor bool
 
-	stamp time.Time // of the last change by who publishes the PID; zero: unknown
-
-	lock  int // read-only descriptor of the same inode, locked, close-on-exec
+	stamp time.Time // of the last change, see Stamp; zero: unknown
+	lock  int       // read-only descriptor of the same inode, locked, close-on-exec
 	id    identity
-	stale int // locked descriptor of the stale file, or -1
+	stale *content // the stale file, locked; nil: there is none
 }
 
 // mode is the PID file's whatever the umask: everybody may ask who runs.
 const mode = 0o644
 
-// New claims the path, which must be absolute. It fails with a *fault.Error,
-// of which IsHeld tells that a program runs there. Nothing can be seen at the path
-// before the PID is published, and a stale file stays until Clear.
-func New(path string) (*Claim, error) {
-	if err := checkReserved(path); err != nil {
-		return nil, err
-	}
-	stale, reason, err := takeStale(path)
-	if err != nil {
-		return nil, withPath(path, err)
-	}
+// New claims the path, which must be absolute. It fails with code fault.Held when a program runs there.
+// Nothing can be seen at the path before the PID is published, and a stale file stays until Clear.
+//
+// A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
+// background does not descend from its caller, and gives its PID as own.
+func New(path string, own ...int) (*Claim, error) {
 	c := newClaim(path)
-	c.StaleReason, c.stale = reason, stale
-	err = c.createTemp()
+	err := checkPathLock(path)
 	if err == nil {
-		err = checkReserved(path)
+		c.stale, c.StaleReason, err = lockStale(path, own)
+	}
+	if err == nil {
+		err = c.createTemp()
+	}
+	if err == nil {
+		err = checkPathLock(path)
 	}
 	if err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
+	removePathLock(path, own)
 	return c, nil
 }
 
-// newClaim has nothing open yet.
-func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1, stale: -1} }
+func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
 
 // newHidden is a claim with its file, of a path that nobody else can claim.
 func newHidden(path string) (*Claim, error) {
@@ -73,112 +67,61 @@ func newHidden(path string) (*Claim, error) {
 	return c, nil
 }
 
-// takeStale looks at what is at the path. No file: -1. A stale one: a locked
-// descriptor, so that of several starts one goes on. Anything else: an error.
-func takeStale(path string) (fd int, reason string, err error) {
+// lockStale returns the stale file at the path, locked, so that of several starts one goes on; no file: nil.
+// Anything else is an error.
+func lockStale(path string, own []int) (file *content, reason string, err error) {
 	for {
-		fd, err := openNoFollow(path)
+		file, err := open(path)
 		if err == unix.ENOENT {
-			return -1, "", nil
+			return nil, "", nil
 		}
 		if err != nil {
-			return -1, "", openError(err)
+			return nil, "", openError(err)
 		}
-		reason, again, err := judge(fd, path)
+		reason, again, err := lockIfStale(file, path, own)
 		if err == nil && !again {
-			return fd, reason, nil
+			return file, reason, nil
 		}
-		unix.Close(fd)
+		file.close()
 		if err != nil {
-			return -1, "", err
+			return nil, "", err
 		}
 	}
 }
 
-func openError(err error) error {
-	switch err {
-	case unix.ELOOP:
-		return &fault.Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
-	case unix.ENOTDIR:
-		return &fault.Error{Problem: "its directory is not a directory"}
-	case unix.EACCES:
-		return &fault.Error{Problem: "cannot be read", Err: err}
-	case unix.ENXIO:
-		return &fault.Error{Problem: "is not a regular file"}
-	}
-	return &fault.Error{Problem: "cannot be opened", Err: err}
-}
-
-// judge decides on an open file: stale (and locked by us now), still in use (an
-// error), or no longer the one at the path (again).
-func judge(fd int, path string) (reason string, again bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return "", false, &fault.Error{Problem: "cannot be looked at", Err: err}
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-	case unix.S_IFDIR:
-		return "", false, &fault.Error{Problem: "is a directory", Hint: "name a file in it"}
-	default:
-		return "", false, &fault.Error{Problem: "is not a regular file"}
-	}
-	content, err := readContent(fd)
-	if err != nil {
-		return "", false, &fault.Error{Problem: "cannot be read", Err: err}
-	}
-	pid, reason := livePID(content, time.Unix(st.Mtim.Unix()))
+// lockIfStale decides on an open file: stale, and locked by us now; still in use, an error; or (again) no
+// longer the one at the path.
+func lockIfStale(file *content, path string, own []int) (reason string, again bool, err error) {
+	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 {
 		// Without touching the lock: a daemon may be about to take it itself.
-		holder := lockHolder(identityOf(&st))
-		if holder == 0 {
-			holder = reservedBy(path)
-		}
-		return "", false, heldError(pid, holder, holder != 0)
+		holder, locked := lockHolder(file.id)
+		return "", false, heldError(pid, holder, locked)
 	}
-	if parsePID(content) == 0 && st.Size >= contentLimit {
+	named := parsePID(file.text)
+	if named == 0 && file.stat.Size >= contentLimit {
 		return "", false, &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
 	}
-	switch err := lock(fd); {
-	case errors.Is(err, errLocked):
-		// In this order: who replaces a stale file unlinks it before it unlocks it.
-		held := heldError(parsePID(content), lockHolder(identityOf(&st)), true)
-		if isAt(path, identityOf(&st)) {
-			return "", false, held
-		}
-		return "", true, nil
-	case err != nil:
-		return "", false, err
+	if err = lock(file.fd); err == errLocked {
+		holder, _ := lockHolder(file.id)
+		err = heldError(named, holder, true)
 	}
-	// The one who held the lock until now may have removed the file.
-	return reason, !isAt(path, identityOf(&st)), nil
+	// In this order: whoever replaces a stale file unlinks it before unlocking it.
+	if !isAt(path, file.id) {
+		return "", true, nil
+	}
+	return reason, false, err
 }
 
-// isAt reports that the inode is what the path leads to.
-func isAt(path string, id identity) bool {
-	at, err := identityAt(path)
-	return err == nil && at == id
-}
-
-func identityAt(path string) (identity, error) {
-	var st unix.Stat_t
-	err := unix.Lstat(path, &st)
-	return identityOf(&st), err
-}
-
-// createTemp makes the hidden file, readable for everybody, and locks it.
-func (c *Claim) createTemp() error {
-	if err := c.openTemp(); err != nil {
+// createTemp makes the hidden file and locks it.
+func (c *Claim) createTemp() (err error) {
+	if err = c.openTemp(); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(c.Write, mode); err != nil {
-		return &fault.Error{Problem: "cannot be made readable", Err: err}
-	}
-	var err error
 	if c.id, err = identityOfFD(c.Write); err != nil {
 		return &fault.Error{Problem: "cannot be looked at", Err: err}
 	}
-	if c.lock, err = openNoFollow(c.Temp); err != nil {
+	if c.lock, err = openNoFollow(c.Temp, unix.O_RDONLY, 0); err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
 	if id, err := identityOfFD(c.lock); err != nil || id != c.id {
@@ -187,122 +130,132 @@ func (c *Claim) createTemp() error {
 	return lock(c.lock)
 }
 
-// openTemp creates a file of a name that nobody else uses: a leftover of a
-// crash must not stand in the way of the next start.
+// hiddenSuffix is in the names of all hidden files of a process.
+func hiddenSuffix(pid int) string { return ".pidleash-" + strconv.Itoa(pid) + "-" }
+
+// openTemp creates a file of a name that nobody else uses: a leftover of a crash must not stand in the way of
+// the next start.
 func (c *Claim) openTemp() error {
 	dir, base := filepath.Split(c.Path)
 	for {
-		suffix := ".pidleash-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-		c.Temp = dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
-		fd, err := retry(func() (int, error) {
-			return unix.Open(c.Temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		})
-		switch err {
-		case nil:
-			c.Write = fd
-			return nil
-		case unix.EEXIST:
+		suffix := hiddenSuffix(os.Getpid()) + strconv.FormatInt(time.Now().UnixNano(), 36)
+		temp := dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
+		fd, err := openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if err == unix.EEXIST {
 			continue
 		}
-		c.Temp = ""
-		return createError(filepath.Clean(dir), err)
-	}
-}
-
-func createError(dir string, err error) error {
-	e := &fault.Error{Problem: "cannot be created in " + dir, Err: err}
-	switch err {
-	case unix.ENOENT, unix.ENOTDIR:
-		return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
-	case unix.EACCES, unix.EPERM:
-		e.Hint = "choose a directory that user " + userID() + " may write"
-	case unix.EROFS:
-		e.Hint = "choose a directory that can be written, such as /run"
-	case unix.ENOSPC, unix.EDQUOT:
-		e.Hint = "make room there"
-	}
-	return e
-}
-
-// Clear removes the stale file, if there was one. It is the last step before
-// the program is started, so that a start that fails earlier changes nothing.
-func (c *Claim) Clear() error {
-	if c.stale < 0 {
+		if err != nil {
+			return createError(filepath.Clean(dir), err)
+		}
+		c.Temp, c.Write = temp, fd
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return &fault.Error{Problem: "cannot be made readable", Err: err}
+		}
 		return nil
 	}
-	var err error
-	if id, idErr := identityOfFD(c.stale); idErr == nil && isAt(c.Path, id) {
-		err = unix.Unlink(c.Path)
-	}
-	unix.Close(c.stale)
-	c.stale = -1
-	if err != nil && err != unix.ENOENT {
-		return &fault.Error{Object: object(c.Path), Problem: "is stale and cannot be removed", Err: err}
-	}
-	return nil
 }
 
-// Abandon gives the claim back: the hidden file goes, a stale one stays.
+// Clear removes the stale file, if there was one. It comes last before the program is started, so that a
+// start that fails earlier changes nothing.
+func (c *Claim) Clear() error {
+	stale := c.stale
+	c.stale = nil
+	return stale.clear(c.Path)
+}
+
+// Abandon gives the claim up: the hidden file goes, a stale one stays. After Published it does nothing.
 func (c *Claim) Abandon() {
 	if c.Temp != "" {
 		_ = unix.Unlink(c.Temp)
+		c.Temp = ""
 	}
-	for _, fd := range []*int{&c.Write, &c.lock, &c.stale} {
+	for _, fd := range []*int{&c.Write, &c.lock} {
 		if *fd >= 0 {
 			unix.Close(*fd)
 			*fd = -1
 		}
 	}
+	c.stale.close()
+	c.stale = nil
 }
 
-// Published is called when the hidden file has been moved to Path with pid in
-// it. It takes over the claim's lock.
-func (c *Claim) Published(pid int) *File {
-	unix.Close(c.Write)
-	c.Write = -1
-	return &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
-}
+// Visible reports that the hidden file has been moved to Path.
+func (c *Claim) Visible() bool { return isAt(c.Path, c.id) }
 
-// Stamp returns the times of last access and change that who writes the PID has to give
-// the file, as utimensat(2) takes them: by them a program shows that writes into the
-// file later. The kernel's own times may be the same for some milliseconds.
+// Stamp returns the times that whoever writes the PID gives the file by utimensat(2). A later change by the
+// program shows by them; the kernel's own times may be the same for some milliseconds.
 func (c *Claim) Stamp() [2]unix.Timespec {
-	// Whole microseconds are what every file system can keep that keeps more than
-	// seconds.
+	// Whole microseconds are what every file system can keep that keeps more than seconds.
 	c.stamp = time.Now().Truncate(time.Microsecond)
 	return [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.stamp.UnixNano())}
 }
 
-// ErrLostRace says that since the claim somebody else has published a file at the
-// path.
-var ErrLostRace = errors.New("another start was faster")
-
-// Publish writes the PID and moves the file into place, where no child does it. On
-// ErrLostRace the claim is void, after every other error too.
-func (c *Claim) Publish(pid int) (*File, error) {
-	err := c.Clear()
-	if err == nil {
-		if err = writePID(c.Write, pid); err == nil {
-			err = moveNew(c.Temp, c.Path)
-		}
-		if err != nil && err != ErrLostRace {
-			err = WriteError(c.Path, err)
-		}
-	}
-	if err != nil {
-		c.Abandon()
-		return nil, err
-	}
-	return c.Published(pid), nil
+// Published is called when the hidden file has been moved to Path with pid in it. The File has the claim's
+// lock.
+func (c *Claim) Published(pid int) *File {
+	f := &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
+	c.lock, c.Temp = -1, ""
+	c.Abandon()
+	return f
 }
 
-// WriteError says why a PID file cannot be written.
-func WriteError(path string, err error) *fault.Error {
-	e := &fault.Error{Object: object(path), Problem: "cannot be written", Err: err}
-	if err == unix.ENOSPC || err == unix.EDQUOT {
-		e.Hint = "make room in " + filepath.Dir(path)
+// TakeBack undoes the claim of a launch that failed, whether or not its child has published. It is called
+// before that child is reaped, while nobody else can have the PID. A Successor is for File.Succeed instead.
+func (c *Claim) TakeBack(pid int) error {
+	if !c.Visible() {
+		c.Abandon()
+		return nil
 	}
-	return e
+	_, err := c.Published(pid).Remove()
+	return err
+}
+
+// Publish claims the path and publishes pid, which counts as one of own, see New. staleReason says why the
+// file that was found there was stale; empty: there was none. The errors are those of New and of writing.
+func Publish(path string, pid int, own ...int) (f *File, staleReason string, err error) {
+	f, err = Claimed(path, func(c *Claim) (int, error) {
+		if c.StaleReason != "" {
+			staleReason = c.StaleReason
+		}
+		return pid, c.Publish(pid)
+	}, append([]int{pid}, own...)...)
+	return f, staleReason, err
+}
+
+// Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to
+// Path, and returns that PID. After ErrLostRace it does both again: whoever has won the race may be gone at
+// the next look, or else New says who that is. Any other error is final. A launch that fails after its child
+// has published undoes that by TakeBack. It need not abandon the claim.
+func Claimed(path string, launch func(*Claim) (pid int, err error), own ...int) (*File, error) {
+	for {
+		c, err := New(path, own...)
+		if err != nil {
+			return nil, err
+		}
+		pid, err := launch(c)
+		if err == nil {
+			return c.Published(pid), nil
+		}
+		c.Abandon()
+		if !errors.Is(err, ErrLostRace) {
+			return nil, err
+		}
+	}
+}
+
+// Publish writes the PID and moves the file into place, where no child does it.
+func (c *Claim) Publish(pid int) error {
+	if err := c.Clear(); err != nil {
+		return err
+	}
+	err := writePID(c.Write, pid)
+	if err == nil {
+		err = moveNew(c.Temp, c.Path)
+	}
+	if err != nil && err != ErrLostRace {
+		return WriteError(c.Path, err)
+	}
+	return err
 }
 
 func writePID(fd, pid int) error {
@@ -314,8 +267,7 @@ func writePID(fd, pid int) error {
 	return err
 }
 
-// moveNew never replaces a file. Where renameat2(2) cannot promise that, link(2)
-// can.
+// moveNew never replaces a file. Where renameat2(2) cannot promise that, link(2) can.
 func moveNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if err == unix.EINVAL || err == unix.ENOSYS {
@@ -329,5 +281,11 @@ func moveNew(from, to string) error {
 	return err
 }
 
-// Visible reports that the hidden file has been moved to Path.
-func (c *Claim) Visible() bool { return isAt(c.Path, c.id) }
+// exchange swaps the names of two files. Where the file system cannot do that the first replaces the second.
+func exchange(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if err == unix.EINVAL || err == unix.ENOSYS {
+		err = unix.Rename(from, to)
+	}
+	return err
+}

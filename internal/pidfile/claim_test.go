@@ -29,10 +29,13 @@ func wantHeld(t *testing.T, err error, path string, pid, holder int) {
 		text += ", held by nobody: it was started without pidleash"
 		hint = "stop it first"
 	}
-	if !IsHeld(err) || err.Error() != text || fault.Code(err) != 120 || fault.Hint(err) != hint {
+	if !isHeld(err) || err.Error() != text || fault.Hint(err) != hint {
 		t.Errorf("%v; hint: %s\nwant %s; hint: %s", err, fault.Hint(err), text, hint)
 	}
 }
+
+// isHeld reports an error that says that another process holds the PID file.
+func isHeld(err error) bool { return fault.Code(err) == fault.Held }
 
 // refused fails the test unless New refuses the path with an *fault.Error that names
 // it and the problem.
@@ -196,20 +199,18 @@ func TestClearSparesWhatIsNotStale(t *testing.T) {
 
 // Who locked the stale file first may have replaced it by the time another
 // start finds it locked, or free: that one has to look again.
-func TestJudgeOfAFileThatHasGone(t *testing.T) {
+func TestLockIfStaleOfAFileThatHasGone(t *testing.T) {
 	for _, locked := range []bool{false, true} {
 		path := in(t, "p.pid")
 		write(t, path, line(deadPID(t)))
-		fd, err := openNoFollow(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
+		file, err := open(path)
+		must(t, err)
+		defer file.close()
 		if locked {
 			lockFile(t, path)
 		}
 		writeOver(t, path, line(program(t)))
-		if _, again, err := judge(fd, path); !again || err != nil {
+		if _, again, err := lockIfStale(file, path, nil); !again || err != nil {
 			t.Errorf("locked %v: again %v, %v; want to look again", locked, again, err)
 		}
 	}
@@ -296,7 +297,7 @@ func TestDescriptorsAreCloseOnExec(t *testing.T) {
 	write(t, path, nil)
 	c := claim(t, path)
 	defer c.Abandon()
-	for name, fd := range map[string]int{"write": c.Write, "lock": c.lock, "stale": c.stale} {
+	for name, fd := range map[string]int{"write": c.Write, "lock": c.lock, "stale": c.stale.fd} {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			t.Errorf("%s: flags %#x, %v; want close-on-exec", name, flags, err)
 		}

@@ -40,7 +40,7 @@ func TestInspect(t *testing.T) {
 		{"symbolic link", func(path string) { must(t, os.Symlink("/proc/self/stat", path)) }, Unreadable, 0, "is a symbolic link"},
 		{"dangling link", func(path string) { must(t, os.Symlink("none", path)) }, Unreadable, 0, "is a symbolic link"},
 		{"fifo", func(path string) { must(t, unix.Mkfifo(path, 0o644)) }, Unreadable, 0, "is not a regular file"},
-		{"directory", func(path string) { must(t, os.Mkdir(path, 0o755)) }, Unreadable, 0, "is not a regular file"},
+		{"directory", func(path string) { must(t, os.Mkdir(path, 0o755)) }, Unreadable, 0, "is a directory"},
 	} {
 		path := in(t, "p.pid")
 		c.make(path)
@@ -184,120 +184,6 @@ func TestInspectTrustsNoOtherWriter(t *testing.T) {
 		must(t, os.Chown(path, c.owner, c.owner))
 		if r := Inspect(path); r.Verdict != c.verdict || r.PID != pid || !strings.Contains(r.Reason, c.reason) {
 			t.Errorf("mode %o, owner %d: %+v, want %v, %q", c.mode, c.owner, r, c.verdict, c.reason)
-		}
-	}
-}
-
-func TestTake(t *testing.T) {
-	path, pid := in(t, "p.pid"), program(t)
-	f := published(t, path, pid)
-	h := Take(path)
-	defer h.Close()
-	if h.Verdict != Running || h.Program == nil || h.Program.PID != pid || h.Holder == nil || h.Holder.PID != os.Getpid() {
-		t.Errorf("%+v, want both processes", h)
-	}
-	f.release()
-	h = Take(path)
-	defer h.Close()
-	if h.Program == nil || h.Holder != nil {
-		t.Errorf("%+v, want the program alone", h)
-	}
-	for name, content := range map[string][]byte{"dead": line(deadPID(t)), "zombie": line(zombie(t)), "empty": nil} {
-		write(t, path, content)
-		h = Take(path)
-		defer h.Close()
-		if h.Verdict == Running || h.Program != nil || h.Holder != nil {
-			t.Errorf("%s: %+v, want nobody", name, h)
-		}
-	}
-	must(t, os.Remove(path))
-	h = Take(path)
-	defer h.Close()
-	if h.Verdict != Missing {
-		t.Errorf("%+v, want it missing", h)
-	}
-}
-
-// However often the file changes meanwhile, what is held is what it names.
-func TestTakeWhileItChanges(t *testing.T) {
-	path := in(t, "p.pid")
-	pids := []int{program(t), program(t)}
-	writeOver(t, path, line(pids[0]))
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				writeOver(t, path, line(pids[i%2]))
-			}
-		}
-	}()
-	for range 500 {
-		h := Take(path)
-		if h.Verdict == Running && (h.Program == nil || h.Program.PID != h.PID) {
-			t.Errorf("%+v holds %+v", h.Report, h.Program)
-		}
-		h.Close()
-	}
-	close(stop)
-	<-stopped
-}
-
-// Only the file that was looked at is removed.
-func TestHoldRemove(t *testing.T) {
-	path := in(t, "p.pid")
-	write(t, path, line(deadPID(t)))
-	h := Take(path)
-	defer h.Close()
-	writeOver(t, path, []byte("another\n"))
-	must(t, h.Remove())
-	if got := read(t, path); got != "another\n" {
-		t.Errorf("it has %q", got)
-	}
-	h = Take(path)
-	defer h.Close()
-	must(t, h.Remove())
-	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		t.Errorf("it is not removed: %v", err)
-	}
-	must(t, h.Remove())
-}
-
-// A PID that became another process's between the look and the opening.
-func TestHoldRefusesRecycledPID(t *testing.T) {
-	path := in(t, "p.pid")
-	write(t, path, line(program(t)))
-	h := &Hold{Report: Inspect(path)}
-	defer func() { h.Close() }()
-	h.start--
-	if err := h.hold(); err != unix.ESRCH {
-		t.Errorf("got %v, want ESRCH", err)
-	}
-}
-
-// What a file says of another inode, process or holder is not the same.
-func TestReportSameAs(t *testing.T) {
-	path, pid := in(t, "p.pid"), program(t)
-	write(t, path, line(pid))
-	before := Inspect(path)
-	if !before.sameAs(Inspect(path)) {
-		t.Error("an untouched file differs")
-	}
-	for name, change := range map[string]func(){
-		"another inode":   func() { writeOver(t, path, line(pid)) },
-		"another process": func() { write(t, path, line(program(t))) },
-		"another holder":  func() { lockFile(t, path) },
-		"none":            func() { must(t, os.Remove(path)) },
-	} {
-		must(t, os.RemoveAll(path))
-		write(t, path, line(pid))
-		before := Inspect(path)
-		change()
-		if before.sameAs(Inspect(path)) {
-			t.Errorf("%s: it is taken for the same", name)
 		}
 	}
 }

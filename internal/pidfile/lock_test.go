@@ -1,7 +1,10 @@
 package pidfile
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +52,7 @@ func TestHolderInWritesDevicesLikeTheKernel(t *testing.T) {
 func TestLock(t *testing.T) {
 	path := in(t, "p.pid")
 	write(t, path, nil)
-	fd, err := openNoFollow(path)
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +61,14 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pid := lockHolder(id); pid != 0 {
+	if pid, locked := lockHolder(id); locked {
 		t.Errorf("nobody holds the lock, found %d", pid)
 	}
 	other := lockFile(t, path)
 	if err := lock(fd); err != errLocked {
 		t.Errorf("locked by another: %v, want errLocked", err)
 	}
-	if pid := lockHolder(id); pid != os.Getpid() {
+	if pid, locked := lockHolder(id); pid != os.Getpid() || !locked {
 		t.Errorf("PID %d holds the lock, found %d", os.Getpid(), pid)
 	}
 	other.Close()
@@ -90,8 +93,43 @@ func TestLockHolderIsOfThatFileSystem(t *testing.T) {
 	for _, dev := range []uint64{proc.Dev, unix.Mkdev(0xfff, 0xfff)} {
 		other := id
 		other.dev = dev
-		if pid := lockHolder(other); pid != 0 {
+		if pid, locked := lockHolder(other); locked {
 			t.Errorf("device %#x: found %d", dev, pid)
 		}
+	}
+}
+
+// The process that has taken the lock has ended, and one that has inherited the
+// descriptor keeps it: the file is held, and the number that /proc/locks shows is nobody's.
+func TestInheritedLockIsHeld(t *testing.T) {
+	path := in(t, "p.pid")
+	write(t, path, line(deadPID(t)))
+	cmd := exec.Command("sh", "-c", `exec 9<"$0"; flock 9 || exit; echo locked; exec cat`, path)
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	var word string
+	if _, err := fmt.Fscan(stdout, &word); err != nil {
+		t.Skip("no flock(1)")
+	}
+	id, err := identityAt(path)
+	must(t, err)
+	if pid, locked := lockHolder(id); pid != 0 || !locked {
+		t.Errorf("holder %d, locked %v; want it locked, by an unknown process", pid, locked)
+	}
+	_, err = New(path)
+	if !isHeld(err) || !strings.Contains(err.Error(), "held by a process that cannot be seen from here") {
+		t.Errorf("a stale file that is locked: %v", err)
+	}
+	write(t, path, line(cmd.Process.Pid))
+	_, err = New(path)
+	if !isHeld(err) || !strings.Contains(err.Error(), "held by a process that cannot be seen from here") {
+		t.Errorf("the file of a running program: %v", err)
+	}
+	if r := Inspect(path); r.Verdict != Running || r.Holder != 0 {
+		t.Errorf("%+v, want it running without a pidleash", r)
 	}
 }

@@ -81,7 +81,7 @@ func publish(t *testing.T, c *Claim, pid int) *File {
 		t.Fatal(err)
 	}
 	f := c.Published(pid)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	return f
 }
 

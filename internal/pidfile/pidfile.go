@@ -1,37 +1,41 @@
-// Package pidfile is the identity of a PID file: who may write it, whether the
-// one found at a path is still ours, and when it may be removed.
+// Package pidfile is the identity of a PID file: who may write it, whether the one at a path is still ours,
+// and when it may be removed.
 //
-// A start goes through three steps. New claims the path: it refuses when
-// somebody runs there, and prepares a locked temporary file beside it. The new
-// process writes its PID into that file and moves it into place before it
-// becomes the program (package wrapper does that, between fork and exec);
-// Clear is called right before. Published then gives the File, which Look
-// compares with what is at the path, and which Remove removes at the end.
+// One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes
+// the file. No descriptor and no lock is handed over.
 //
-// What makes it safe:
-//   - A PID file is complete whenever it can be seen, because it appears by
-//     rename(2) or link(2) when its content is written.
-//   - The claim is a flock(2) on the file's own inode, taken before the file
-//     appears. The kernel drops it when the last descriptor goes, so a crash
-//     leaves a file that anybody can see to be stale, and no lock file.
-//   - Of two starts that see no file, the move into place lets one win: it never
-//     replaces a file.
+// To publish a PID takes three steps. New claims the path: it refuses when somebody runs there, and prepares
+// a locked, hidden file beside it. Clear removes a stale file. Then the PID is written and the file moved
+// into place: by the child of a launch, between fork and exec, or by this process. Publish and Claimed do
+// these steps, and all of them again after a lost race. The result is a File: Look compares it with what is
+// at the path, Name has it name another PID, Remove removes it. Where the program writes the file itself
+// nothing is published before: Reserve locks the path by a file beside it, and PathLock.Publish makes the
+// File later. Inspect and Take look at anybody's PID file, for who asks and does not start.
 //
-// What it does not promise: processes that neither lock nor look can overwrite
-// or remove the file at any time. Between the last look at the path and the
-// unlink(2) that follows there are a few microseconds in which somebody else's
-// file could take its place; POSIX has no unlink by inode.
+// A PID file is complete whenever it can be seen: it appears by rename(2) or link(2) when its content is
+// written. The claim is a flock(2) on the file's own inode, taken before the file appears. The kernel drops
+// it when the last descriptor is closed, so a crash leaves a file that anybody can see to be stale, and no
+// lock file. Of two starts that see no file one wins: the move into place never replaces a file.
+//
+// What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
+// time. Between the last look at the path and the unlink(2) that follows there are a few microseconds in
+// which somebody else's file could take its place; POSIX has no unlink by inode.
+//
+// An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look,
+// File.Touch and Hold.Remove are the kernel's.
 package pidfile
 
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
-// identity tells one inode from every other for as long as a descriptor keeps
-// it from being recycled.
+// identity tells an inode from every other one while a descriptor keeps its number in use.
 type identity struct{ dev, ino uint64 }
 
 func identityOf(st *unix.Stat_t) identity {
@@ -40,29 +44,101 @@ func identityOf(st *unix.Stat_t) identity {
 
 func identityOfFD(fd int) (identity, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return identity{}, err
-	}
-	return identityOf(&st), nil
+	err := unix.Fstat(fd, &st)
+	return identityOf(&st), err
 }
 
-// contentLimit is how much of a file is read. The longest PID files in use
-// (PostgreSQL's, eight lines) have some 100 bytes; the PID is in the first line.
-const contentLimit = 256
+func identityAt(path string) (identity, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return identityOf(&st), err
+}
 
-// readContent returns the first contentLimit bytes of an open file, whatever
-// its offset.
-func readContent(fd int) ([]byte, error) {
-	buf := make([]byte, contentLimit)
-	n, err := unix.Pread(fd, buf, 0)
+// isAt reports that the inode is what the path leads to.
+func isAt(path string, id identity) bool {
+	at, err := identityAt(path)
+	return err == nil && at == id
+}
+
+// content is a regular file, open for reading, and the beginning of what it has.
+type content struct {
+	fd   int // close-on-exec
+	id   identity
+	stat unix.Stat_t
+	text []byte
+}
+
+// open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file
+// ENXIO.
+func open(path string) (*content, error) {
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return buf[:n], nil
+	c := &content{fd: fd}
+	err = unix.Fstat(fd, &c.stat)
+	c.id = identityOf(&c.stat)
+	switch kind := c.stat.Mode & unix.S_IFMT; {
+	case err != nil:
+	case kind == unix.S_IFDIR:
+		err = unix.EISDIR
+	case kind != unix.S_IFREG:
+		err = unix.ENXIO
+	default:
+		c.text, err = readContent(fd)
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
 }
 
-// parsePID returns the PID that a PID file names: its first word, a decimal
-// number above 0. 0 means that it names none.
+func (c *content) close() {
+	if c != nil {
+		unix.Close(c.fd)
+	}
+}
+
+// clear closes a stale file, which is locked, and removes it if it is still at the path. Nil is none.
+func (c *content) clear(path string) (err error) {
+	if c == nil {
+		return nil
+	}
+	defer c.close() // whoever replaces a stale file unlinks it before unlocking it
+	if isAt(path, c.id) {
+		err = unix.Unlink(path)
+	}
+	if err != nil && err != unix.ENOENT {
+		return &fault.Error{Object: object(path), Problem: "is stale and cannot be removed", Err: err}
+	}
+	return nil
+}
+
+// written is the time of the last change.
+func (c *content) written() time.Time { return time.Unix(c.stat.Mtim.Unix()) }
+
+// contentLimit is how much is read. The longest PID files in use, PostgreSQL's, have some 100 bytes.
+const contentLimit = 256
+
+// readContent returns the first contentLimit bytes of an open file, whatever its offset.
+func readContent(fd int) ([]byte, error) {
+	buf := make([]byte, contentLimit)
+	n, err := unix.Pread(fd, buf, 0)
+	return buf[:max(n, 0)], err
+}
+
+// Named returns the PID that the file at path names; 0: there is none, or it cannot be read.
+func Named(path string) int {
+	c, err := open(path)
+	if err != nil {
+		return 0
+	}
+	defer c.close()
+	return parsePID(c.text)
+}
+
+// parsePID returns the first word, a decimal number above 0; 0: the file names no PID.
 func parsePID(content []byte) int {
 	word := bytes.TrimLeft(content, " \t\r\n")
 	if i := bytes.IndexAny(word, " \t\r\n\x00"); i >= 0 {
@@ -75,8 +151,8 @@ func parsePID(content []byte) int {
 	return int(pid)
 }
 
-// blank reports a file without content: empty, white space, or the zeros that
-// some file systems leave after a power cut.
+// blank reports no content: nothing, white space, or the zeros that some file systems leave after a power
+// cut.
 func blank(content []byte) bool {
 	return len(bytes.Trim(content, " \t\r\n\x00")) == 0
 }
@@ -86,21 +162,13 @@ func unfinished(content []byte, pid int) bool {
 	return blank(content) || bytes.HasPrefix(strconv.AppendInt(nil, int64(pid), 10), content)
 }
 
-// openNoFollow opens what is at the path itself, for reading, and neither
-// waits for the other end of a fifo nor takes a terminal.
-func openNoFollow(path string) (int, error) {
-	return retry(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	})
-}
-
-// retry repeats a call that a signal interrupted: Go installs its handlers with
-// SA_RESTART, but file systems in user space return EINTR all the same.
-func retry(call func() (int, error)) (int, error) {
+// openNoFollow neither waits for the other end of a fifo nor takes a terminal. It repeats a call that a
+// signal has interrupted: in spite of SA_RESTART file systems in user space return EINTR.
+func openNoFollow(path string, flags int, mode uint32) (int, error) {
 	for {
-		n, err := call()
+		fd, err := unix.Open(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, mode)
 		if err != unix.EINTR {
-			return n, err
+			return fd, err
 		}
 	}
 }

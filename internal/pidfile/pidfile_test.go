@@ -3,6 +3,8 @@ package pidfile
 import (
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParsePID(t *testing.T) {
@@ -66,7 +68,7 @@ func TestBlankAndUnfinished(t *testing.T) {
 func TestReadContentIsBounded(t *testing.T) {
 	path := in(t, "big")
 	write(t, path, []byte(strings.Repeat("7", 10*contentLimit)))
-	fd, err := openNoFollow(path)
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,14 @@
 package pidfile
 
 import (
+	"fmt"
 	"os"
-	"pidleash/internal/process"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"pidleash/internal/process"
 )
 
 func TestLivePID(t *testing.T) {
@@ -39,7 +42,7 @@ func TestLivePID(t *testing.T) {
 		{"no number", []byte("nginx\n"), now, 0, "names no PID"},
 		{"negative", []byte("-1\n"), now, 0, "names no PID"},
 	} {
-		pid, reason := livePID(c.content, c.written)
+		pid, reason := livePID(c.content, c.written, nil)
 		if pid != c.pid || !strings.Contains(reason, c.reason) || (reason == "") != (c.reason == "") {
 			t.Errorf("%s: %d, %q; want %d, %q", c.name, pid, reason, c.pid, c.reason)
 		}
@@ -51,5 +54,53 @@ func TestLivePID(t *testing.T) {
 func TestStartTolerance(t *testing.T) {
 	if startTolerance != time.Second {
 		t.Errorf("the documentation says 1s, not %v", startTolerance)
+	}
+}
+
+func TestIsOwn(t *testing.T) {
+	caller, stranger := program(t), program(t)
+	for pid, want := range map[int]bool{os.Getpid(): true, os.Getppid(): true, caller: true, stranger: false, deadPID(t): false} {
+		if isOwn(pid, []int{deadPID(t) + 1, caller}) != want {
+			t.Errorf("isOwn(%d) = %v; this is %d, child of %d, its caller %d", pid, !want, os.Getpid(), os.Getppid(), caller)
+		}
+	}
+}
+
+// The caller of a process in the background is not its parent, nor is the caller's.
+func TestOwnCountsWithItsAncestors(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "exec 3<&0; cat <&3 & echo $!; wait") // the caller is cat
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	var caller int
+	if _, err := fmt.Fscan(stdout, &caller); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []int{caller, cmd.Process.Pid} {
+		path := in(t, "p.pid")
+		write(t, path, line(pid))
+		_, err := New(path) // control: it is a running program
+		wantHeld(t, err, path, pid, 0)
+		_, err = Reserve(path)
+		wantHeld(t, err, path, pid, 0)
+		c, err := New(path, caller)
+		must(t, err)
+		if !strings.Contains(c.StaleReason, "this start itself or what started it") {
+			t.Errorf("reason %q", c.StaleReason)
+		}
+		c.Abandon()
+		l, err := Reserve(path, caller)
+		must(t, err)
+		must(t, l.Clear())
+		write(t, path, line(pid)) // as long as the claim lasts
+		must(t, l.Clear())
+		l.RemoveStale()
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("the file: %v", err)
+		}
+		l.Release()
 	}
 }

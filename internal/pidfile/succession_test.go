@@ -55,7 +55,7 @@ func checkOwn(t *testing.T, f *File, pid int) {
 
 func TestSucceed(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	c := successor(t, f)
 	if state, err := f.Look(); state != Present || err != nil {
 		t.Errorf("before: %v, %v; want present", state, err)
@@ -89,13 +89,13 @@ func TestSuccessorOfNothing(t *testing.T) {
 	}
 }
 
-func TestReplace(t *testing.T) {
+func TestName(t *testing.T) {
 	for _, c := range changes {
 		t.Run(c.name, func(t *testing.T) {
 			f := c.happened(t)
-			t.Cleanup(f.release)
+			t.Cleanup(f.close)
 			before, _ := os.Lstat(f.Path())
-			err := f.Replace(nextPID)
+			err := f.Name(nextPID)
 			after, _ := os.Lstat(f.Path())
 			switch {
 			case c.state == Present || c.state == Changed:
@@ -126,7 +126,7 @@ func TestSucceedGivesBack(t *testing.T) {
 			dir := in(t, "dir")
 			must(t, os.Mkdir(dir, 0o755))
 			f := published(t, dir+"/p.pid", pidInTests)
-			t.Cleanup(f.release)
+			t.Cleanup(f.close)
 			next := successor(t, f)
 			c.do(t, f.Path(), pidInTests)
 			before, err := os.Lstat(f.Path())
@@ -164,9 +164,9 @@ func TestExchangeWithNothing(t *testing.T) {
 }
 
 // There is no moment without a file, nor one with half a PID or without a lock.
-func TestReplaceIsOneStep(t *testing.T) {
+func TestNameIsOneStep(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	path := f.Path()
 	var done atomic.Bool
 	defer done.Store(true)
@@ -183,17 +183,17 @@ func TestReplaceIsOneStep(t *testing.T) {
 		looks <- n
 	}()
 	for i := range 1000 {
-		must(t, f.Replace(pidInTests+i))
+		must(t, f.Name(pidInTests+i))
 	}
 	done.Store(true)
 	t.Logf("%d looks", <-looks)
 	checkOwn(t, f, pidInTests+999)
 }
 
-// lookClosely is what a neighbour can see. A file that has lost its place meanwhile is
+// lookClosely is what another process can see. A file that has lost its place meanwhile is
 // not locked any more.
 func lookClosely(path string) (problem string) {
-	fd, err := openNoFollow(path)
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return "open: " + err.Error()
 	}
@@ -221,7 +221,7 @@ func rewritten(t *testing.T) *File {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	writeOver(t, f.Path(), line(pidInTests))
 	must(t, f.Adopt())
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	return f
 }
 
@@ -248,7 +248,7 @@ func TestRestoreWhatTheProgramHasLeft(t *testing.T) {
 // The program has ended before anybody saw that it had written the file.
 func TestRestoreWhatNobodyHasAdopted(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	writeOver(t, f.Path(), line(pidInTests))
 	must(t, f.Restore(nextPID))
 	checkOwn(t, f, nextPID)
@@ -256,14 +256,14 @@ func TestRestoreWhatNobodyHasAdopted(t *testing.T) {
 
 func TestRestoreWhatTheProgramHasLocked(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	writeOver(t, f.Path(), line(pidInTests))
 	programs := lockFile(t, f.Path())
 	must(t, f.Adopt())
 	programs.Close() // it has ended
 	must(t, f.Restore(nextPID))
 	checkOwn(t, f, nextPID)
-	if f.Unlocked() {
+	if f.unlocked {
 		t.Error("the new file is left to the program to lock")
 	}
 }
@@ -297,10 +297,10 @@ func TestRestoreWithoutADirectory(t *testing.T) {
 // 10,000 restarts may not cost a descriptor each.
 func TestSuccessionLeaksNothing(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	t.Cleanup(f.release)
+	t.Cleanup(f.close)
 	before := countFDs(t)
 	for range 100 {
-		must(t, f.Replace(nextPID))
+		must(t, f.Name(nextPID))
 		must(t, f.Restore(pidInTests))
 		successor(t, f).Abandon()
 
@@ -317,7 +317,7 @@ func TestSuccessionLeaksNothing(t *testing.T) {
 		takesPlace(t, next, nextPID)
 		f.Succeed(next, nextPID)
 		must(t, os.Remove(f.Path()))
-		_ = f.Replace(pidInTests)
+		_ = f.Name(pidInTests)
 		if _, err := f.Successor(); err == nil {
 			t.Fatal("a claim without a file")
 		}

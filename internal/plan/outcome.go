@@ -8,15 +8,14 @@ import (
 // Outcome is how pidleash ends: by a signal, or with an exit code.
 type Outcome struct {
 	Code   int
-	Signal syscall.Signal // 0: with Code
+	Signal syscall.Signal // 0: pidleash exits with Code
 }
 
-// BySignal is an end by a signal. Its code is the one that a shell has for it, and PID 1,
-// which no signal can end.
+// BySignal is an end by a signal. Its code, 128+N as in a shell, is for PID 1, which no signal can end.
 func BySignal(sig syscall.Signal) Outcome { return Outcome{Signal: sig, Code: 128 + int(sig)} }
 
-// OutcomeOf is the program's own end, seen through the options. With removed the program was
-// stopped because its file was removed, or a condition failed.
+// OutcomeOf is the program's own end, with Success and RemovedExit applied. removed: the program was stopped
+// because its file was removed, or a condition failed.
 func (p *Plan) OutcomeOf(status syscall.WaitStatus, removed bool) Outcome {
 	o := Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
@@ -31,7 +30,7 @@ func (p *Plan) OutcomeOf(status syscall.WaitStatus, removed bool) Outcome {
 	return o
 }
 
-// ExitCode is a shell's code for an end: 128+N for one by signal N.
+// ExitCode is a shell's code for an end: 128+N for death by signal N.
 func ExitCode(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return BySignal(status.Signal()).Code
@@ -39,7 +38,7 @@ func ExitCode(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// IsClean reports an end that systemd does not call a failure, systemd.service(5).
+// IsClean reports whether systemd calls the end clean, systemd.service(5).
 func IsClean(status syscall.WaitStatus) bool {
 	switch status.Signal() {
 	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE:
@@ -48,13 +47,13 @@ func IsClean(status syscall.WaitStatus) bool {
 	return status.ExitStatus() == 0
 }
 
-// Succeeds reports an end that is no failure: a clean one, or a code of Success.
+// Succeeds reports whether the end is no failure: it is clean, or Success has its code.
 func (p *Plan) Succeeds(status syscall.WaitStatus) bool {
 	code := ExitCode(status)
 	return IsClean(status) || code >= 0 && p.Success[code]
 }
 
-// Describe says how a process has ended.
+// Describe says in words how a process has ended.
 func Describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
 		core := ""

@@ -1,8 +1,7 @@
-// Package plan is what was asked for, as data: which program to run, on the leash of which
-// PID file, and how it is stopped, started again, and known to be up. It reads and prints
-// the values of options, and knows what their combination means for the exit code.
+// Package plan is what was asked for, as data: which program to run, with which PID file, and how it is
+// stopped, restarted, and known to be up. It parses and prints option values, and computes the exit code.
 //
-// It makes no system call, and it does not know where an option came from.
+// It makes no system call, and does not know where an option came from.
 package plan
 
 import (
@@ -10,22 +9,21 @@ import (
 	"time"
 )
 
-// Plan says what to run and how. Args and Env are required. The zero value of every other
-// field is "none" or "no". All paths are absolute.
+// Plan says what to run and how. Args and Env are required. The zero value of every other field is "none" or
+// "no". All paths are absolute.
 type Plan struct {
 	// Args has the program, a path or a name for PATH, and its arguments.
 	Args []string
 	// Env is the program's whole environment, "NAME=value".
 	Env []string
-	// CommandLine has pidleash's own arguments, without its name: a keeper in the
-	// background is started with the same.
+	// CommandLine has pidleash's own arguments, without argument 0. A keeper in the background gets the same.
 	CommandLine []string
-	// Way is where the program runs, and where pidleash does.
+	// Way is where the program and pidleash run.
 	Way Way
 
 	// PIDFile is where the program's PID goes.
 	PIDFile string
-	// Supervisor is where the PID of the keeper goes, which is the pidleash that stays.
+	// Supervisor is where the keeper's own PID goes.
 	Supervisor string
 	// Settle is how long a removal must last to count; 0 decides at the first look.
 	Settle time.Duration
@@ -34,35 +32,33 @@ type Plan struct {
 	Stop Schedule
 	// StopCommand is run by /bin/sh before Stop begins, with the program's PID in $MAINPID.
 	StopCommand string
-	// KillMode is whom forwarded signals and those of Stop reach.
+	// KillMode is which processes forwarded signals and those of Stop reach.
 	KillMode KillMode
 	// DeathSignal is sent to the program when pidleash dies.
 	DeathSignal syscall.Signal
 	// SameGroup leaves the program in pidleash's process group.
 	SameGroup bool
-	// Rewrite has what is sent instead of a forwarded signal; 0: nothing.
+	// Rewrite maps a received signal to the one that is forwarded; 0: none.
 	Rewrite map[syscall.Signal]syscall.Signal
-	// Ignored has the signals that the program starts with ignored; nil: as pidleash was
-	// started, empty: none.
+	// Ignored has the signals that the program ignores from its start. nil: as found; empty: none.
 	Ignored []syscall.Signal
 
-	// Success has the exit codes that become 0; 128+N is death by signal N too.
+	// Success has the exit codes that become 0; 128+N also stands for death by signal N.
 	Success [256]bool
-	// RemovedExit is the code to end with when the program was stopped because the file
-	// was removed; nil: as the program ended.
+	// RemovedExit is the exit code after a stop because the file was removed; nil: as the program ended.
 	RemovedExit *int
 
-	// Restart is whether the program is started again when it has ended.
+	// Restart is whether and when the program is started again.
 	Restart Restart
-	// While has the files that must exist, WhileRunning other programs' PID files, whose
-	// programs must run: else the program is stopped. It is not started before.
+	// While has files that must exist, WhileRunning PID files whose programs must run. The program is started
+	// only when all of these conditions hold, and stopped when one fails.
 	While, WhileRunning []string
-	// WhileLimit is how long they may be waited for; 0: for ever.
+	// WhileLimit is how long to wait for the conditions at the first start; 0: for ever.
 	WhileLimit time.Duration
 
 	// Forking: the program turns itself into a daemon.
 	Forking bool
-	// Follow is the daemon's own PID file; empty: PIDFile, if the daemon writes that.
+	// Follow is the daemon's own PID file; empty: PIDFile, if the daemon writes it.
 	Follow string
 	// Ready is when the program counts as up.
 	Ready Ready
@@ -74,50 +70,47 @@ type Plan struct {
 	Context
 }
 
-// Way is where the program runs, and where pidleash does.
+// Way is where the program and pidleash run.
 type Way uint8
 
 const (
 	// Foreground: the program is the child of the process that was started. The default.
 	Foreground Way = iota
-	// Daemon: the program is in the background, and so is its keeper.
+	// Daemon: the program and its keeper are in the background.
 	Daemon
-	// Sidecar: the program has the process that was started, and the keeper is beside it.
+	// Sidecar: the started process becomes the program, and the keeper runs beside it.
 	Sidecar
 )
 
-// The names under which a keeper in the background is started, its argument 0: one beside the
-// program, and one that is the program's parent.
+// Argument 0 of a keeper in the background: a watchdog runs beside the program, a supervisor is its parent.
 const (
 	WatchdogName   = "pidleash-watchdog"
 	SupervisorName = "pidleash-supervisor"
 )
 
-// KillMode says whom forwarded signals and those of the schedule reach.
+// KillMode is which processes forwarded signals and those of the schedule reach.
 type KillMode uint8
 
 const (
-	// KillMixed: the program; and when pidleash has stopped it, what is left of its
-	// descendants gets the schedule too. The default.
+	// KillMixed: the program; but after a stop by pidleash, descendants that are left get the schedule too.
+	// The default.
 	KillMixed KillMode = iota
 	// KillProcess: the program only, always.
 	KillProcess
 	// KillGroup: its process group.
 	KillGroup
-	// KillTree: every descendant, those in other groups and sessions too; what is left
-	// after the program's end gets the schedule in any case.
+	// KillTree: every descendant, also in other groups and sessions. Descendants that are left after the
+	// program's end always get the schedule.
 	KillTree
 )
 
-// Context is what the program finds itself in, as systemd.exec(5) calls it. The zero value:
-// as pidleash itself.
+// Context is the program's execution context, as in systemd.exec(5). The zero value: as found by pidleash.
 type Context struct {
-	// Stdout and Stderr are files that the program's output is appended to, created with
-	// mode 0640. Empty: as found.
+	// Stdout and Stderr are files to append the program's output to, created with mode 0640. Empty: as found.
 	Stdout, Stderr string
 	// Dir is the working directory. Empty: as found.
 	Dir string
-	// Umask is that of umask(2); nil: as found.
+	// Umask is the file mode creation mask, umask(2); nil: as found.
 	Umask *uint32
 	// User is who the program runs as; nil: as found.
 	User *User
@@ -131,22 +124,21 @@ type Context struct {
 type User struct {
 	Name     string // for messages
 	UID, GID uint32
-	Groups   []uint32 // all the supplementary ones
+	Groups   []uint32 // all supplementary groups
 }
 
-// Stays reports that pidleash has to be the program's parent to the end: it may start it
-// again.
+// Stays reports whether pidleash must stay the program's parent, because it may start the program again.
 func (p *Plan) Stays() bool {
 	return p.Restart.Policy != RestartNo || p.Restart.Signal != 0 || p.Conditional()
 }
 
-// Conditional reports that the program runs only while conditions hold.
+// Conditional reports whether the program has conditions.
 func (p *Plan) Conditional() bool { return len(p.While)+len(p.WhileRunning) > 0 }
 
-// Beside reports that the program is not the keeper's child.
+// Beside reports whether the keeper runs beside the program, which is not its child.
 func (p *Plan) Beside() bool { return p.Way != Foreground && !p.Stays() }
 
-// Followed is the file that a daemon writes its PID to, if any is known.
+// Followed is the file that a daemon may write its PID to; empty: none is known.
 func (p *Plan) Followed() string {
 	if p.Follow != "" {
 		return p.Follow

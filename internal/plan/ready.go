@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// Ready is when the program counts as up. The zero value: when it has been executed, or, of
-// a daemon, when it is known.
+// Ready is when the program counts as up. The zero value: when it has been executed, or the daemon is known.
 type Ready struct {
-	// Given: somebody has asked for it, so that the service manager is told.
+	// Given: -ready was given, so pidleash itself reports readiness to the service manager.
 	Given bool
 	Kind  ReadyKind
 	After time.Duration  // of ReadyAfter
 	FD    int            // of ReadyFD
-	Match *regexp.Regexp // of ReadyLog; nil: any growth
+	Match *regexp.Regexp // of ReadyLog; nil: any growth of the log
 }
 
 // ReadyKind is what makes the program ready.
@@ -36,12 +35,10 @@ const (
 	ReadyLog
 )
 
-// FirstFD is the lowest descriptor for ReadyFD: those below are the program's standard
-// input, output and error.
+// FirstFD is the lowest descriptor for ReadyFD: 0 to 2 are the program's standard input, output and error.
 const FirstFD = 3
 
-// ParseReady reads "exec", a duration, "notify", "fd:N", "log" or "log:REGEX", in the syntax
-// of package regexp.
+// ParseReady reads "exec", a duration, "notify", "fd:N", "log", or "log:REGEX" as in package regexp.
 func ParseReady(text string) (Ready, error) {
 	r := Ready{Given: true}
 	kind, rest, hasRest := strings.Cut(text, ":")

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Schedule is how pidleash stops the program: signals and waits in turn. After the last step
-// it waits without end.
+// Schedule is how pidleash stops the program: signals and waits in turn. The last step has no time limit.
 type Schedule []Step
 
 // Step is one item of a Schedule; exactly one field is set.
@@ -20,12 +19,11 @@ type Step struct {
 	Forever bool
 }
 
-// DefaultSchedule is what service managers do, at a pace that lets most programs finish.
+// DefaultSchedule is what service managers do, with a wait that is enough for most programs.
 const DefaultSchedule = "TERM/10s/KILL"
 
-// ParseSchedule reads the form that start-stop-daemon(8) has for --retry, with units:
-// "INT/5s/TERM/10s/KILL". A bare number is a wait in seconds, "-9" a signal's number,
-// "forever" a wait without end.
+// ParseSchedule reads the form that start-stop-daemon(8) has for --retry, with units: "INT/5s/TERM/10s/KILL".
+// A bare number is a wait in seconds, "-9" a signal's number, "forever" a wait without end.
 func ParseSchedule(text string) (Schedule, error) {
 	var s Schedule
 	signals := 0
@@ -77,8 +75,7 @@ func parseWait(text string) (time.Duration, error) {
 	return wait, nil
 }
 
-// NeedsCont reports a signal of a schedule that a stopped program does not see before it is
-// continued.
+// NeedsCont reports whether a stopped program acts on the signal only when it is continued, signal(7).
 func NeedsCont(sig syscall.Signal) bool {
 	switch sig {
 	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT:
@@ -87,7 +84,7 @@ func NeedsCont(sig syscall.Signal) bool {
 	return true
 }
 
-// FirstWait is the schedule's first limited wait; 0: it has none.
+// FirstWait is the schedule's first limited wait; 0: none.
 func (s Schedule) FirstWait() time.Duration {
 	for _, step := range s {
 		if step.Wait > 0 {
@@ -97,21 +94,19 @@ func (s Schedule) FirstWait() time.Duration {
 	return 0
 }
 
-// Cursor is a place in a schedule that is being carried out. The zero value is at the end of
-// an empty one.
+// Cursor is a place in a schedule that is being carried out. The zero value is the end of an empty schedule.
 type Cursor struct {
 	schedule Schedule
-	next     int            // index of what comes next
-	due      time.Time      // when that is; zero: at once
+	next     int            // index of the next step
+	due      time.Time      // when the next step is due; zero: at once
 	last     syscall.Signal // the last signal that was due; 0: none
 }
 
 // Begin is the place before the first item.
 func (s Schedule) Begin() Cursor { return Cursor{schedule: s} }
 
-// After is the place that the schedule would have reached if it had sent the signal at a
-// moment: the wait that follows counts from then. Without that signal in it, it is the
-// beginning.
+// After is the place after sig, as if the schedule had sent it at that time: the next wait counts from then.
+// If the schedule does not have the signal, it is the beginning.
 func (s Schedule) After(sig syscall.Signal, sent time.Time) Cursor {
 	c := s.Begin()
 	for i, step := range s {
@@ -124,7 +119,7 @@ func (s Schedule) After(sig syscall.Signal, sent time.Time) Cursor {
 	return c
 }
 
-// Step returns the signals that are due by now, in order. Due tells when to call it again.
+// Step returns the signals that are due by now, in order. Call it again at Due.
 func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
 	for !c.AtEnd() && !now.Before(c.due) {
 		if c.schedule[c.next].Signal != 0 {
@@ -137,7 +132,7 @@ func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
 	return signals
 }
 
-// wait begins the wait that comes next, if one does.
+// wait begins the next step if it is a wait.
 func (c *Cursor) wait(from time.Time) {
 	c.due = time.Time{}
 	if c.next < len(c.schedule) && c.schedule[c.next].Signal == 0 && !c.schedule[c.next].Forever {
@@ -146,12 +141,12 @@ func (c *Cursor) wait(from time.Time) {
 	}
 }
 
-// AtEnd reports that no signal will be due any more.
+// AtEnd reports whether no further signal will be due.
 func (c *Cursor) AtEnd() bool {
 	return c.next >= len(c.schedule) || c.schedule[c.next].Forever
 }
 
-// Due is when the next signal is; zero: none is to come, or it is due at once.
+// Due is when the next signal is due; zero: at once, or none is left.
 func (c *Cursor) Due() time.Time {
 	if c.AtEnd() {
 		return time.Time{}
@@ -159,5 +154,5 @@ func (c *Cursor) Due() time.Time {
 	return c.due
 }
 
-// Last is the signal that was due last; 0: none was.
+// Last is the last signal that was due; 0: none was.
 func (c *Cursor) Last() syscall.Signal { return c.last }

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ParseSignal reads a signal's name, with or without SIG and in any case, or number: "TERM",
-// "SIGTERM", "15", "RTMIN+3".
+// ParseSignal reads a signal's name, with or without SIG, or its number: "TERM", "sigterm", "15", "RTMIN+3".
 func ParseSignal(text string) (syscall.Signal, error) {
 	sig, err := signal.ParseSignal(text)
 	if err != nil || sig < 1 || sig > 64 {
@@ -19,13 +18,13 @@ func ParseSignal(text string) (syscall.Signal, error) {
 	return sig, nil
 }
 
-// SignalName returns the name that ParseSignal reads, in full. 32 and 33 have none.
+// SignalName returns the full name, which ParseSignal can read. 32 and 33 have none.
 func SignalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
 	}
-	// signal(7): real-time signals are named from SIGRTMIN, which the C libraries begin at
-	// 34; the upper half from SIGRTMAX, as in "kill -l".
+	// signal(7): real-time signals are named from SIGRTMIN, which the C libraries begin at 34; the upper half
+	// from SIGRTMAX, as in "kill -l".
 	switch {
 	case sig == 34:
 		return "SIGRTMIN"

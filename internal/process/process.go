@@ -1,4 +1,9 @@
-// Package process reads what the kernel tells of processes in /proc.
+// Package process knows what /proc tells of processes (Read, Table), holds one (Held), finds those that came of
+// the program (Family) and those to wait for (Reaper).
+//
+// /proc is no snapshot: a process is missing in it whose parent ends meanwhile. That nobody is left is believed
+// from waitid(2) or a pidfd, and a PID that was read is checked again when it is held. How others' children have
+// ended may be unknown.
 package process
 
 import (
@@ -8,14 +13,14 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second:
-// USER_HZ is 100 on every architecture that Go supports (sysconf(3) would read
-// the same constant from the auxiliary vector).
+// Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second: USER_HZ is 100 on every
+// architecture that Go supports.
 type Ticks int64
 
 // Process is what /proc/PID/stat tells of a process; see proc_pid_stat(5).
@@ -28,8 +33,8 @@ type Process struct {
 	Threads int
 }
 
-// Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is
-// none of that PID, or when /proc is not mounted.
+// Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when
+// /proc is not mounted.
 func Read(pid int) (Process, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -38,8 +43,7 @@ func Read(pid int) (Process, error) {
 	return parse(stat)
 }
 
-// IsForeign reports a /proc that is of another PID namespace than this process: what
-// it tells of a PID is about another process.
+// IsForeign reports a /proc of another PID namespace: what it tells of a PID is about another process.
 func IsForeign() bool {
 	self, err := os.Readlink("/proc/self")
 	if err != nil { // not of this process's, nor of one around it; or not mounted
@@ -49,33 +53,60 @@ func IsForeign() bool {
 	return self != strconv.Itoa(os.Getpid())
 }
 
-// IsProcess reports that pid is a process: /proc also answers to the numbers of
-// threads, proc(5), and a PID file of an earlier container may name one of ours.
+// IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID
+// file of an earlier container may name one.
 func IsProcess(pid int) bool {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	return err == nil && bytes.Contains(status, []byte("\nTgid:\t"+strconv.Itoa(pid)+"\n"))
+	tgid, _ := status(pid, "Tgid")
+	return tgid == strconv.Itoa(pid)
 }
 
-// Table tells of all processes that can be seen. Those that end meanwhile may
-// be missing.
-func Table() (map[int]Process, error) {
-	dir, err := os.Open("/proc")
+// status is a line of proc_pid_status(5), with the errors of Read.
+func status(pid int, name string) (string, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	_, line, _ := strings.Cut(string(text), "\n"+name+":\t")
+	line, _, _ = strings.Cut(line, "\n")
+	return line, err
+}
+
+// Owner is whose a process is: the users that may signal it have one of these as their own, kill(2).
+type Owner struct{ Real, Saved uint32 }
+
+// OwnerOf has the errors of Read.
+func OwnerOf(pid int) (o Owner, err error) {
+	line, err := status(pid, "Uid")
+	if err == nil {
+		var effective uint32
+		_, err = fmt.Sscan(line, &o.Real, &effective, &o.Saved)
+	}
+	return o, err
+}
+
+// MayBeSignaledBy reports that the user needs no privilege for it.
+func (o Owner) MayBeSignaledBy(user uint32) bool { return user == o.Real || user == o.Saved }
+
+// Processes are those of one look, by PID.
+type Processes map[int]Process
+
+func (t Processes) read(pid int) (Process, error) {
+	p, ok := t[pid]
+	if !ok {
+		return p, unix.ESRCH
+	}
+	return p, nil
+}
+
+// Table tells of all processes that can be seen. Those that end meanwhile may be missing.
+func Table() (Processes, error) {
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	table := map[int]Process{}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if p, err := Read(pid); err == nil {
-			table[pid] = p
+	table := Processes{}
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			if p, err := Read(pid); err == nil {
+				table[pid] = p
+			}
 		}
 	}
 	if len(table) == 0 {
@@ -85,31 +116,25 @@ func Table() (map[int]Process, error) {
 }
 
 // Children lists the PIDs of a process's children, zombies too.
-func Children(parent int) ([]int, error) {
+func Children(parent int) (pids []int, err error) {
 	dir := "/proc/" + strconv.Itoa(parent) + "/task/"
 	tasks, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
 	for _, task := range tasks {
-		// Each thread has its own, proc_pid_task(5).
+		// Each thread has its own, proc_pid_task(5). The kernel may be without the file.
 		list, err := os.ReadFile(dir + task.Name() + "/children")
 		if errors.Is(err, fs.ErrNotExist) {
-			return childrenInTable(parent) // the kernel may be without the file
+			return childrenInTable(parent)
 		}
 		for _, word := range bytes.Fields(list) {
-			if pid, err := strconv.Atoi(string(word)); err == nil {
-				pids = append(pids, pid)
-			}
+			pid, _ := strconv.Atoi(string(word))
+			pids = append(pids, pid)
 		}
 	}
-	return pids, nil
+	return pids, err
 }
 
-func childrenInTable(parent int) ([]int, error) {
+func childrenInTable(parent int) (pids []int, err error) {
 	table, err := Table()
-	var pids []int
 	for pid, p := range table {
 		if p.Parent == parent {
 			pids = append(pids, pid)
@@ -128,31 +153,27 @@ func parse(stat []byte) (Process, error) {
 	if len(fields) < 20 {
 		return Process{}, fmt.Errorf("%d fields after the name, 20 are needed", len(fields))
 	}
-	parent, err := strconv.Atoi(string(fields[1]))
-	if err != nil {
-		return Process{}, err
-	}
-	threads, err := strconv.Atoi(string(fields[17]))
-	if err != nil {
-		return Process{}, err
-	}
-	start, err := strconv.ParseInt(string(fields[19]), 10, 64)
-	if err != nil {
-		return Process{}, err
-	}
-	return Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start), Threads: threads}, nil
+	parent, err1 := strconv.Atoi(string(fields[1]))
+	threads, err2 := strconv.Atoi(string(fields[17]))
+	start, err3 := strconv.ParseInt(string(fields[19]), 10, 64)
+	p := Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start), Threads: threads}
+	return p, errors.Join(err1, err2, err3)
 }
 
-// Dead reports a process that has ended, whether or not it was waited for. State is
-// that of the first thread, which may end before the others, pthread_exit(3).
+// Dead reports a process that has ended, whether or not it was waited for. State is that of the first thread,
+// which may end before the others, pthread_exit(3).
 func (p Process) Dead() bool {
 	return p.State == 'Z' && p.Threads <= 1 || p.State == 'X' || p.State == 'x'
 }
 
-// StartTime is the wall-clock time at which the process started. It is
-// reckoned from CLOCK_REALTIME and CLOCK_BOOTTIME, which a container sees in
-// its own time namespace just as starttime; /proc/uptime and btime are not
-// always of that namespace, and btime is rounded to a second.
+// lives reports that the process of that PID and start has not ended.
+func lives(pid int, start Ticks) bool {
+	p, err := Read(pid)
+	return err == nil && p.Start == start && !p.Dead()
+}
+
+// StartTime is the wall-clock time at which the process started. A container sees CLOCK_BOOTTIME in its own time
+// namespace, as starttime; /proc/uptime and btime are not always of it, and btime is rounded to a second.
 func (p Process) StartTime() time.Time {
 	var real, boot unix.Timespec
 	// Neither call fails for a clock that exists.

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsJournal reports that the descriptor is the journal's socket, as systemd says
-// with its device and inode; systemd.exec(5), $JOURNAL_STREAM.
+// IsJournal reports that the descriptor is the journal's socket, as systemd says with its device and inode;
+// systemd.exec(5), $JOURNAL_STREAM.
 func IsJournal(fd int) bool {
 	dev, ino, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
 	var st unix.Stat_t

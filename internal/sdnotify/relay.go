@@ -1,14 +1,11 @@
-// Package sdnotify speaks the service manager's protocol of sd_notify(3) for a
-// program that is not the unit's main process.
+// Package sdnotify speaks the service manager's protocol of sd_notify(3) for a program that is not the unit's
+// main process.
 //
-// systemd takes messages of the main process only (NotifyAccess=main, the default
-// of Type=notify). That is pidleash, so it has to pass on what the program
-// says: every message in order and in full, with its descriptors. Only
-// MAINPID= is dropped, because systemd would refuse all that pidleash passes on
-// after it.
+// systemd takes messages of the main process only (NotifyAccess=main, the default of Type=notify). That is
+// pidleash, so it has to pass on what the program says: every message in order and in full, with its
+// descriptors. Only MAINPID= is dropped, because systemd would refuse all that pidleash passes on after it.
 //
-// It does not promise that the service manager reads, nor that a message
-// arrives that is sent after Drain.
+// It does not promise that the service manager reads, nor that a message arrives that is sent after Drain.
 package sdnotify
 
 import (
@@ -25,8 +22,7 @@ import (
 
 // Relay is a socket for the program and what goes to the service manager.
 type Relay struct {
-	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before
-	// Start.
+	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before Start.
 	OwnReady bool
 
 	in, out int
@@ -44,16 +40,14 @@ const maxMessage = 64 << 10
 // maxDescriptors is the kernel's limit for one message, SCM_MAX_FD of unix(7).
 const maxDescriptors = 253
 
-// NewRelay makes a socket for messages to the service manager at address, the
-// value of NOTIFY_SOCKET; empty: there is none, and they go nowhere. What root and
-// the given users send there is passed on from Start on.
+// NewRelay makes a socket for messages to the service manager at address, the value of NOTIFY_SOCKET; empty:
+// there is none, and they go nowhere. What root and the given users send there is passed on from Start on.
 //
-// The socket's address is an abstract one that the kernel chooses, unix(7): it
-// needs no directory, and a program of another user can reach it. Anybody else
-// in the same network namespace can, too: hence the users.
+// The socket's address is an abstract one that the kernel chooses, unix(7): it needs no directory, and a
+// program of another user can reach it. Anybody else in the same network namespace can, too: hence the users.
 func NewRelay(address string, users ...int) (*Relay, error) {
-	// A path or an abstract address, "@" standing for its NUL. There are others,
-	// which newer systemd has for virtual machines.
+	// A path or an abstract address, "@" standing for its NUL. There are others, which newer systemd has for
+	// virtual machines.
 	if address != "" && !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
 		return nil, fmt.Errorf("%q is neither a path nor an abstract address", address)
 	}
@@ -117,18 +111,16 @@ func (r *Relay) ForgetReady() {
 	}
 }
 
-// Start passes on what is sent and what has been sent since NewRelay. The program
-// is its process itself: it may have changed its user, and systemd would not care.
-// Later calls name another one.
+// Start passes on what is sent and what has been sent since NewRelay. The program is its process itself: it
+// may have changed its user, and systemd would not care. Later calls name another one.
 func (r *Relay) Start(program int) {
 	if r.program.Swap(int64(program)) == 0 {
 		go r.run()
 	}
 }
 
-// Send says something on pidleash's own account, such as "STATUS=…". Messages are
-// hints for people and the service manager: nothing depends on their arrival,
-// and nobody waits for it.
+// Send says something on pidleash's own account, such as "STATUS=…". Messages are hints for people and the
+// service manager: nothing depends on their arrival, and nobody waits for it.
 func (r *Relay) Send(message string) {
 	if r.manager == "" {
 		return
@@ -138,13 +130,12 @@ func (r *Relay) Send(message string) {
 	}
 }
 
-// to is where the service manager is. Package unix knows of the "@". It writes to
-// the value when it is used, so that each message needs its own.
+// to is where the service manager is. Package unix knows of the "@". It writes to the value when it is used,
+// so that each message needs its own.
 func (r *Relay) to() unix.Sockaddr { return &unix.SockaddrUnix{Name: r.manager} }
 
-// Drain ends the relay. It returns true when everything that was sent before has
-// been passed on, false when the service manager has not read it within the
-// limit.
+// Drain ends the relay. It returns true when everything that was sent before has been passed on, false when
+// the service manager has not read it within the limit.
 func (r *Relay) Drain(limit time.Duration) bool {
 	// What is in the queue can still be read, and after it comes the end.
 	if unix.Shutdown(r.in, unix.SHUT_RD) != nil {
@@ -198,9 +189,8 @@ func (r *Relay) forward(m message) {
 	}
 }
 
-// filter drops the lines that would make another process the unit's main one, and
-// READY=1 where that is not the program's to say. It keeps all others as they
-// are. To systemd a carriage return ends a line, too.
+// filter drops the lines that would make another process the unit's main one, and READY=1 where that is not
+// the program's to say. It keeps all others as they are. To systemd a carriage return ends a line, too.
 func (r *Relay) filter(text []byte) []byte {
 	if !bytes.Contains(text, []byte("MAINPID")) && !bytes.Contains(text, []byte("READY=1")) {
 		return text

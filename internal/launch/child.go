@@ -1,0 +1,183 @@
+package launch
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+)
+
+// The child. A PID is known only after the fork, and the PID file must be there before the program's first
+// instruction: something has to run in between, in the new process. Package syscall runs nothing of ours there;
+// this does what its forkExec does, and the publishing.
+//
+// The child of clone(CLONE_VFORK) has one thread, which the kernel suspends in the parent until the child has
+// called execve or has ended. The Go runtime is dead there: nothing collects garbage, runs goroutines or unlocks
+// what was locked at the fork. On amd64 it shares the parent's memory, stack included, elsewhere it has a copy.
+// Hence the rules of the functions marked "in the child":
+//
+//   - nothing but raw system calls on memory that was prepared before: no allocation, no defer, no interface, no
+//     map, no string conversion, no panic;
+//   - nothing is written but the plan and the stack below fork's frame;
+//   - nosplit, because the stack cannot grow; norace, so that nothing is added to them; noinline where a frame has
+//     to be one's own, because vfork returns in it twice;
+//   - all signals blocked, until no handler of the Go runtime is left.
+//
+// The result comes back through a page that both share in either case.
+
+// fork clones and, in the parent, returns when the child has become the program or has failed.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *childPlan) fork() (pid int, errno syscall.Errno) {
+	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
+	child, failure := vfork(vforkFlags)
+	if child == 0 && failure == 0 {
+		p.inChild()
+		exitChild()
+	}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
+	return int(child), syscall.Errno(failure)
+}
+
+// inChild becomes the program, or returns when result says why not. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *childPlan) inChild() {
+	if p.detached && !p.detach() {
+		return
+	}
+	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	p.result.pid = int32(pid)
+	for _, place := range p.ownPID {
+		spell(place, pid, 0)
+	}
+	if !p.run(0, p.publishAt) || p.publishing.claimed && !p.publishPID(pid) || !p.run(p.publishAt, len(p.calls.list)) {
+		return
+	}
+	p.closeRest()
+	// If the parent ended before its death signal was asked for, none comes.
+	if p.parent != 0 {
+		if ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); ppid != p.parent {
+			exitChild()
+		}
+	}
+	p.exec()
+}
+
+// run makes the calls from one index to before another, up to the first that fails. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) run(from, to int) bool {
+	result := uintptr(0)
+	for i := from; i < to; i++ {
+		c := &p.calls.list[i]
+		first := c.args[0]
+		if c.onResult {
+			first = result
+		}
+		var errno syscall.Errno
+		result, _, errno = syscall.RawSyscall6(c.number, first, c.args[1], c.args[2], c.args[3], 0, 0)
+		if errno != 0 && c.failure != nil {
+			return p.fail(stepCall, i, errno)
+		}
+	}
+	return true
+}
+
+// closeRest closes what the program is not to have. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) closeRest() {
+	if p.closeFrom == 0 {
+		return
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, p.closeFrom, ^uintptr(0)>>32, 0, 0, 0, 0); errno != 0 {
+		for fd := p.closeFrom; fd < 1<<16; fd++ { // before Linux 5.9
+			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+		}
+	}
+}
+
+// detach makes a session and goes on in a child, which does not lead it: it can never get a controlling
+// terminal, daemon(7). That child has lost its parent by then. In the child.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (p *childPlan) detach() bool {
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0); errno != 0 {
+		return p.fail(stepDetach, 0, errno)
+	}
+	child, failure := vfork(vforkFlags)
+	switch {
+	case failure != 0:
+		return p.fail(stepDetach, 0, syscall.Errno(failure))
+	case child != 0:
+		exitChild()
+	}
+	return true
+}
+
+// exec tries the candidates in the order of PATH. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) exec() {
+	sh := [...]byte{'/', 'b', 'i', 'n', '/', 's', 'h', 0}
+	env := uintptr(unsafe.Pointer(p.env))
+	for i := range p.targets {
+		t := &p.targets[i]
+		_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(unsafe.Pointer(t.argv)), env, 0, 0, 0)
+		if errno == syscall.ENOEXEC {
+			_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(&sh)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0, 0)
+		}
+		if !p.result.refused(i, errno) {
+			break
+		}
+	}
+	p.fail(stepExec, p.result.index, p.result.errno)
+}
+
+// refused notes why a file was not executed, and reports that the next one is to be tried. As in execvp(3),
+// EACCES is remembered while the search goes on. In the child.
+//
+//go:norace
+//go:nosplit
+func (r *result) refused(index int, errno syscall.Errno) (next bool) {
+	switch errno {
+	case syscall.EACCES, syscall.ENOENT, syscall.ESTALE, syscall.ENOTDIR, syscall.ENODEV, syscall.ETIMEDOUT:
+		next = true
+	}
+	if !next || r.errno != syscall.EACCES {
+		r.errno, r.index = errno, index
+	}
+	return next
+}
+
+// fail notes why the child does not become the program, and is false. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) fail(at step, index int, errno syscall.Errno) bool {
+	p.result.step, p.result.index, p.result.errno = at, index, errno
+	return false
+}
+
+// exitChild ends the child. In the child.
+//
+//go:norace
+//go:nosplit
+func exitChild() {
+	for {
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 127, 0, 0, 0, 0, 0)
+	}
+}

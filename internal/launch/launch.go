@@ -1,0 +1,190 @@
+// Package launch starts a program: as a child that publishes its own PID, or in the place of this process.
+// What it does, in this order:
+//
+//  1. Find looks for the program as execvp(3) does, so that a mistake shows before anything is done. Open opens
+//     the files of its standard output and error.
+//  2. Start removes a stale PID file and forks. The child makes its session or process group, restores the limit
+//     of open files, takes the terminal, puts its PID into LISTEN_PID and the like, and sets output, umask,
+//     priority and OOM score.
+//  3. It writes its PID into the claim's hidden file and moves that into place, replacing nobody else's file.
+//  4. It changes its user, enters its directory, places its descriptors, sets the parent-death signal, its
+//     dispositions and its mask, and calls execve.
+//  5. Start returns when execve has succeeded, or with what has failed, and why.
+//
+// So the PID file is there, and complete, before the program's first instruction. After a failed execve it was
+// visible for a moment: Spec.TakeBack removes it. Become does the same in this process, without what is about a
+// child, and returns only when it has failed.
+//
+// Every error is a *fault.Error; its code is 126 or 127 when it is about the program's file.
+//
+// What is not promised: how the program goes on; that a claim is removed or given up, which is the caller's;
+// anything about the signals that this process collects, see package signals. Only a child that has failed is
+// waited for.
+package launch
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+	"pidleash/internal/fault"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
+)
+
+// Spec is what to start. Program and Args are required; the zero value of every other field is "none", "no",
+// or "as pidleash".
+type Spec struct {
+	Program     *Program
+	Args, Env   []string          // the whole of both; Args[0] is the program's name
+	Context     *plan.Context     // what it finds itself in, but for the output
+	DirAsFound  bool              // Context.Dir is where pidleash was started: entered with pidleash's rights
+	Files       *Files            // its standard input, output and error
+	Claim       *pidfile.Claim    // published by the child
+	TakeBack    func(pid int)     // called with the PID of a child that has failed, before it is reaped
+	Ignored     atstart.SignalSet // by the program; all other signals have their default action
+	Blocked     atstart.SignalSet // by the program
+	DeathSignal syscall.Signal    // sent to it when the thread ends that has called Start
+	SameGroup   bool              // it stays in this process's group
+	Detached    bool              // in a session that it does not lead, and nobody's child here
+	Terminal    int               // descriptor of the terminal that its group takes; 0: none
+	Inherit     []Descriptor      // what it gets beside those without close-on-exec
+	CloseFrom   int               // all descriptors from this number on are closed; 0: none
+	Caller      int               // LISTEN_PID and the like may have this PID as well as this process's; 0: nobody's
+}
+
+// Descriptor becomes number To.
+type Descriptor struct{ FD, To int }
+
+// complete is the spec with its context and files.
+func (s Spec) complete() *Spec {
+	if s.Context == nil {
+		s.Context = &plan.Context{}
+	}
+	if s.Files == nil {
+		s.Files, _ = Open(nil)
+	}
+	return &s
+}
+
+// failure is about the program as a whole.
+func (s *Spec) failure(problem string, err error) *fault.Error {
+	e := &fault.Error{Object: quoteName(s.Program.Name), Problem: problem, Err: err}
+	if err == syscall.EAGAIN { // clone(2): RLIMIT_NPROC, pids.max, or no PID is left
+		e.Hint = "allow more processes: ulimit -u, or TasksMax= in a unit"
+	}
+	return e
+}
+
+// Start starts the program and returns its PID; with an error that of the failed child, which may have taken
+// the terminal, 0 if there was none. The error wraps pidfile.ErrLostRace when somebody else has published at
+// the claim's path meanwhile, and pidfile.ErrRemoved when the file that was to be exchanged is gone.
+//
+// The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const), and the
+// runtime ends a thread only with a goroutine that is locked to it: the caller is locked to its thread and
+// never ends.
+func Start(spec *Spec) (pid int, err error) {
+	s := spec.complete()
+	p, err := newChildPlan(s)
+	if err != nil {
+		return 0, err
+	}
+	defer p.free()
+	if s.Claim != nil {
+		if err := s.Claim.Clear(); err != nil {
+			return 0, err
+		}
+	}
+	// No descriptor that is still without close-on-exec may slip into the child.
+	syscall.ForkLock.Lock()
+	pid, errno := p.fork()
+	syscall.ForkLock.Unlock()
+	runtime.KeepAlive(p)
+	if errno != 0 {
+		return 0, s.failure("cannot be started: no new process", errno)
+	}
+	if s.Detached {
+		reap(pid) // it has only made the session
+		pid = int(p.result.pid)
+	}
+	if p.result.step == stepNone {
+		return pid, nil
+	}
+	if pid != 0 { // a detached child may have failed before it was there
+		if s.TakeBack != nil {
+			s.TakeBack(pid)
+		}
+		reap(pid)
+	}
+	return pid, p.explain(s)
+}
+
+// reap waits for a child that did not become the program.
+func reap(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Become makes this process the program, and returns when that is impossible. What the spec says of a child
+// has no effect: Claim, TakeBack, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a
+// failure standard error is as before; dispositions, standard input and output, and what the context has
+// changed in the whole process are not.
+//
+// No signal is held back: from when its action is the program's, one that would end the program ends this
+// process.
+func Become(spec *Spec) error {
+	s := spec.complete()
+	p, err := newPlan(s)
+	if err != nil {
+		return err
+	}
+	p.calls.addNofile()
+	p.calls.addPrivileged(s)
+	p.calls.addUser(s)
+	p.calls.addClosed(s)
+	p.calls.addSignals(s)
+	defer p.free()
+	// Standard error comes back when it was not to be.
+	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		defer func() {
+			_ = unix.Dup3(stderr, 2, 0)
+			unix.Close(stderr)
+		}()
+	}
+	env, _ := environment(s.Env, strconv.Itoa(os.Getpid()), s.Caller)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// The thread goes with the goroutine: its user may be another one by then.
+		runtime.LockOSThread()
+		if p.run(0, len(p.calls.list)) {
+			p.execInPlace(s, env)
+		}
+	}()
+	<-done
+	return p.explain(s)
+}
+
+// execInPlace does what exec does in a child. syscall.Exec keeps the Go runtime from making a thread
+// meanwhile, which would fail and end the process; golang.org/issue/19546.
+func (p *childPlan) execInPlace(s *Spec, env []string) {
+	for i, file := range s.Program.candidates {
+		err := syscall.Exec(file, s.Args, env)
+		if err == syscall.ENOEXEC {
+			err = syscall.Exec(shell, shellArgs(file, s.Args), env)
+		}
+		errno, _ := err.(syscall.Errno)
+		if !p.result.refused(i, errno) {
+			break
+		}
+	}
+	p.fail(stepExec, p.result.index, p.result.errno)
+}

@@ -1,0 +1,173 @@
+package launch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
+)
+
+const (
+	shell       = "/bin/sh"        // runs a script without "#!", exec(3)
+	defaultPath = "/bin:/usr/bin"  // when PATH is not set, as in the C library, confstr(3) _CS_PATH
+	selfFile    = "/proc/self/exe" // this binary, even if it has been removed, proc_pid_exe(5)
+)
+
+// Program is what execvp(3) would try for a name, in its order.
+type Program struct {
+	Name string // as it was given, for messages
+
+	candidates []string
+	dir        string // where relative ones begin; "": here
+}
+
+// Self is this binary.
+func Self() *Program { return &Program{Name: "pidleash", candidates: []string{selfFile}} }
+
+// Shell is /bin/sh.
+func Shell() *Program { return &Program{Name: shell, candidates: []string{shell}} }
+
+// Find looks for the files that can be executed under the name; dir is where a relative path begins, "": here.
+// os/exec's LookPath refuses what the current directory offers and knows no default path.
+func Find(name, dir string) (*Program, error) {
+	p := &Program{Name: name, dir: dir}
+	if !strings.Contains(name, "/") {
+		return p.search()
+	}
+	if err := executable(p.from(name)); err != nil {
+		return nil, p.notExecutable(name, err)
+	}
+	p.candidates = []string{name}
+	return p, nil
+}
+
+// from is where the program would find a relative path.
+func (p *Program) from(path string) string {
+	if p.dir == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return strings.TrimSuffix(p.dir, "/") + "/" + path
+}
+
+func (p *Program) search() (*Program, error) {
+	path, set := os.LookupEnv("PATH")
+	if !set {
+		path = defaultPath
+	}
+	var refused error // why the first file that is there cannot be executed
+	for _, dir := range strings.Split(path, ":") {
+		file := p.Name
+		if dir != "" { // an empty element is the current directory
+			file = dir + "/" + p.Name
+		}
+		switch err := executable(p.from(file)); {
+		case err == nil:
+			p.candidates = append(p.candidates, file)
+		case refused == nil && !missingFile(err):
+			refused = p.notExecutable(file, err)
+		}
+	}
+	switch {
+	case p.Name != "" && len(p.candidates) > 0:
+		return p, nil
+	case p.Name != "" && refused != nil:
+		return nil, refused
+	}
+	return nil, &fault.Error{Object: quoteName(p.Name), Problem: "not found in PATH", Hint: "give its full path", Code: fault.NotFound}
+}
+
+// quoteName makes an empty name visible.
+func quoteName(name string) string {
+	if name == "" {
+		return `""`
+	}
+	return name
+}
+
+// executable asks the kernel, with the effective user as execve does.
+func executable(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return unix.EISDIR
+	default:
+		return unix.EACCES
+	}
+	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+}
+
+func missingFile(err error) bool { return err == unix.ENOENT || err == unix.ENOTDIR }
+
+func (p *Program) notExecutable(file string, err error) error {
+	e := &fault.Error{Object: file, Problem: "cannot be executed", Err: err, Code: fault.CannotExec}
+	var fs unix.Statfs_t
+	switch {
+	case missingFile(err):
+		return &fault.Error{Object: file, Problem: "not found", Code: fault.NotFound}
+	case err == unix.EISDIR:
+		e.Problem, e.Err = "is a directory", nil
+	case err != unix.EACCES:
+	case unix.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
+		e.Hint = "its file system is mounted noexec"
+	default:
+		e.Hint = "chmod +x"
+	}
+	return e
+}
+
+// execError explains why execve refused a file that looked executable. user executes it; nil: pidleash's.
+func (p *Program) execError(file string, errno syscall.Errno, user *plan.User) error {
+	if file == selfFile {
+		return &fault.Error{Object: p.Name, Problem: "cannot be started from " + file, Err: errno, Hint: "mount /proc"}
+	}
+	e := &fault.Error{Object: file, Problem: "cannot be executed", Err: errno, Code: fault.CannotExec}
+	switch errno {
+	case syscall.ENOENT:
+		if executable(p.from(file)) != nil {
+			return p.notExecutable(file, errno)
+		}
+		// execve(2): the file is there, so it is its interpreter that is missing.
+		e.Problem = "its interpreter" + interpreter(p.from(file)) + " is missing"
+	case syscall.EACCES:
+		e.Hint = "its file system may be mounted noexec, or its interpreter may not be executable"
+		if user != nil {
+			e.Hint = "user " + user.Name + " may not execute it, or its file system is mounted noexec"
+		}
+	case syscall.ETXTBSY:
+		e.Hint = "somebody has it open for writing"
+	case syscall.E2BIG:
+		e.Hint = "fewer or shorter arguments and environment variables"
+	}
+	return e
+}
+
+// shellArgs runs a file by /bin/sh, as execvp(3) does with one that the kernel does not recognise.
+func shellArgs(file string, args []string) []string {
+	return append([]string{shell, file}, args[1:]...)
+}
+
+// interpreter returns " NAME" from a script's first line, or nothing.
+func interpreter(file string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel itself looks at
+	n, _ := f.Read(head)
+	line, _, _ := strings.Cut(string(head[:n]), "\n")
+	rest, isScript := strings.CutPrefix(line, "#!")
+	if words := strings.Fields(rest); isScript && len(words) > 0 {
+		return " " + words[0]
+	}
+	return ""
+}

@@ -1,0 +1,111 @@
+package launch
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/pidfile"
+)
+
+// publishingPlan is how the PID gets into the PID file.
+type publishingPlan struct {
+	claimed   bool
+	successor bool    // in exchange for the file there
+	fd        uintptr // writable descriptor of the hidden file
+	temp      *byte   // its name
+	path      *byte   // the name under which it is published
+	times     [2]unix.Timespec
+}
+
+// newPublishingPlan prepares a claim for the child; nil: nothing is published.
+func newPublishingPlan(c *pidfile.Claim) publishingPlan {
+	if c == nil {
+		return publishingPlan{}
+	}
+	return publishingPlan{true, c.Successor, uintptr(c.Write), cString(c.Temp), cString(c.Path), c.Stamp()}
+}
+
+func publishError(claim *pidfile.Claim, errno syscall.Errno) *fault.Error {
+	e := &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place"}
+	switch {
+	case errno == syscall.EEXIST:
+		e.Err = pidfile.ErrLostRace
+	case errno == syscall.ENOENT && claim.Successor:
+		e.Err = pidfile.ErrRemoved
+	default:
+		return pidfile.WriteError(claim.Path, errno)
+	}
+	return e
+}
+
+// publishPID writes the PID and moves the file into place. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) publishPID(pid uintptr) bool {
+	var text [pidDigits]byte
+	length := spell(&text, pid, '\n') + 1
+	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, p.publishing.fd, uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
+	if errno == 0 && n != length {
+		errno = syscall.ENOSPC // write(2): fewer bytes, because there was no more room
+	}
+	if errno == 0 {
+		// Where it fails the program is taken to have written the file.
+		syscall.RawSyscall6(unix.SYS_UTIMENSAT, p.publishing.fd, 0, uintptr(unsafe.Pointer(&p.publishing.times)), 0, 0, 0)
+		errno = p.movePIDFile()
+	}
+	return errno == 0 || p.fail(stepPublish, 0, errno)
+}
+
+// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems
+// in user space) link(2) can; one of our own is replaced by rename(2) there, also in one step. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) movePIDFile() syscall.Errno {
+	at := cwd
+	from, to := uintptr(unsafe.Pointer(p.publishing.temp)), uintptr(unsafe.Pointer(p.publishing.path))
+	flags := uintptr(unix.RENAME_NOREPLACE)
+	if p.publishing.successor {
+		flags = unix.RENAME_EXCHANGE
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
+	if errno != syscall.EINVAL && errno != syscall.ENOSYS {
+		return errno
+	}
+	if p.publishing.successor {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, 0, 0)
+		return errno
+	}
+	_, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0)
+	if errno == 0 {
+		syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)
+	}
+	return errno
+}
+
+// cwd is AT_FDCWD, as a register holds it.
+const cwd = ^uintptr(99)
+
+// pidDigits is the room for a PID and a NUL: PIDs are below 2^22, proc(5).
+const pidDigits = 12
+
+// spell writes the decimal digits of a PID, and a byte after them, and returns their number. In the child.
+//
+//go:norace
+//go:nosplit
+func spell(to *[pidDigits]byte, pid uintptr, after byte) uintptr {
+	digits := 1
+	for rest := pid; rest >= 10; rest /= 10 {
+		digits++
+	}
+	to[digits%pidDigits] = after
+	for i := digits - 1; i >= 0; i-- {
+		to[i%pidDigits] = '0' + byte(pid%10)
+		pid /= 10
+	}
+	return uintptr(digits)
+}

@@ -1,0 +1,99 @@
+// Package link carries the messages between a keeper and its caller, over a socket pair.
+//
+// Messages arrive whole and in order, or not at all. They are text: no descriptor is passed.
+//
+// The other side may end at any time: Receive reports that. Close no end during a Send or Receive on it.
+package link
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is one end of the socket pair, SOCK_SEQPACKET of unix(7).
+type Conn struct{ fd int }
+
+// Pair makes both ends, close-on-exec. The second is for the other process.
+func Pair() (ours, theirs *Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return &Conn{fds[0]}, &Conn{fds[1]}, nil
+}
+
+// Attach makes a Conn of an inherited descriptor. It fails if the descriptor is not such a socket.
+func Attach(fd int) (*Conn, error) {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_SEQPACKET {
+		return nil, fmt.Errorf("descriptor %d is not the caller's socket", fd)
+	}
+	unix.CloseOnExec(fd)
+	return &Conn{fd}, nil
+}
+
+// FD is the descriptor, for the process that will Attach it.
+func (c *Conn) FD() int { return c.fd }
+
+// Close closes this end: the other side receives io.EOF.
+func (c *Conn) Close() { unix.Close(c.fd) }
+
+// Peer is the PID of the process that made the pair, SO_PEERCRED of unix(7).
+func (c *Conn) Peer() (int, error) {
+	cred, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0, fmt.Errorf("SO_PEERCRED: %w", err)
+	}
+	return int(cred.Pid), nil
+}
+
+// Gone reports whether the other side has ended or called CloseWrite. Its last messages may still be unread.
+func (c *Conn) Gone() bool {
+	p := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0
+}
+
+// CloseWrite ends sending: the other side receives io.EOF. This end can still receive.
+func (c *Conn) CloseWrite() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
+
+// maxMessage is more than any message needs: a few paths, numbers and sentences.
+const maxMessage = 64 << 10
+
+// Send sends a message as JSON. It blocks while the other side has too many unread ones. EPIPE: the other
+// side has ended. EMSGSIZE: the message is longer than 64 KiB.
+func (c *Conn) Send(message any) error {
+	text, err := json.Marshal(message)
+	switch {
+	case err != nil:
+		return err
+	case len(text) > maxMessage:
+		return unix.EMSGSIZE
+	}
+	for {
+		// MSG_NOSIGNAL: no SIGPIPE when the other side has ended, send(2).
+		if err := unix.Send(c.fd, text, unix.MSG_NOSIGNAL); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Receive waits for a message. io.EOF says that the other side has ended.
+func (c *Conn) Receive(message any) error {
+	text := make([]byte, maxMessage)
+	for {
+		n, err := unix.Read(c.fd, text)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.ECONNRESET || err == nil && n == 0:
+			return io.EOF
+		case err != nil:
+			return err
+		}
+		return json.Unmarshal(text[:n], message)
+	}
+}

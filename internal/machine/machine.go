@@ -1,0 +1,391 @@
+// Package machine decides what pidleash does: given an event and its time, it returns the actions to take and
+// the deadline for the next event.
+//
+// It touches no processes, files or clocks, so that a test can try every sequence of events. Its owner feeds
+// it the events in order, does the actions in order, and reads only Deadline and Result. An action that has
+// an answer (Launch, Look, Seek, ...) is answered by an event before the next event from outside.
+//
+// The table in table.go holds every decision: one row a state, one column an event.
+package machine
+
+import (
+	"syscall"
+	"time"
+
+	"pidleash/internal/plan"
+)
+
+// State is where pidleash is in the life of a program.
+type State uint8
+
+const (
+	Idle       State = iota // nothing has been asked for
+	Waiting                 // no program runs: conditions fail, or a delay comes first
+	Launching               // the program is being launched
+	Detaching               // what was started is making a daemon, and has not ended
+	Finding                 // what was started has ended, and the daemon is not known yet
+	Rising                  // the program runs, and is not up
+	Answering               // the program is up, and the caller has been told so
+	Parting                 // the program has ended before the caller was seen to leave
+	Running                 // the program is up, and no caller waits
+	Succeeding              // a daemon has ended, and another process may take its place
+	Commanding              // the stop command runs
+	Outliving               // the program has ended, the stop command has not
+	Stopping                // the stop schedule is under way
+	Sweeping                // the program has ended, some of its descendants have not
+	Lingering               // the program has ended early: the file names the keeper for a moment
+	Closing                 // the file is gone, the program's exit status is not known yet
+	Over                    // there is nothing left to do
+	numStates
+)
+
+// Kind is what has happened.
+type Kind uint8
+
+const (
+	Began          Kind = iota // the run is to begin
+	ConditionsHold             // every condition of -while and -while-running holds
+	ConditionsFail             // a condition fails
+	Launched                   // the program was launched
+	LaunchFailed               // the launch failed: Err, and Status as if the program had exited so
+	Vanished                   // the launch failed because the PID file to be replaced is gone
+	Found                      // the daemon is known
+	Ready                      // the program is ready
+	Unready                    // the program will not be ready: Err
+	Answered                   // the caller has left after it was told that the program is up
+	Refused                    // the caller has found that the program has ended, and stays
+	CallerGone                 // the caller has ended before it was answered
+	Signaled                   // pidleash received Signal; Delivered: so has the program, from the kernel
+	Asked                      // -restart-signal has asked for a restart
+	Present                    // the PID file is there, and is ours
+	Removed                    // nothing is at the file's path; Own: the program had written the file
+	Moving                     // the program has renamed the file for its successor
+	Rewritten                  // another file is there, which the program has written
+	Replaced                   // another file is there, and is not ours
+	Changed                    // the file is ours, and names another PID
+	Unfinished                 // another file is there, which somebody may be writing
+	Unknown                    // the file system gives no answer
+	Halted                     // job control has stopped the program by Signal
+	Died                       // the program has ended, and is not reaped yet
+	Ended                      // the program has ended: Status, if Known; Signal: by a key on the terminal
+	Explained                  // Status is known now, or (not Known) never will be
+	Succeeded                  // another process has taken the daemon's place
+	NoSuccessor                // no process will
+	CommandEnded               // the stop command has ended
+	Left                       // descendants of the ended program are left
+	NoneLeft                   // no descendant is left
+	Ticked                     // the deadline has passed
+	numKinds
+)
+
+// Event is something that has happened.
+type Event struct {
+	Kind      Kind
+	Signal    syscall.Signal
+	Status    syscall.WaitStatus
+	Known     bool
+	Delivered bool
+	Own       bool
+	Err       error
+}
+
+// Do is what is to be done.
+type Do uint8
+
+const (
+	Launch           Do = iota // answer: Launched, LaunchFailed or Vanished
+	Seek                       // look for the daemon: Found, Unready, or no answer
+	SeekSuccessor              // look for a successor: Succeeded, NoSuccessor, or no answer
+	Await                      // begin to wait for Ready or Unready
+	Answer                     // tell the caller that the program is up
+	ReportReady                // tell the service manager that the program is ready
+	Late                       // the program is not up in time; answer: Unready, with the reason
+	Watch                      // turn on hints about the PID file; the first comes at once
+	Unwatch                    // turn off hints
+	Look                       // look at the PID file; answer: Present to Unknown
+	LookAtConditions           // answer: ConditionsHold or ConditionsFail
+	Adopt                      // take the rewritten file as ours
+	Placeholder                // make the PID file name pidleash; LaunchFailed if that fails
+	Linger                     // make the PID file name pidleash, if it is still ours
+	Remove                     // remove the PID file, if it is still ours
+	Kill                       // send Signal to Target
+	Suspend                    // stop pidleash too: job control has stopped the program
+	RunCommand                 // run the stop command; CommandEnded when it cannot be run
+	KillCommand                // kill the stop command
+	Survey                     // look for descendants; answer: Left or NoneLeft
+	Report                     // log Topic
+	End                        // leave the loop
+	numDos
+)
+
+// Action is one thing to do.
+type Action struct {
+	Do     Do
+	Signal syscall.Signal // of Kill and Suspend
+	Target Target         // of Kill
+	Topic  Topic          // of Report
+	Wait   time.Duration  // of Report: the delay before a restart
+	Status syscall.WaitStatus
+	Err    error // of Report: why the run failed
+	Ran    bool  // of Report: the program was launched
+}
+
+// Target is whom a signal reaches.
+type Target uint8
+
+const (
+	ToProgram Target = iota
+	ToGroup          // the program's process group
+	ToTree           // the program and every descendant
+)
+
+// Topic is what there is to report.
+type Topic uint8
+
+const (
+	FileRemoved     Topic = iota // so the program is stopped
+	FileReplaced                 // so the program is stopped
+	FileChanged                  // reported once
+	FileUnknown                  // reported once
+	ConditionFailed              // so the program is stopped
+	BrokenOff                    // the caller has gone before the program was up
+	WaitingFor                   // conditions, before the first start
+	Restarting                   // after Wait
+	RestartLimit                 // no restart is left
+)
+
+// Result is the outcome of all runs.
+type Result struct {
+	// Status is the program's exit status, if Known. After a failed launch it is that of a program that exits
+	// with the error's code.
+	Status syscall.WaitStatus
+	Known  bool
+	// Removed: the program was stopped because the file was removed or replaced, or a condition failed.
+	Removed bool
+	// Signal has ended pidleash while no program was running; 0: none.
+	Signal syscall.Signal
+	// Up: the caller has been told that the program is up, or there was no caller.
+	Up bool
+	// Err is why the last run failed: the launch failed, or the program did not come up.
+	Err error
+}
+
+// Machine is one program's runs, one after the other.
+type Machine struct {
+	plan    *plan.Plan
+	jitter  func() float64 // from 0 to 1
+	now     time.Time      // of the current event
+	actions []Action       // so far, for the current event
+
+	phase
+	launches
+	doubts
+	want     want
+	caller   caller
+	end      end
+	stop     stop
+	watch    watch
+	backoff  backoff
+	kept     []Event        // signals for a daemon that is not known yet
+	reported [numKinds]bool // what is reported only once
+}
+
+// launches counts and times the launches.
+type launches struct {
+	runs    int       // how often the program was launched
+	began   time.Time // when the last launch began
+	startBy time.Time // when the program must be up; zero: no limit, or it is up
+}
+
+// doubts are failures that must last before they count.
+type doubts struct {
+	file       doubt // the PID file is not ours, or names another PID
+	move       doubt // the renamed file is not written anew yet
+	conditions doubt // a condition fails
+}
+
+// phase is the state and its own deadline.
+type phase struct {
+	state   State
+	entered time.Time
+	due     time.Time // zero: none
+}
+
+// want is what is wanted after this run. A later one in the list overrides an earlier one, never the reverse.
+type want uint8
+
+const (
+	keep   want = iota // as -restart says
+	again              // another run: -restart-signal has asked for it
+	finish             // none: pidleash was told to end
+	remove             // none: the file is gone, or a condition has failed
+)
+
+// caller is whether a caller waits for the first start: if that start fails, there is no restart.
+type caller uint8
+
+const (
+	nobody caller = iota
+	waits
+)
+
+// end is how the last run has ended, and what ends pidleash.
+type end struct {
+	status  syscall.WaitStatus
+	known   bool           // status is known
+	settled bool           // status is known, or never will be
+	signal  syscall.Signal // that has ended pidleash while no program was running; 0: none
+	failure error          // why the run failed: no launch, or never up; nil: neither
+	answer  time.Time      // when the caller left after its answer; zero: not yet, or there is no caller
+	atLimit bool           // -restart-limit is used up
+}
+
+// forget clears what belongs to one run.
+func (e *end) forget() { e.status, e.known, e.settled, e.failure = 0, false, false, nil }
+
+// doubt is something that must last before it counts.
+type doubt struct {
+	since time.Time // when it was first seen; zero: no doubt
+	due   time.Time // when to look again; zero: only at the next hint
+}
+
+// watch is whether hints about the PID file are on.
+type watch struct {
+	on     bool
+	resume time.Time // when a resting watch is turned on again; zero: it does not rest
+}
+
+// stop is the progress of the stop schedule in this run.
+type stop struct {
+	cursor    plan.Cursor
+	forwarded syscall.Signal // what a TERM was forwarded as; 0: no TERM was
+	at        time.Time      // when it was forwarded
+}
+
+const (
+	// patience is how long an unfinished file may take to be completed.
+	patience = time.Second
+	// patienceStep is the time between two looks at such a file.
+	patienceStep = 50 * time.Millisecond
+	// movePatience is how long a successor may take to write the file that the daemon has renamed: it reads
+	// its configuration first.
+	movePatience = 30 * time.Second
+	// moveStep is the time between the first two looks for that file.
+	moveStep = 2 * time.Millisecond
+	// seekFast is the first time between two looks for the daemon, which doubles up to seekSlow.
+	seekFast = 2 * time.Millisecond
+	seekSlow = 10 * time.Millisecond
+	// succession is how long a successor may take to appear after a daemon's end, successionStep the time
+	// between two looks for it.
+	succession     = time.Second
+	successionStep = 20 * time.Millisecond
+	// A program that ends within earlyEnd after the caller may be gone before the service manager looks for
+	// it: the file then names the keeper for linger. systemd reads the file when the caller has ended; if it
+	// named a dead process, "systemctl start" would wait until its timeout.
+	earlyEnd = time.Second
+	linger   = 250 * time.Millisecond
+	// reapLimit is how long another process may take to reap the program, its child: only then does a pidfd
+	// report the exit status.
+	reapLimit = time.Second
+	// farewell is how long the watch rests after a TERM was forwarded. The program will probably end now, and
+	// pidleash with it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
+	farewell = time.Second
+	// surveyFast and surveySlow bound the time between two looks for descendants: a tenth of the time that
+	// the state has lasted.
+	surveyFast = 50 * time.Millisecond
+	surveySlow = 5 * time.Second
+)
+
+// New makes a machine in Idle. answers: a caller waits for the first start. jitter returns numbers from 0 to
+// 1; a tenth of them lengthens the delay of a restart.
+func New(p *plan.Plan, answers bool, jitter func() float64) *Machine {
+	m := &Machine{plan: p, jitter: jitter}
+	if answers {
+		m.caller = waits
+	}
+	return m
+}
+
+// Handle takes an event that has happened at now and returns the actions to take, in order.
+func (m *Machine) Handle(now time.Time, e Event) []Action {
+	m.now, m.actions = now, nil
+	if f := rule(m.state, e.Kind); f != nil {
+		f(m, e)
+	}
+	return m.actions
+}
+
+// do and report add actions. They are not inlined: that would double the size of this package.
+//
+//go:noinline
+func (m *Machine) do(what Do) { m.actions = append(m.actions, Action{Do: what}) }
+
+//go:noinline
+func (m *Machine) report(t Topic) { m.actions = append(m.actions, Action{Do: Report, Topic: t}) }
+
+// Deadline is when Ticked is due; zero: never.
+func (m *Machine) Deadline() time.Time {
+	at := first(m.startBy, m.watch.resume)
+	if knowsFile[m.state] {
+		at = first(at, m.file.due, m.move.due, m.conditions.due)
+	}
+	switch m.state {
+	case Idle, Launching, Over:
+		return time.Time{}
+	case Waiting:
+		if m.mayLaunch() {
+			return first(at, m.due)
+		}
+		return at
+	case Stopping, Sweeping:
+		return first(at, m.due, m.stop.cursor.Due())
+	}
+	return first(at, m.due)
+}
+
+// Result is the outcome, once the machine is Over.
+func (m *Machine) Result() Result {
+	return Result{
+		Status:  m.end.status,
+		Known:   m.end.known,
+		Removed: m.want == remove,
+		Signal:  m.end.signal,
+		Up:      m.caller == nobody,
+		Err:     m.end.failure,
+	}
+}
+
+// first is the earliest deadline; zero ones do not count.
+func first(deadlines ...time.Time) (at time.Time) {
+	for _, d := range deadlines {
+		if at.IsZero() || !d.IsZero() && d.Before(at) {
+			at = d
+		}
+	}
+	return at
+}
+
+// reached reports whether the deadline has come; zero never does.
+func (m *Machine) reached(deadline time.Time) bool {
+	return !deadline.IsZero() && !m.now.Before(deadline)
+}
+
+// enter changes the state and drops the last state's deadline.
+//
+//go:noinline
+func (m *Machine) enter(s State) {
+	m.phase = phase{state: s, entered: m.now}
+	if s > Rising {
+		m.startBy = time.Time{}
+	}
+}
+
+// wait sets the state's own deadline.
+//
+//go:noinline
+func (m *Machine) wait(d time.Duration) { m.due = m.now.Add(d) }
+
+// wish raises what is wanted, and never lowers it.
+func (m *Machine) wish(w want) { m.want = max(m.want, w) }
+
+func (m *Machine) hasFile() bool { return m.plan.PIDFile != "" }

@@ -1,0 +1,122 @@
+package machine
+
+import (
+	"time"
+
+	"pidleash/internal/plan"
+)
+
+// Restarts: whether, and after which delay.
+
+const (
+	// delayLimit is the longest delay, unless -restart-delay is longer.
+	delayLimit = 30 * time.Second
+	// health is how long a run must last to reset the delay to the first one.
+	health = time.Minute
+)
+
+// backoff is what earlier restarts have led to.
+type backoff struct {
+	delay  time.Duration // before the next restart; 0: -restart-delay
+	recent []time.Time   // the restarts within the plan's window
+}
+
+// restart stops the program to start it again, or cuts a delay short.
+func restart(m *Machine, _ Event) {
+	if m.want >= finish || m.runs == 0 || m.caller == waits {
+		return // the program is ending, or is just being started
+	}
+	m.backoff.delay = 0
+	if m.state == Waiting {
+		m.due = m.now
+		launchIfDue(m)
+		return
+	}
+	m.wish(again)
+	m.startBy = time.Time{}
+	stopProgram(m)
+}
+
+// keepWish remembers that somebody has asked for a restart while the caller leaves: it may have left, and the one
+// who asks has seen that.
+func keepWish(m *Machine, _ Event) { m.wish(again) }
+
+// launchIfDue launches the program if nothing is left to wait for.
+func launchIfDue(m *Machine) {
+	if m.mayLaunch() && m.reached(m.due) {
+		launch(m)
+	}
+}
+
+// mayLaunch reports whether only the delay is left: every condition holds, and the PID file is not in doubt.
+func (m *Machine) mayLaunch() bool {
+	return m.conditions.since.IsZero() && m.file.due.IsZero() && m.move.due.IsZero()
+}
+
+// wantsRestart reports whether the program should be started again after this end, regardless of the limit.
+func (m *Machine) wantsRestart() bool {
+	policy := m.plan.Restart.Policy
+	switch {
+	case m.want >= finish || m.runs == 0 || m.caller == waits:
+		return false
+	case m.want == again || policy == plan.RestartAlways:
+		return true
+	}
+	return policy == plan.RestartOnFailure && (m.end.failure != nil || !m.plan.Succeeds(m.end.status))
+}
+
+// mayRestart decides about a restart. Restarts by -restart-signal do not count for the limit.
+func mayRestart(m *Machine) bool {
+	r, b := &m.plan.Restart, &m.backoff
+	if !m.wantsRestart() {
+		return false
+	}
+	if m.want == again || r.Limit == 0 {
+		return true
+	}
+	for len(b.recent) > 0 && m.now.Sub(b.recent[0]) >= r.Window {
+		b.recent = b.recent[1:]
+	}
+	m.end.atLimit = len(b.recent) >= r.Limit
+	if !m.end.atLimit {
+		b.recent = append(b.recent, m.now)
+	}
+	return !m.end.atLimit
+}
+
+// pause waits before the next start.
+func pause(m *Machine) {
+	wait, ran := nextDelay(m), m.state != Launching
+	m.enter(Waiting)
+	m.wait(wait)
+	m.want, m.startBy, m.stop = keep, time.Time{}, stop{}
+	m.do(Placeholder)
+	watchFile(m)
+	m.actions = append(m.actions, Action{Do: Report, Topic: Restarting, Wait: wait, Status: m.end.status, Err: m.end.failure, Ran: ran})
+}
+
+// nextDelay returns the delay before the next start, and doubles the one after it.
+func nextDelay(m *Machine) time.Duration {
+	first, next := m.plan.Restart.Delay, &m.backoff.delay
+	// A run that failed to come up does not reset the delay, however long it lasted.
+	if *next == 0 || m.end.failure == nil && m.now.Sub(m.began) >= health {
+		*next = first
+	}
+	if m.want == again {
+		*next = 0
+		return 0
+	}
+	wait := *next
+	*next = min(2*wait, max(delayLimit, first))
+	// Jitter: programs that failed together should not start again together.
+	return wait + time.Duration(m.jitter()*float64(wait)/10)
+}
+
+// keepPlace replaces the program's PID in the file before the program is reaped: after that its PID may be
+// another process's.
+func keepPlace(m *Machine, _ Event) {
+	asked := m.want == again || m.plan.Restart.Policy != plan.RestartNo
+	if m.hasFile() && asked && m.want < finish && m.caller != waits {
+		m.do(Placeholder)
+	}
+}

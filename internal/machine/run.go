@@ -1,0 +1,292 @@
+package machine
+
+import (
+	"syscall"
+	"time"
+
+	"pidleash/internal/plan"
+)
+
+// A run: from the launch to the end of the program and its descendants.
+
+// begin launches the program, or waits until every condition holds.
+func begin(m *Machine, _ Event) {
+	if m.conditions.since.IsZero() {
+		launch(m)
+		return
+	}
+	m.enter(Waiting)
+	if m.plan.WhileLimit > 0 {
+		m.startBy = m.now.Add(m.plan.WhileLimit)
+	}
+	m.do(Placeholder)
+	watchFile(m)
+	m.report(WaitingFor)
+}
+
+func launch(m *Machine) {
+	m.enter(Launching)
+	m.began = m.now
+	m.do(Launch)
+}
+
+// launched begins to wait for the program to come up.
+func launched(m *Machine, _ Event) {
+	m.runs++
+	m.end.forget()
+	m.stop = stop{cursor: m.plan.Stop.Begin()}
+	if m.plan.StartLimit > 0 && (m.plan.Forking || m.plan.Ready.Given) {
+		m.startBy = m.now.Add(m.plan.StartLimit)
+	}
+	if !m.plan.Forking {
+		comeUp(m)
+		return
+	}
+	m.enter(Detaching)
+	if m.caller == waits {
+		m.wait(seekFast)
+	}
+}
+
+// detached: what was started has ended. With exit code 0 it has left a daemon behind.
+func detached(m *Machine, e Event) {
+	m.ended(e)
+	if e.Status.ExitStatus() != 0 {
+		giveUp(m, Event{})
+		return
+	}
+	m.enter(Finding)
+	m.wait(seekFast)
+	m.do(Seek)
+}
+
+// follow makes the daemon the program.
+func follow(m *Machine, _ Event) {
+	m.end.forget()
+	m.stop.forwarded = 0 // that TERM went to the daemon's starter
+	comeUp(m)
+	forwardKept(m)
+}
+
+// comeUp: the program runs (with -forking the daemon itself), and may have to get ready.
+func comeUp(m *Machine) {
+	m.enter(Rising)
+	watchFile(m)
+	if m.plan.Ready.Given {
+		m.do(Await)
+		return
+	}
+	beUp(m, Event{})
+}
+
+// beUp: the program is up. Report that to the caller and the service manager.
+func beUp(m *Machine, _ Event) {
+	m.startBy = time.Time{}
+	if m.caller == waits {
+		m.enter(Answering)
+		m.do(Answer)
+	} else {
+		m.enter(Running)
+	}
+	if m.plan.Ready.Given {
+		m.do(ReportReady)
+	}
+}
+
+// leaveCaller: the caller has left. Beside a program without a PID file, the keeper has nothing left to do.
+func leaveCaller(m *Machine, e Event) {
+	noteAnswer(m, e)
+	m.enter(Running)
+	switch {
+	case m.plan.Beside() && !m.hasFile():
+		endAll(m)
+	case m.want == again: // somebody has asked before the caller was seen to leave
+		restart(m, e)
+	}
+}
+
+// noteAnswer: the caller has left after its answer.
+func noteAnswer(m *Machine, _ Event) { m.caller, m.end.answer = nobody, m.now }
+
+// part: the program has ended after the caller was answered. The caller may still see that, or may have left.
+func part(m *Machine, e Event) {
+	m.enter(Parting)
+	m.ended(e)
+}
+
+// leaveEnded: the caller has left and has not seen the program's end.
+func leaveEnded(m *Machine, e Event) {
+	noteAnswer(m, e)
+	finishParted(m, e)
+}
+
+// rise: the caller has seen the program's end before the keeper has.
+func rise(m *Machine, _ Event) { m.enter(Rising) }
+
+// ended records the program's end.
+func (m *Machine) ended(e Event) {
+	m.end.status, m.end.known, m.end.settled = e.Status, e.Known, e.Known
+	if e.Signal != 0 { // ^C reaches only the program, but is meant for pidleash too
+		m.wish(finish)
+	}
+}
+
+// finishRun ends the run with the program, unless descendants must be stopped first.
+func finishRun(m *Machine, e Event) {
+	m.ended(e)
+	finishParted(m, e)
+}
+
+// finishParted is finishRun for an end that is recorded already.
+func finishParted(m *Machine, _ Event) {
+	stopped := m.state == Stopping
+	if !m.wantsRestart() {
+		unwatchFile(m)
+	}
+	sweepOrClose(m, stopped)
+}
+
+// finishOrSucceed looks for a successor if a daemon has ended, else finishes the run.
+func finishOrSucceed(m *Machine, e Event) {
+	if !m.plan.Forking || !m.hasFile() {
+		finishRun(m, e)
+		return
+	}
+	m.ended(e)
+	m.enter(Succeeding)
+	m.wait(successionStep)
+	m.do(SeekSuccessor)
+}
+
+// succeed makes the successor the program.
+func succeed(m *Machine, _ Event) {
+	m.end.forget()
+	m.enter(Running)
+	m.do(Look)
+	forwardKept(m)
+}
+
+// explain records an exit status that comes later than the end.
+func explain(m *Machine, e Event) {
+	m.end.settled = true
+	if e.Known {
+		m.end.status, m.end.known = e.Status, true
+	}
+}
+
+// giveUp stops a program that has not come up, and its descendants.
+func giveUp(m *Machine, e Event) {
+	if e.Err != nil {
+		m.end.failure = e.Err
+	}
+	m.startBy = time.Time{}
+	if !m.wantsRestart() {
+		unwatchFile(m)
+	}
+	if m.state == Detaching || m.state == Finding {
+		beginSweep(m, m.plan.Stop.Begin())
+		return
+	}
+	beginSchedule(m)
+}
+
+// abandon: the caller is gone before the program was up. Stop the program.
+func abandon(m *Machine, e Event) {
+	m.wish(finish)
+	m.report(BrokenOff)
+	if m.state == Waiting {
+		closeRun(m, e)
+		return
+	}
+	giveUp(m, e)
+}
+
+// breakOff: the conditions took too long to hold before the first launch.
+func breakOff(m *Machine, e Event) {
+	m.wish(finish)
+	m.end.failure = e.Err
+	closeRun(m, e)
+}
+
+// fail: a launch, a placeholder or a caller's exec has failed. Only a failed launch after the first may be
+// tried again: a placeholder would fail again at once.
+func fail(m *Machine, e Event) {
+	m.ended(Event{Status: e.Status, Known: true})
+	m.end.failure = e.Err
+	if m.runs == 0 || m.state == Answering || m.state == Waiting {
+		m.wish(finish)
+	}
+	closeRun(m, e)
+}
+
+// vanish: the launch found no PID file to replace, so the file was removed.
+func vanish(m *Machine, _ Event) {
+	m.enter(Waiting)
+	stopForGood(m, FileRemoved)
+}
+
+// closeRun ends the run, and pidleash too unless the program is to be started again.
+func closeRun(m *Machine, _ Event) {
+	if mayRestart(m) {
+		pause(m)
+		return
+	}
+	unwatchFile(m)
+	if m.end.atLimit {
+		m.report(RestartLimit)
+	}
+	if !m.isEarly() {
+		leave(m)
+		return
+	}
+	m.enter(Lingering)
+	m.wait(linger)
+	m.do(Linger)
+}
+
+// isEarly reports whether the program has ended so soon after the caller that the service manager may not
+// have looked for it yet, see earlyEnd.
+func (m *Machine) isEarly() bool {
+	return m.plan.Way == plan.Daemon && m.hasFile() && m.want != remove &&
+		!m.end.answer.IsZero() && m.now.Sub(m.end.answer) < earlyEnd
+}
+
+// leave removes the file and ends, if need be after a wait for the exit status.
+func leave(m *Machine) {
+	if m.hasFile() {
+		m.do(Remove)
+	}
+	if m.runs == 0 || m.end.settled {
+		endAll(m)
+		return
+	}
+	m.enter(Closing)
+	m.wait(reapLimit)
+}
+
+func endAll(m *Machine) {
+	m.enter(Over)
+	m.do(End)
+}
+
+// explainAndEnd: the exit status is known, or never will be. That was the last thing to wait for.
+func explainAndEnd(m *Machine, e Event) {
+	explain(m, e)
+	endAll(m)
+}
+
+// endClosing: the starter of a daemon may be the last to end.
+func endClosing(m *Machine, e Event) {
+	if e.Known {
+		explainAndEnd(m, e)
+	}
+}
+
+// endBySignal: no program runs. TERM, INT, QUIT and HUP end pidleash, others are dropped.
+func endBySignal(m *Machine, e Event) {
+	if m.tellsToEnd(e.Signal) || e.Signal == syscall.SIGHUP && m.rewritten(e.Signal) != 0 {
+		m.wish(finish)
+		m.end.signal = e.Signal
+		closeRun(m, e)
+	}
+}

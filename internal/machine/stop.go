@@ -1,0 +1,252 @@
+package machine
+
+import (
+	"syscall"
+	"time"
+
+	"pidleash/internal/plan"
+)
+
+// Signals: forwarded ones, and those of the stop schedule.
+
+// forward sends a received signal to the program, as -rewrite says.
+func forward(m *Machine, e Event) {
+	heed(m, e)
+	sig := m.rewritten(e.Signal)
+	if sig == 0 || e.Delivered {
+		return
+	}
+	m.kill(sig)
+	if e.Signal == syscall.SIGTERM || sig == syscall.SIGTERM {
+		if m.stop.forwarded == 0 {
+			m.stop.forwarded, m.stop.at = sig, m.now
+		}
+		restWatch(m)
+	}
+}
+
+// heed: TERM, INT and QUIT cancel any restart.
+func heed(m *Machine, e Event) {
+	if m.tellsToEnd(e.Signal) {
+		m.wish(finish)
+	}
+}
+
+// tellsToEnd reports whether pidleash ends with the program after this signal; not if -rewrite drops it.
+func (m *Machine) tellsToEnd(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		return m.rewritten(sig) != 0
+	}
+	return false
+}
+
+// rewritten is the signal that -rewrite sends instead; 0: none.
+func (m *Machine) rewritten(sig syscall.Signal) syscall.Signal {
+	if to, ok := m.plan.Rewrite[sig]; ok {
+		return to
+	}
+	return sig
+}
+
+// forwardAndKeep forwards a signal to a daemon's starter, and keeps it: the starter may just be ending.
+func forwardAndKeep(m *Machine, e Event) {
+	if !e.Delivered {
+		m.kept = append(m.kept, e)
+		forward(m, e)
+	}
+}
+
+// keepSignal keeps a signal for the daemon or its successor. TERM, INT and QUIT end a start.
+func keepSignal(m *Machine, e Event) {
+	heed(m, e)
+	if m.state == Finding && m.tellsToEnd(e.Signal) {
+		m.end.signal = e.Signal
+		giveUp(m, Event{})
+		return
+	}
+	if !e.Delivered {
+		m.kept = append(m.kept, e)
+	}
+}
+
+// forwardKept forwards the kept signals to the daemon.
+func forwardKept(m *Machine) {
+	for _, e := range m.kept {
+		forward(m, e)
+	}
+	m.kept = nil
+}
+
+// kill sends a signal to the target that the kill mode and the state ask for.
+func (m *Machine) kill(sig syscall.Signal) {
+	a := Action{Do: Kill, Signal: sig}
+	switch {
+	case m.state == Sweeping || m.plan.KillMode == plan.KillTree:
+		a.Target = ToTree
+	case m.plan.KillMode == plan.KillGroup:
+		a.Target = ToGroup
+	}
+	m.actions = append(m.actions, a)
+}
+
+// killAndContinue adds a CONT: a stopped program acts on the signal only when it continues.
+func (m *Machine) killAndContinue(sig syscall.Signal) {
+	m.kill(sig)
+	if plan.NeedsCont(sig) {
+		m.kill(syscall.SIGCONT)
+	}
+}
+
+func suspend(m *Machine, e Event) {
+	m.actions = append(m.actions, Action{Do: Suspend, Signal: e.Signal})
+}
+
+// stopForGood: the file is gone, or a condition fails. The signal is sent before the message is written.
+func stopForGood(m *Machine, t Topic) {
+	m.wish(remove)
+	m.conditions.due = time.Time{}
+	switch m.state {
+	case Waiting:
+		m.ended(Event{Known: true}) // no program was stopped
+		m.report(t)
+		closeRun(m, Event{})
+		return
+	case Rising, Answering, Running:
+		stopProgram(m)
+	}
+	m.report(t)
+	unwatchFile(m)
+}
+
+// stopProgram begins with the stop command, or with the schedule.
+func stopProgram(m *Machine) {
+	if m.plan.StopCommand == "" {
+		beginSchedule(m)
+		return
+	}
+	m.enter(Commanding)
+	if wait := m.plan.Stop.FirstWait(); wait > 0 {
+		m.wait(wait)
+	}
+	m.do(RunCommand)
+}
+
+// beginSchedule begins the schedule after the TERM that was forwarded, if one was.
+func beginSchedule(m *Machine) {
+	m.enter(Stopping)
+	m.stop.cursor = m.plan.Stop.After(m.stop.forwarded, m.stop.at)
+	step(m)
+}
+
+// afterCommand: the stop command has ended, or was killed. The schedule or the sweep comes next.
+func afterCommand(m *Machine, _ Event) {
+	if m.state == Outliving {
+		sweepOrClose(m, true)
+		return
+	}
+	beginSchedule(m)
+}
+
+// outlive: the program has ended. The stop command has the rest of its time.
+func outlive(m *Machine, e Event) {
+	limit := m.due
+	m.ended(e)
+	m.enter(Outliving)
+	m.due = limit
+}
+
+// step sends the signals of the schedule that are due. After the last one there is no time limit.
+func step(m *Machine) {
+	for _, sig := range m.stop.cursor.Step(m.now) {
+		m.killAndContinue(sig)
+	}
+}
+
+// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they have got
+// the program's signals, and the schedule goes on; in mode mixed it begins anew for them. A program that has
+// not come up leaves nothing behind.
+func sweepOrClose(m *Machine, stopped bool) {
+	switch {
+	case m.plan.KillMode == plan.KillTree:
+		beginSweep(m, m.stop.cursor)
+	case m.plan.KillMode == plan.KillMixed && (stopped || m.caller == waits):
+		beginSweep(m, m.plan.Stop.Begin())
+	default:
+		closeRun(m, Event{})
+	}
+}
+
+func beginSweep(m *Machine, c plan.Cursor) {
+	m.enter(Sweeping)
+	m.stop.cursor = c
+	m.wait(surveyFast)
+	m.do(Survey)
+}
+
+// sweep carries the schedule on. A descendant that was being forked during a KILL gets another one.
+func sweep(m *Machine, _ Event) {
+	if m.stop.cursor.Last() == syscall.SIGKILL {
+		m.kill(syscall.SIGKILL)
+		return
+	}
+	step(m)
+}
+
+// tick: a deadline has passed.
+func tick(m *Machine, _ Event) {
+	if m.reached(m.startBy) {
+		m.startBy = time.Time{}
+		m.do(Late)
+		return
+	}
+	if m.reached(m.watch.resume) {
+		m.watch.resume = time.Time{}
+		m.do(Watch)
+	}
+	lookAgain(m)
+	switch m.state {
+	case Waiting:
+		if len(m.actions) == 0 {
+			launchIfDue(m)
+		}
+		return
+	case Stopping, Sweeping:
+		step(m)
+	}
+	if m.reached(m.due) {
+		m.due = time.Time{}
+		endWait(m)
+	}
+}
+
+// endWait: the state's own deadline has passed.
+func endWait(m *Machine) {
+	inState := m.now.Sub(m.entered)
+	switch m.state {
+	case Detaching:
+		// When the caller ends, its children get another parent: only those seen before are known.
+		m.wait(min(max(inState, seekFast), max(inState/10, surveyFast), surveySlow))
+		m.do(Survey)
+	case Finding:
+		m.wait(min(max(inState, seekFast), seekSlow))
+		m.do(Seek)
+	case Succeeding:
+		if inState >= succession {
+			finishParted(m, Event{})
+			return
+		}
+		m.wait(successionStep)
+		m.do(SeekSuccessor)
+	case Commanding, Outliving:
+		m.do(KillCommand)
+		afterCommand(m, Event{})
+	case Sweeping:
+		m.wait(min(max(inState/10, surveyFast), surveySlow))
+		m.do(Survey)
+	case Lingering:
+		leave(m)
+	case Closing:
+		endAll(m)
+	}
+}

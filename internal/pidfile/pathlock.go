@@ -1,0 +1,194 @@
+package pidfile
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
+// there is a file, or a lock on it: so there is neither before the daemon is known, nor a lock afterwards. A
+// lock on a file beside it, ".NAME.lock", keeps other starts away.
+type PathLock struct {
+	Path        string // of the PID file
+	StaleReason string // why the file that was found at Path does not count; empty: there was none
+
+	own   []int // see New
+	fd    int   // locked descriptor of the file beside it; -1: none
+	id    identity
+	stale *content // the stale file, locked; nil: there is none
+}
+
+// lockMode is for nobody else: whoever can open a file can lock it.
+const lockMode = 0o600
+
+func lockPath(path string) string {
+	dir, base := filepath.Split(path)
+	return dir + "." + base + ".lock"
+}
+
+// checkPathLock is an error when somebody has locked the path.
+func checkPathLock(path string) error {
+	id, err := identityAt(lockPath(path))
+	if err != nil {
+		return nil
+	}
+	if holder, locked := lockHolder(id); locked {
+		return heldError(Named(path), holder, true)
+	}
+	return nil
+}
+
+// Reserve locks the path, which must be absolute; own and the errors are those of New.
+func Reserve(path string, own ...int) (*PathLock, error) {
+	l := &PathLock{Path: path, own: own, fd: -1}
+	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is
+	// made.
+	err := l.lock()
+	if err == nil {
+		l.stale, l.StaleReason, err = lockStale(path, own)
+	}
+	if err != nil {
+		l.Release()
+		return nil, withPath(path, err)
+	}
+	return l, nil
+}
+
+// lock makes the file and locks it. Whoever held it until now may have removed it.
+func (l *PathLock) lock() error {
+	path := lockPath(l.Path)
+	for {
+		fd, err := openNoFollow(path, unix.O_RDONLY|unix.O_CREAT, lockMode)
+		if err != nil {
+			return createError(filepath.Dir(l.Path), err)
+		}
+		id, err := identityOfFD(fd)
+		if err == nil {
+			err = lock(fd)
+		}
+		if err == errLocked {
+			holder, _ := lockHolder(id)
+			err = heldError(Named(l.Path), holder, true)
+		}
+		if err == nil && isAt(path, id) {
+			l.fd, l.id = fd, id
+			return nil
+		}
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Clear removes the stale file, right before the program is started. One that was published meanwhile is an
+// error.
+func (l *PathLock) Clear() error {
+	stale := l.stale
+	l.stale = nil
+	if err := stale.clear(l.Path); err != nil {
+		return err
+	}
+	file, _, err := lockStale(l.Path, l.own)
+	if err != nil {
+		return withPath(l.Path, err)
+	}
+	file.close() // as stale as the one before
+	return nil
+}
+
+// Publish makes the file at the path that of the daemon: the one that it has written, or else one of ours.
+// ErrLostRace: a file is there that does not name it yet, and may be about to.
+func (l *PathLock) Publish(pid int) (*File, error) {
+	programs := Named(l.Path) == pid
+	if !programs {
+		if err := l.write(pid); err != nil {
+			return nil, err
+		}
+	}
+	f := &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
+	if err := f.Adopt(); err != nil {
+		return nil, err
+	}
+	f.adopted = programs
+	if state, _ := f.Look(); state != Present {
+		f.close()
+		return nil, ErrLostRace
+	}
+	return f, nil
+}
+
+// write publishes a file that was never locked.
+func (l *PathLock) write(pid int) error {
+	c := newClaim(l.Path)
+	defer c.Abandon()
+	if err := c.openTemp(); err != nil {
+		return withPath(l.Path, err)
+	}
+	return c.Publish(pid)
+}
+
+// RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the
+// file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as
+// in New.
+func RemoveStale(path string, own ...int) error {
+	removePathLock(path, own)
+	return (&PathLock{Path: path, own: own, fd: -1}).removeStale()
+}
+
+// removePathLock removes a path lock that nobody has.
+func removePathLock(path string, own []int) {
+	left := &PathLock{Path: path, own: own, fd: -1}
+	if _, err := identityAt(lockPath(path)); err == nil && left.lock() == nil {
+		left.Release()
+	}
+}
+
+// RemoveHidden removes the files that a process which was killed has made for its claims to the path and has
+// not published.
+func RemoveHidden(path string, pid int) {
+	dir, base := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir)) // whoever cannot read it leaves them there
+	for _, entry := range entries {
+		name := entry.Name()
+		of, _, ok := strings.Cut(name, hiddenSuffix(pid))
+		if ok && (of == "."+base || len(name) == unix.NAME_MAX && strings.HasPrefix("."+base, of)) {
+			_ = unix.Unlink(dir + name)
+		}
+	}
+}
+
+// RemoveStale removes what the program has left at the path, if that names nobody who runs. Nil has nothing.
+func (l *PathLock) RemoveStale() {
+	if l != nil {
+		_ = l.removeStale()
+	}
+}
+
+func (l *PathLock) removeStale() error {
+	file, _, err := lockStale(l.Path, l.own)
+	if err != nil {
+		return nil
+	}
+	return file.clear(l.Path)
+}
+
+// Release unlocks the path; nil has nothing to unlock.
+func (l *PathLock) Release() {
+	if l == nil {
+		return
+	}
+	l.stale.close()
+	l.stale = nil
+	if l.fd < 0 {
+		return
+	}
+	if path := lockPath(l.Path); isAt(path, l.id) {
+		_ = unix.Unlink(path)
+	}
+	unix.Close(l.fd)
+	l.fd = -1
+}

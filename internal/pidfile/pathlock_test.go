@@ -1,0 +1,141 @@
+package pidfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func pathLock(t *testing.T, path string) *PathLock {
+	t.Helper()
+	l, err := Reserve(path)
+	must(t, err)
+	t.Cleanup(l.Release)
+	return l
+}
+
+func TestPathLockKeepsOthersAway(t *testing.T) {
+	path := in(t, "p.pid")
+	l := pathLock(t, path)
+	if all := names(t, filepath.Dir(path)); all != ".p.pid.lock" {
+		t.Errorf("the directory has %q", all)
+	}
+	_, err := New(path)
+	wantHeld(t, err, path, 0, os.Getpid())
+	_, err = Reserve(path)
+	wantHeld(t, err, path, 0, os.Getpid())
+	_, _, err = Publish(path, pidInTests)
+	wantHeld(t, err, path, 0, os.Getpid())
+	l.Release()
+	if all := names(t, filepath.Dir(path)); all != "" {
+		t.Errorf("the directory has %q", all)
+	}
+	claim(t, path).Abandon() // control
+	l.Release()              // twice does no harm
+}
+
+func TestPathLockOfAPathInUse(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	published(t, path, pid)
+	_, err := Reserve(path)
+	wantHeld(t, err, path, pid, os.Getpid())
+	if all := names(t, filepath.Dir(path)); all != "p.pid" {
+		t.Errorf("the refused start left %q", all)
+	}
+}
+
+// The file is the daemon's, and it may look for a lock.
+func TestPathLockPublish(t *testing.T) {
+	for name, c := range map[string]struct {
+		content []byte // what is at the path; nil: nothing
+		lost    bool
+	}{
+		"nothing":     {nil, false},
+		"its own":     {line(pidInTests), false},
+		"another's":   {line(nextPID), true},
+		"empty":       {[]byte{}, true},
+		"half of its": {line(pidInTests)[:1], true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := in(t, "p.pid")
+			l := pathLock(t, path)
+			must(t, l.Clear())
+			if c.content != nil {
+				write(t, path, c.content)
+			}
+			before := countFDs(t)
+			f, err := l.Publish(pidInTests)
+			if c.lost {
+				if !errors.Is(err, ErrLostRace) || read(t, path) != string(c.content) || countFDs(t) != before {
+					t.Errorf("%v, content %q; want it left there", err, read(t, path))
+				}
+				return
+			}
+			must(t, err)
+			t.Cleanup(f.close)
+			if state, err := f.Look(); state != Present || err != nil || isLocked(t, path) {
+				t.Errorf("%v, %v; want present, and not locked", state, err)
+			}
+			if all := names(t, filepath.Dir(path)); all != ".p.pid.lock p.pid" {
+				t.Errorf("the directory has %q", all)
+			}
+		})
+	}
+}
+
+func TestPathLockRemoveStale(t *testing.T) {
+	path, pid := in(t, "p.pid"), program(t)
+	l := pathLock(t, path)
+	l.RemoveStale()
+	write(t, path, line(pid))
+	l.RemoveStale()
+	if got := read(t, path); got != string(line(pid)) {
+		t.Errorf("the file of a running program has %q", got)
+	}
+	write(t, path, line(deadPID(t)))
+	l.RemoveStale()
+	if all := names(t, filepath.Dir(path)); all != ".p.pid.lock" {
+		t.Errorf("the directory has %q", all)
+	}
+}
+
+// What a process that was killed has left goes, and nothing of anybody else's.
+func TestRemoveHidden(t *testing.T) {
+	dir := t.TempDir()
+	path := dir + "/p.pid"
+	for _, name := range []string{".p.pid.pidleash-17-x", ".p.pid.pidleash-170-x", ".q.pid.pidleash-17-x", "p.pid"} {
+		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	RemoveHidden(path, 17)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got, want := strings.Join(names, " "), ".p.pid.pidleash-170-x .q.pid.pidleash-17-x p.pid"; got != want {
+		t.Errorf("there is %s, want %s", got, want)
+	}
+}
+
+// A claim removes the lock of a start that was killed.
+func TestClaimRemovesPathLock(t *testing.T) {
+	path := t.TempDir() + "/p.pid"
+	if err := os.WriteFile(lockPath(path), nil, lockMode); err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abandon()
+	if _, err := os.Lstat(lockPath(path)); !os.IsNotExist(err) {
+		t.Errorf("the lock is left: %v", err)
+	}
+}

@@ -1,0 +1,299 @@
+package process
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Family is what came of the program: the descendants of a process that is a subreaper or PID 1, this one or
+// its caller. Others reap most of them, so their PIDs can be recycled at any time: each signal goes through a
+// pidfd, to a process that was seen to be a descendant. Excluded, with all below them, are processes of
+// pidleash's own, and earlier children ("background-job & exec pidleash ...").
+type Family struct {
+	top      int
+	excluded map[int]Ticks
+	reached  map[int]Ticks // by the last Kill; nil: there was none
+	sent     syscall.Signal
+	started  Ticks         // when top was
+	seen     map[int]Ticks // at any look; kept when top is another process
+	session  int           // of the program alone; 0: none
+	noneAt   time.Time     // since when /proc has shown nobody; zero: it shows somebody
+}
+
+// NewFamily notes the earlier children of top, and all below them, which may fall to it.
+func NewFamily(top int) *Family {
+	f := &Family{top: top, excluded: map[int]Ticks{}, seen: map[int]Ticks{}}
+	if p, err := Read(top); err == nil {
+		f.started = p.Start
+	}
+	if top != os.Getpid() || !NoChildren() { // hardly ever; otherwise /proc need not be read
+		f.excludeBelow(top)
+	}
+	return f
+}
+
+// excludeBelow reads the lists of children only, not the whole of /proc. Without /proc nobody looks for any.
+func (f *Family) excludeBelow(top int) {
+	children, _ := Children(top)
+	for _, pid := range children {
+		f.Exclude(pid)
+		f.excludeBelow(pid)
+	}
+}
+
+// Exclude keeps a process of pidleash's own out.
+func (f *Family) Exclude(pid int) {
+	if p, err := Read(pid); err == nil {
+		f.excluded[pid] = p.Start
+	}
+}
+
+func has(set map[int]Ticks, pid int, start Ticks) bool {
+	known, ok := set[pid]
+	return ok && known == start
+}
+
+// isScattered reports that top has ended: its children have another parent now.
+func (f *Family) isScattered() bool {
+	if f.top == os.Getpid() {
+		return false
+	}
+	p, err := Read(f.top)
+	return err != nil || p.Dead() || p.Start != f.started
+}
+
+// Began notes a program that was started in a session of its own.
+func (f *Family) Began(h *Held) { f.seen[h.PID], f.session = h.Start, h.session }
+
+// Descendants are the living of the family. When top has ended these are the ones that were seen at any look,
+// what is below them, and who is in the program's session or in one that somebody of them has made.
+func (f *Family) Descendants() (all map[int]Ticks, err error) {
+	if all, err = descendants(f.top, f.excluded); f.top == os.Getpid() {
+		return all, err
+	}
+	maps.Copy(f.seen, all)
+	if !f.isScattered() {
+		return all, err
+	}
+	for range 2 { // as in descendants
+		if err = f.scattered(all); err != nil {
+			break
+		}
+	}
+	return all, err
+}
+
+// scattered adds the living who are known to be of the family without top.
+func (f *Family) scattered(all map[int]Ticks) error {
+	table, err := Table()
+	if err != nil {
+		return err
+	}
+	for pid, p := range table {
+		if !p.Dead() && !has(f.excluded, pid, p.Start) && f.cameOf(pid, p.Start, table) {
+			all[pid], f.seen[pid] = p.Start, p.Start
+		}
+	}
+	return nil
+}
+
+// cameOf reports one who was seen, or has an ancestor or a session of the family.
+func (f *Family) cameOf(pid int, start Ticks, table map[int]Process) bool {
+	if session, err := unix.Getsid(pid); err == nil {
+		leader, ok := f.seen[session]
+		if session == f.session && session != 0 || ok && start >= leader && (table[session].Start == 0 || table[session].Start == leader) {
+			return true
+		}
+	}
+	for range len(table) { // as in below
+		p, ok := table[pid]
+		switch {
+		case !ok || has(f.excluded, pid, p.Start):
+			return false
+		case has(f.seen, pid, p.Start):
+			return true
+		}
+		pid = p.Parent
+	}
+	return false
+}
+
+// freeze stops all of a scattered family: what one of them forks while it ends would be nobody's.
+func (f *Family) freeze() {
+	frozen := map[int]Ticks{}
+	for range 20 { // they cannot fork faster for long
+		all, _ := f.Descendants()
+		before := len(frozen)
+		for pid, start := range all {
+			if !has(frozen, pid, start) {
+				KillExactly(pid, start, syscall.SIGSTOP)
+				frozen[pid] = start
+			}
+		}
+		if len(frozen) == before {
+			return
+		}
+	}
+}
+
+// Children are the living children of top, in order.
+func (f *Family) Children() ([]int, error) {
+	children, err := Children(f.top)
+	living := children[:0]
+	for _, pid := range children {
+		if p, err := Read(pid); err == nil && !p.Dead() && !has(f.excluded, pid, p.Start) {
+			living = append(living, pid)
+			f.seen[pid] = p.Start
+		}
+	}
+	slices.Sort(living)
+	return living, err
+}
+
+// IsChildless reports that nobody is below top, as only the kernel can tell, and only of this process.
+func (f *Family) IsChildless() bool { return f.top == os.Getpid() && NoChildren() }
+
+// Has reports a living process of the family.
+func (f *Family) Has(pid int) bool { return isAliveBelow(pid, f.top, f.excluded) }
+
+// IsBelow reports a living process that has top among its ancestors.
+func IsBelow(pid, top int) bool { return isAliveBelow(pid, top, nil) }
+
+func isAliveBelow(pid, top int, excluded map[int]Ticks) bool {
+	p, err := Read(pid)
+	return err == nil && !p.Dead() && below(pid, top, Read, excluded)
+}
+
+// Kill signals the living of the family, and remembers whom it has reached. CONT accompanies others, and
+// changes nothing about that.
+func (f *Family) Kill(sig syscall.Signal) error {
+	if sig != syscall.SIGCONT && f.isScattered() {
+		f.freeze()
+	}
+	all, err := f.Descendants()
+	for pid, start := range all {
+		KillExactly(pid, start, sig)
+	}
+	if sig != syscall.SIGCONT {
+		f.reached, f.sent = all, sig
+	}
+	return err
+}
+
+// Sent is what the last Kill has sent, but for CONT; 0: there was none.
+func (f *Family) Sent() syscall.Signal { return f.sent }
+
+// Newcomers are those of left that the last Kill has not reached, as they were just being forked. The caller
+// sends them the same: they count as reached.
+func (f *Family) Newcomers(left map[int]Ticks) map[int]Ticks {
+	found := map[int]Ticks{}
+	for pid, start := range left {
+		if f.reached != nil && !has(f.reached, pid, start) {
+			found[pid], f.reached[pid] = start, start
+		}
+	}
+	return found
+}
+
+// Restarted forgets what Kill has done: that was to an earlier program.
+func (f *Family) Restarted() { f.reached, f.sent, f.noneAt = nil, 0, time.Time{} }
+
+// noneLasts is how long /proc, which is no snapshot, must show nobody where the kernel cannot tell that none is
+// left; noneLastsBelow is the same below a caller, where only a failed start is swept.
+const (
+	noneLasts      = time.Second
+	noneLastsBelow = 100 * time.Millisecond
+)
+
+// Left are the living of the family; none: nobody is to be waited for any more. The kernel says so, waitid(2);
+// while somebody lives who is excluded it cannot, and /proc must have shown nobody for a while.
+func (f *Family) Left() (left map[int]Ticks, none bool) {
+	if f.IsChildless() {
+		return nil, true
+	}
+	left, err := f.Descendants()
+	if err != nil || len(left) > 0 || !f.excludesLiving() {
+		f.noneAt = time.Time{}
+		return left, false
+	}
+	if f.noneAt.IsZero() {
+		f.noneAt = time.Now()
+	}
+	limit := noneLastsBelow
+	if f.top == os.Getpid() {
+		limit = noneLasts
+	}
+	return left, time.Since(f.noneAt) >= limit
+}
+
+func (f *Family) excludesLiving() bool {
+	for pid, start := range f.excluded {
+		if lives(pid, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// KillExactly signals the process of that PID and start, or nobody.
+func KillExactly(pid int, start Ticks, sig syscall.Signal) {
+	if h, err := Hold(pid); err == nil {
+		if h.Start == start {
+			_ = h.Signal(sig)
+		}
+		h.Close()
+	}
+}
+
+// DescendantsOf are the living processes below another one.
+func DescendantsOf(pid int) (map[int]Ticks, error) { return descendants(pid, nil) }
+
+// descendants looks twice: the first look misses a process whose parent ends meanwhile, and in the second
+// that is a child of this process.
+func descendants(ancestor int, excluded map[int]Ticks) (map[int]Ticks, error) {
+	found := map[int]Ticks{}
+	for range 2 {
+		table, err := Table()
+		if err != nil {
+			return found, err
+		}
+		for pid, p := range table {
+			if !p.Dead() && below(pid, ancestor, table.read, excluded) {
+				found[pid] = p.Start
+			}
+		}
+	}
+	return found, nil
+}
+
+// below reports that ancestor is one of pid's ancestors, with nobody who is excluded on the way.
+func below(pid, ancestor int, read func(pid int) (Process, error), excluded map[int]Ticks) bool {
+	for range 1 << 16 { // read in several moments, it could be a circle
+		p, err := read(pid)
+		switch {
+		case err != nil || has(excluded, pid, p.Start):
+			return false
+		case p.Parent == ancestor:
+			return true
+		}
+		pid = p.Parent
+	}
+	return false
+}
+
+// HasOthers reports that a process group has living members that are not below this process.
+func HasOthers(group int) bool {
+	table, _ := Table()
+	for pid, p := range table {
+		its, err := unix.Getpgid(pid)
+		if err == nil && its == group && !p.Dead() && !below(pid, os.Getpid(), table.read, nil) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+package process
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Held is one process, whatever becomes of its PID: a signal reaches it or nobody. A child is held by not
+// being waited for, anything else by a pidfd, pidfd_open(2). One goroutine uses it: of a child, the one that
+// waits.
+type Held struct {
+	PID   int
+	Group int   // its process group; 0: one that it shares with others, who are not Members
+	Start Ticks // 0: a child, and /proc is not mounted
+
+	session       int
+	fd            int          // the pidfd; -1: a child
+	users         atomic.Int32 // goroutines that use fd; -1: closed
+	ended, reaped <-chan struct{}
+}
+
+// Hold holds the process that has the PID now: who has read the PID earlier compares Start. The error is
+// ESRCH when there is none, ENOSYS before Linux 5.3.
+func Hold(pid int) (*Held, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, err
+	}
+	// After the opening: if this is the process with the descriptor, or it has ended and the PID is another
+	// one's, whose start is a later one.
+	h, err := read(pid, fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return h, nil
+}
+
+// Child holds a child of this process that was not waited for.
+func Child(pid, group int) *Held {
+	h, _ := read(pid, -1)
+	h.Group = group
+	return h
+}
+
+// Adopt holds a child as one, and anything else by a pidfd, also if it falls to this process later.
+func Adopt(pid int) (*Held, error) {
+	if _, err := peekChild(pid); err != nil {
+		return Hold(pid)
+	}
+	return read(pid, -1)
+}
+
+func read(pid, fd int) (*Held, error) {
+	p, err := Read(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = unix.ESRCH
+	}
+	h := &Held{PID: pid, Group: pid, Start: p.Start, fd: fd}
+	if group, err := unix.Getpgid(pid); err == nil {
+		h.Group = group
+	}
+	h.session, _ = unix.Getsid(pid)
+	return h, err
+}
+
+// peekChild is pid when that child has ended, 0 while it lives. The error: it is no child, or was waited for.
+func peekChild(pid int) (int, error) { return peek(unix.P_PID, pid, unix.WEXITED|unix.WNOHANG) }
+
+// Same reports that both hold the same process.
+func (h *Held) Same(other *Held) bool { return h.PID == other.PID && h.Start == other.Start }
+
+// Signal has the errors of pidfd_send_signal(2): EPERM, and ESRCH when the process has ended and was waited
+// for. One that was not waited for takes any signal.
+func (h *Held) Signal(sig syscall.Signal) error {
+	if h.fd >= 0 {
+		return unix.PidfdSendSignal(h.fd, sig, nil, 0)
+	}
+	if _, err := peekChild(h.PID); err != nil {
+		return unix.ESRCH // the PID may be another process's by now
+	}
+	return unix.Kill(h.PID, sig)
+}
+
+// Dead reports that the process has ended, whether or not it was waited for.
+func (h *Held) Dead() bool {
+	if h.fd < 0 {
+		ended, err := peekChild(h.PID)
+		return ended != 0 || err != nil
+	}
+	// A pidfd is readable from the end on; on some kernels it was for a moment when a thread other than the
+	// first had called execve.
+	return h.poll(unix.POLLIN, 0) && !lives(h.PID, h.Start)
+}
+
+// Wait returns true when the process has ended, false when until has come first; zero waits for ever. Nil has
+// ended.
+func (h *Held) Wait(until time.Time) bool { return h == nil || h.await(h.Dead, unix.POLLIN, until) }
+
+// await looks whether it is over at each event of the pidfd.
+func (h *Held) await(over func() bool, events int16, until time.Time) bool {
+	for !over() {
+		limit := time.Hour
+		if h.fd < 0 {
+			limit = 10 * time.Millisecond // a child has no events here, but for the Reaper
+		}
+		if !until.IsZero() {
+			limit = min(limit, time.Until(until))
+		}
+		if limit <= 0 {
+			return false
+		}
+		h.poll(events, limit)
+	}
+	return true
+}
+
+// poll ignores the descriptor of a child, -1. It never takes less time than limit.
+func (h *Held) poll(events int16, limit time.Duration) (ready bool) {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: events}}, int((limit+time.Millisecond-1)/time.Millisecond))
+	return n > 0
+}
+
+// Ended returns a channel, always the same, that is closed when the process has ended. Nil and a child have
+// none: of a child the Reaper tells.
+func (h *Held) Ended() <-chan struct{} {
+	if h == nil || h.fd < 0 {
+		return nil
+	}
+	return h.after(&h.ended, h.Dead, unix.POLLIN, time.Time{})
+}
+
+// Status is how the process has ended, if the kernel tells now: it does when the parent has waited for it,
+// since Linux 6.15. Of a child only Reaper.Wait tells.
+func (h *Held) Status() (status syscall.WaitStatus, known bool) {
+	status, known, _ = exitStatus(h.fd)
+	return status, known
+}
+
+// Reaped returns a channel, always the same, that is closed when the parent has waited for the process, when
+// Status will never tell, or at the latest after limit, which counts from the first call.
+func (h *Held) Reaped(limit time.Duration) <-chan struct{} {
+	isTold := func() bool { _, _, final := exitStatus(h.fd); return final }
+	return h.after(&h.reaped, isTold, 0, time.Now().Add(limit)) // POLLHUP need not be asked for
+}
+
+// after makes the channel at the first call; it is closed when await has returned.
+func (h *Held) after(c *<-chan struct{}, over func() bool, events int16, until time.Time) <-chan struct{} {
+	if *c == nil {
+		done := make(chan struct{})
+		*c = done
+		h.users.Add(1)
+		go func() {
+			h.await(over, events, until)
+			h.Close()
+			close(done)
+		}()
+	}
+	return *c
+}
+
+// Close lets go; of a child it does nothing, and nil has nothing. While Ended or Reaped wait the descriptor
+// stays: no other file gets its number.
+func (h *Held) Close() {
+	if h != nil && h.fd >= 0 && h.users.Add(-1) < 0 {
+		unix.Close(h.fd)
+	}
+}
+
+// Members are the living of its group, which outlives it, without this process. The number of a group can be
+// recycled; together with that of its session it is not.
+func (h *Held) Members() (map[int]Ticks, error) {
+	if h.Group == 0 {
+		return nil, nil
+	}
+	table, err := Table()
+	found := map[int]Ticks{}
+	for pid, p := range table {
+		group, _ := unix.Getpgid(pid) // of nobody: -1
+		session, _ := unix.Getsid(pid)
+		if group == h.Group && session == h.session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
+			found[pid] = p.Start
+		}
+	}
+	return found, err
+}

@@ -1,0 +1,38 @@
+package process
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// peek asks waitid(2) for a child, and leaves it there to be waited for. Zero: there is none now. The error
+// is ECHILD when there cannot be one.
+func peek(kind, id, options int) (pid int, err error) {
+	var info unix.Siginfo
+	for {
+		if err = unix.Waitid(kind, id, &info, options|unix.WNOWAIT, nil); err != unix.EINTR {
+			break
+		}
+	}
+	// si_pid, sigaction(2), stays 0 if there is none. It comes behind three ints, where a pointer can stand.
+	const word = unsafe.Sizeof(uintptr(0))
+	const place = (3*unsafe.Sizeof(info.Signo) + word - 1) / word * word
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), place))), err
+}
+
+// exitStatus asks PIDFD_GET_INFO of ioctl_pidfd(2), Linux 6.15, which tells when the parent has waited for
+// the process. Final: there is no more to come.
+func exitStatus(pidfd int) (status syscall.WaitStatus, known, final bool) {
+	// Twice: in the moment of the wait the kernel first finds no status, then no process.
+	for range 2 {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+		if errno == 0 || errno == unix.EINTR {
+			known = errno == 0 && info.Mask&unix.PIDFD_INFO_EXIT != 0
+			return syscall.WaitStatus(info.Exit_code), known, known
+		}
+	}
+	return 0, false, true // ESRCH: nothing was kept; others: an older kernel
+}

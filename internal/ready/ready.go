@@ -1,0 +1,228 @@
+// Package ready reports when a program is up, as -ready asks: at once, after a while, by sd_notify(3), by a
+// newline on a descriptor, or by what it writes to its logs.
+//
+// Call Prepare before the launch, Launched and Await after it. C then delivers once, unless Close comes
+// first. The package does not watch for the program's end: call Close then.
+package ready
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/plan"
+)
+
+// Waiter waits for one start of the program. Its methods belong to one goroutine.
+type Waiter struct {
+	ready       *plan.Ready
+	logs        []*Log
+	met         chan error     // gets one element: the result
+	c           <-chan error   // met; nil: closed
+	stop        chan struct{}  // closed by Close
+	notify      sync.WaitGroup // the goroutine that reads Await's channel
+	read, write *os.File       // the pipe of plan.ReadyFD
+}
+
+// Prepare makes a Waiter before the launch. It copies the logs. caller is the caller's PID, for which the
+// service manager's sockets may be; 0: there is none.
+func Prepare(r *plan.Ready, logs []*Log, caller int) (w *Waiter, err error) {
+	w = &Waiter{ready: r, met: make(chan error, 1), stop: make(chan struct{})}
+	w.c = w.met
+	for _, log := range logs {
+		own := *log
+		w.logs = append(w.logs, &own)
+	}
+	if r.Kind != plan.ReadyFD {
+		return w, nil
+	}
+	object := fmt.Sprintf("-ready fd:%d", r.FD)
+	if isSocketOfManager(r.FD, caller) {
+		return nil, &fault.Error{Object: object, Problem: "the service manager has passed a socket there", Hint: "a higher number"}
+	}
+	// A pipe of package os: Close interrupts its reader, while descendants may hold the other end for long.
+	if w.read, w.write, err = os.Pipe(); err != nil {
+		return nil, &fault.Error{Object: object, Problem: "cannot make a pipe", Err: err}
+	}
+	return w, nil
+}
+
+// isSocketOfManager reports whether fd is a socket from the service manager, sd_listen_fds(3).
+func isSocketOfManager(fd, caller int) bool {
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
+	return err == nil && fd < plan.FirstFD+n && pid != 0 && (pid == os.Getpid() || pid == caller)
+}
+
+// Inherit is the program's end of the pipe, and its descriptor number there; not after Launched.
+func (w *Waiter) Inherit() (fd, to int, ok bool) {
+	if w == nil || w.write == nil {
+		return 0, 0, false
+	}
+	return int(w.write.Fd()), w.ready.FD, true // Fd makes it blocking
+}
+
+// Launched closes the program's end of the pipe here.
+func (w *Waiter) Launched() {
+	if w != nil && w.write != nil {
+		w.write.Close()
+		w.write = nil
+	}
+}
+
+// Await begins to wait. notified delivers the result for plan.ReadyNotify.
+func (w *Waiter) Await(notified <-chan error) {
+	switch w.ready.Kind {
+	case plan.ReadyExec:
+		w.met <- nil
+	case plan.ReadyAfter:
+		time.AfterFunc(w.ready.After, func() { w.met <- nil })
+	case plan.ReadyNotify:
+		w.notify.Go(func() {
+			select {
+			case err := <-notified:
+				w.met <- err
+			case <-w.stop:
+			}
+		})
+	case plan.ReadyFD:
+		go w.awaitNewline()
+	case plan.ReadyLog:
+		go w.awaitLog()
+	}
+}
+
+// C delivers once: nil, or why the program will never be up.
+func (w *Waiter) C() <-chan error {
+	if w == nil {
+		return nil
+	}
+	return w.c
+}
+
+// Close ends the waiting.
+func (w *Waiter) Close() {
+	if w == nil || w.c == nil {
+		return
+	}
+	w.c = nil
+	close(w.stop)
+	w.notify.Wait() // returns at once; later notifications are for the next start
+	w.read.Close()  // may be nil
+	w.Launched()
+}
+
+// endPatience is how long a program that closes its descriptor may take to end: its end says more.
+const endPatience = 200 * time.Millisecond
+
+// awaitNewline waits for a newline on the program's descriptor.
+func (w *Waiter) awaitNewline() {
+	in, err := bufio.NewReader(w.read), bufio.ErrBufferFull
+	for err == bufio.ErrBufferFull {
+		_, err = in.ReadSlice('\n')
+	}
+	if err == nil {
+		w.met <- nil
+		return
+	}
+	closed := fmt.Sprintf("closed descriptor %d without writing a newline", w.ready.FD)
+	time.AfterFunc(endPatience, func() { w.met <- &fault.Error{Problem: closed} })
+}
+
+// logInterval is the time between two looks at a log. The log is polled because it may not exist yet, and may
+// be replaced: inotify would add little.
+const logInterval = 20 * time.Millisecond
+
+func (w *Waiter) awaitLog() {
+	for !slices.ContainsFunc(w.logs, func(l *Log) bool { return l.has(w.ready.Match) }) {
+		select {
+		case <-time.After(logInterval):
+		case <-w.stop:
+			return
+		}
+	}
+	w.met <- nil
+}
+
+// Log is a file that the program writes to, and where the file ended before.
+type Log struct {
+	Path   string
+	inode  uint64
+	offset int64
+}
+
+// Note records where the files end now. They need not exist; empty paths are left out.
+func Note(paths ...string) (logs []*Log) {
+	for _, path := range paths {
+		var st unix.Stat_t
+		_ = unix.Stat(path, &st) // no file: all that comes is new
+		if path != "" {
+			logs = append(logs, &Log{path, st.Ino, st.Size})
+		}
+	}
+	return logs
+}
+
+// maxNews is how much of a log is read at a time.
+const maxNews = 1 << 20
+
+// news returns what is new within the last bytes of the file, at most maxNews. A truncated or replaced file
+// is new as a whole.
+func (l *Log) news(last int64) []byte {
+	f, _ := os.OpenFile(l.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	defer f.Close()
+	var st unix.Stat_t // if f is nil, Fstat fails
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	if st.Ino != l.inode || st.Size < l.offset {
+		l.inode, l.offset = st.Ino, 0
+	}
+	l.offset = max(l.offset, st.Size-last)
+	data, _ := io.ReadAll(io.NewSectionReader(f, l.offset, maxNews))
+	return data
+}
+
+// has reports whether a new line matches, or, with nil, whether anything is new.
+func (l *Log) has(match *regexp.Regexp) bool {
+	data := l.news(math.MaxInt64)
+	if match == nil {
+		return len(data) > 0
+	}
+	end := bytes.LastIndexByte(data, '\n') + 1
+	for line := range bytes.Lines(data[:end]) {
+		if match.Match(line[:len(line)-1]) {
+			return true
+		}
+	}
+	if end == 0 && len(data) == maxNews { // a line longer than maxNews
+		end = maxNews
+	}
+	l.offset += int64(end)
+	return false
+}
+
+// LastWords quotes the last lines written since Note for a message: at most three, each cut to 200 bytes.
+func (l *Log) LastWords() string {
+	const most, longest = 3, 200
+	log := *l
+	var words []string
+	for line := range bytes.Lines(log.news((most + 1) * 4096)) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			words = append(words, strconv.Quote(string(line[:min(len(line), longest)])))
+		}
+	}
+	return strings.Join(words[max(0, len(words)-most):], " ")
+}

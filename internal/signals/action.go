@@ -1,0 +1,162 @@
+package signals
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+)
+
+// Default lets signals do to this process what they do to any other: it is for who runs no program, instead
+// of Catch. The calling goroutine must live as long as the process; a signal may arrive on its thread.
+func Default() {
+	ignored, blocked := atStart()
+	runtime.LockOSThread()
+	restoreActions(ignored)
+	restoreMask(blocked)
+}
+
+// restoreActions sets those of the start, but for what the Go runtime needs.
+func restoreActions(ignored atstart.SignalSet) {
+	free := ^(uncatchable | faults | setOf(syscall.SIGPIPE, syscall.SIGCHLD, syscall.SIGURG))
+	setActions(free&ignored, ignore)
+	setActions(free&^ignored, byDefault)
+}
+
+// restoreMask is for the calling thread.
+func restoreMask(blocked atstart.SignalSet) {
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, sigset(blocked), nil)
+}
+
+// Outlive ignores what is meant for the program or for everybody in the unit. It is for a keeper beside the
+// program, which removes the file when the program has ended, not before.
+func Outlive() {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU, syscall.SIGSYS, syscall.SIGTRAP)
+}
+
+// Release ends the collecting, for a process that is about to become the program. From its beginning on, no
+// signal is lost: one that ends a process by default ends this one, or is the result (0: there was none), or
+// waits for the program if it was blocked at start. One of those that Go never blocks does not wait: it ends
+// this process. The kernel itself can lose a signal that writes a core, QUIT first of all, during execve(2):
+// do_group_exit in kernel/exit.c, when another thread has taken it.
+//
+// Afterwards every such signal has its default action, unless it was ignored at start, and so have those that
+// stop a process; PIPE and the processor's faults stay with the Go runtime until execve(2). The mask of the
+// start is that of the calling thread, to which the goroutine is locked for good.
+func (s *Source) Release() syscall.Signal {
+	s.Wait()
+	runtime.LockOSThread()
+	// The signalfd first: what is not in the channel then stays in the kernel.
+	got := s.stopReading()
+	// Before os/signal stops, which leaves handlers in place that swallow USR1 and make QUIT print the
+	// goroutines. Who gets a signal from here on ends.
+	restoreActions(s.ignored)
+	// Who got one before still runs its handler, and os/signal must want it.
+	awaitHandlers()
+	signal.Stop(s.c) // delivers what handlers have left, then nothing more
+	// All other threads block these signals if anything had been blocked.
+	restoreMask(s.blocked)
+	for sig := s.Pending(); sig != 0; sig = s.Pending() {
+		got = append(got, sig)
+	}
+	return s.settle(got)
+}
+
+// stopReading returns what has been collected when nothing more comes from the signalfd.
+func (s *Source) stopReading() (list []syscall.Signal) {
+	s.leave(s.wanted)
+	for {
+		select {
+		case s.taking <- struct{}{}: // so that read is not between the kernel and c
+			<-s.taking
+			return list
+		case got := <-s.c: // read may wait for room
+			list = append(list, s.Read(got).Signal)
+		}
+	}
+}
+
+// settle returns the first of the collected signals that would have ended this process. Those that would have
+// waited do so again.
+func (s *Source) settle(list []syscall.Signal) (end syscall.Signal) {
+	for _, sig := range list {
+		switch {
+		case has(harmless|s.ignored, sig):
+		case has(s.blocked&^neverBlocked, sig):
+			_ = unix.Kill(os.Getpid(), sig)
+		case end == 0:
+			end = sig
+		}
+	}
+	return end
+}
+
+// handlerPatience bounds the wait for threads that are busy with something else.
+const handlerPatience = 100 * time.Millisecond
+
+// awaitHandlers returns when no other thread is about to run a handler that was in place until now. The
+// kernel takes a signal from the queue when it sends a thread there; execve would end a thread that has not
+// got its turn since, and the signal with it. Such a thread is runnable, or waits for a page; one that was
+// seen asleep has none to run.
+func awaitHandlers() {
+	for until := time.Now().Add(handlerPatience); time.Now().Before(until); {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil || !slices.ContainsFunc(tasks, isBusy) {
+			return
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// isBusy is about a thread, unless it is the calling one: that is here.
+func isBusy(task os.DirEntry) bool {
+	stat, _ := os.ReadFile("/proc/self/task/" + task.Name() + "/stat")
+	_, state, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" ")) // after the name, proc_pid_stat(5)
+	return ok && task.Name() != strconv.Itoa(unix.Gettid()) && bytes.ContainsAny(state[:1], "RD")
+}
+
+// StopSelf stops this process, or with pid 0 its whole process group, as the terminal would have: a script or
+// the other commands of a pipeline may be in it. It returns when this process is continued, and does not
+// collect that SIGCONT from a signalfd. The goroutine must be locked to its thread.
+func (s *Source) StopSelf(sig syscall.Signal, pid int) {
+	// Otherwise the reader of the signalfd could be faster than the stop.
+	s.leave(setOf(sig, syscall.SIGCONT))
+	// To ignore a signal discards it if it is pending, sigaction(2): one from the terminal would stop
+	// pidleash now, and ours a second time.
+	was := action(sig)
+	setAction(sig, ignore)
+	setAction(sig, byDefault)
+	var old unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, sigset(setOf(sig)), &old)
+	_ = unix.Kill(pid, sig) // pidleash stops in here
+	// Or here, if the kernel has chosen another thread, which has not taken it yet: a mask that changes makes
+	// this thread look for signals again.
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, sigset(^setOf(sig)), nil)
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	setAction(sig, was)
+	was = action(syscall.SIGCONT)
+	setAction(syscall.SIGCONT, ignore)
+	setAction(syscall.SIGCONT, was)
+	s.leave(0)
+}
+
+// Die ends this process by the signal, as wait(2) will tell its parent. It returns when that is impossible:
+// PID 1 survives every signal of its own.
+func Die(sig syscall.Signal) {
+	// The program's core is of interest, a wrapper's is not.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	setAction(sig, byDefault)
+	runtime.LockOSThread()
+	restoreMask(0)
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
+}

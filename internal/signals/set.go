@@ -1,0 +1,89 @@
+package signals
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+)
+
+// Sets of signals, which nobody changes; signal(7).
+var (
+	uncatchable = setOf(syscall.SIGKILL, syscall.SIGSTOP)
+	// The Go runtime leaves 32 to 34 to the C library, and cannot catch them.
+	libraries = setOf(32, 33, 34)
+	// runtimes are about pidleash itself: its children and pipes, and its Go runtime.
+	runtimes = setOf(syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGPROF)
+	harmless = setOf(syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGSTOP)
+	// groups are those that the kernel sends to a whole process group: the terminal's, and an orphaned group's.
+	groups = setOf(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+		syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT)
+	// faults are the processor's, which Go makes a panic of.
+	faults = setOf(syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV)
+	// neverBlocked are unblocked by the Go runtime in each of its threads, whatever was blocked at start:
+	// blockableSig in runtime/signal_unix.go.
+	neverBlocked = faults | setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT,
+		syscall.SIGTERM, syscall.SIGSTKFLT, syscall.SIGSYS)
+	// kept stay ignored under Go if they were at start: nohup(1) and a shell's background jobs count on it,
+	// and the program inherits it by itself.
+	kept = setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+)
+
+// Forwarded reports that a signal sent to pidleash is meant for the program and can be caught.
+func Forwarded(sig syscall.Signal) bool { return !has(uncatchable|libraries|runtimes, sig) }
+
+// EndsByDefault reports a signal that ends a process which has not asked for it.
+func EndsByDefault(sig syscall.Signal) bool { return !has(harmless, sig) }
+
+// wanted are the signals to collect for the program.
+func wanted() atstart.SignalSet {
+	return ^(uncatchable | libraries | runtimes | ignoredNow()&kept)
+}
+
+func ignoredNow() (set atstart.SignalSet) {
+	for _, sig := range list(^atstart.SignalSet(0)) {
+		if action(sig)[0] == sigIgn {
+			set |= setOf(sig)
+		}
+	}
+	return set
+}
+
+// atStart returns the signals that were ignored and blocked at start. Without our entry code it is what the
+// Go runtime has left of that: call it before anything changes a disposition.
+func atStart() (ignored, blocked atstart.SignalSet) {
+	if ignored, blocked, ok := atstart.Signals(); ok {
+		return ignored, blocked
+	}
+	ignored = ignoredNow()
+	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
+		ignored |= setOf(syscall.SIGPIPE) // IgnoreSIGPIPE=yes, systemd.exec(5)
+	}
+	var mask unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, nil, &mask)
+	return ignored, atstart.SignalSet(mask.Val[0])
+}
+
+func setOf(list ...syscall.Signal) (set atstart.SignalSet) {
+	for _, sig := range list {
+		set |= 1 << (sig - 1)
+	}
+	return set
+}
+
+func list(set atstart.SignalSet) (list []syscall.Signal) {
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		if has(set, sig) {
+			list = append(list, sig)
+		}
+	}
+	return list
+}
+
+func has(set atstart.SignalSet, sig syscall.Signal) bool { return set.Has(int(sig)) }
+
+func sigset(s atstart.SignalSet) *unix.Sigset_t { return &unix.Sigset_t{Val: [16]uint64{uint64(s)}} }

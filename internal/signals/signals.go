@@ -1,0 +1,192 @@
+// Package signals collects what is sent to pidleash, for the program to have, and sets what signals do to
+// this process.
+//
+// Who runs a program calls Catch first of all. Once Wait has returned, every signal that Forwarded reports
+// arrives on C, unless it was ignored at start and Go keeps it so; before that, those that Go dies of end the
+// process. Equal signals may merge, as they do in the kernel. All others do what they do to a Go program,
+// but 32 to 34, which are ignored. Who becomes the program calls Release at the end of it, a keeper beside
+// the program calls Outlive, and who runs no program calls Default instead of Catch.
+//
+// With our entry code (atstart) signals are blocked from the first instruction on and are read from a
+// signalfd(2). Those that Go never blocks come through os/signal, as all do without that code.
+package signals
+
+import (
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/atstart"
+)
+
+// Source is where signals are collected. All but Sibling is for one goroutine.
+type Source struct {
+	c chan os.Signal // syscall.Signal by os/signal, collected by read
+	// room has an element for each place in c that read takes, half of them at most: os/signal drops what does not
+	// fit, and TERM must find a place whatever else is sent.
+	room             chan struct{}
+	taking           chan struct{}     // has an element while a signal may be neither in the kernel nor in c
+	ready            chan struct{}     // closed when every signal is being collected
+	fd               int               // the signalfd; -1: there is none
+	ignored, blocked atstart.SignalSet // at start
+	wanted           atstart.SignalSet // those to collect
+	sibling          atomic.Uint32
+	noted            bool // origins are
+}
+
+// Received is one signal. ToGroup: the whole process group has been sent it, by the kernel or by the sibling,
+// and a program in this group has had it as well.
+type Received struct {
+	Signal  syscall.Signal
+	ToGroup bool
+}
+
+// collected is a Received in C. It is an os.Signal, so that no goroutine need stand between os/signal and C.
+type collected struct{ Received }
+
+func (c collected) String() string { return c.Received.Signal.String() }
+func (c collected) Signal()        {}
+
+// capacity is that of C. 1,000 equal signals arrive as one or two: the kernel merges them.
+const capacity = 128
+
+// Catch starts to collect signals. Call it before anything else.
+func Catch() *Source {
+	s := &Source{
+		c:      make(chan os.Signal, capacity),
+		room:   make(chan struct{}, capacity/2),
+		taking: make(chan struct{}, 1),
+		ready:  make(chan struct{}),
+		fd:     -1,
+	}
+	s.ignored, s.blocked = atStart()
+	setActions(libraries, ignore)
+	// In the background: for each signal that os/signal enables, the runtime talks to another thread, 20 to
+	// 60 µs. That is time to read the command line in.
+	go s.catch()
+	return s
+}
+
+// C delivers signals, for Read.
+func (s *Source) C() <-chan os.Signal { return s.c }
+
+// Read tells of what C has delivered. Call it once for each: it makes room for another one.
+func (s *Source) Read(got os.Signal) Received {
+	if c, ok := got.(collected); ok {
+		<-s.room
+		return c.Received
+	}
+	sig := got.(syscall.Signal)
+	return Received{sig, s.noted && has(groups, sig) && !tookSent(sig)}
+}
+
+// Wait returns when every signal is being collected.
+func (s *Source) Wait() { <-s.ready }
+
+// Program returns the signals that the program is to ignore and to block; nil is what was ignored at start.
+// It waits as Wait does.
+func (s *Source) Program(ignored []syscall.Signal) (ignoredSet, blockedSet atstart.SignalSet) {
+	s.Wait()
+	if ignored == nil {
+		return s.ignored, s.blocked
+	}
+	return setOf(ignored...), s.blocked
+}
+
+// NoteOrigins begins to tell the kernel's signals from those of processes where os/signal does not: it puts a
+// handler of ours before the Go runtime's. Until then, and on other architectures than amd64, what came
+// through os/signal (HUP, INT and QUIT among it) counts as not sent to the group. That is right for a program
+// in a group of its own. In pidleash's group and without a terminal it nearly always is, and otherwise the
+// program has a signal twice, which is better than never.
+func (s *Source) NoteOrigins() {
+	s.Wait() // os/signal would replace the handler
+	noteOrigins()
+	s.noted = true
+}
+
+// Sibling says that the program is in pidleash's process group: what it sends to the group, as editors do
+// with SIGTSTP, it has had itself. Only of what is read from the signalfd this is known.
+func (s *Source) Sibling(pid int) { s.sibling.Store(uint32(pid)) }
+
+// Pending returns a signal that has been collected, 0 when there is none.
+func (s *Source) Pending() syscall.Signal {
+	select {
+	case got := <-s.c:
+		return s.Read(got).Signal
+	default:
+		return 0
+	}
+}
+
+// Late returns the signal that tells this process to end, as it has told others already; 0: none came within
+// limit. A signal to a whole control group reaches its processes one after the other. All else is dropped.
+func (s *Source) Late(limit time.Duration) syscall.Signal {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case got := <-s.c:
+			switch sig := s.Read(got).Signal; sig {
+			case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
+				return sig
+			}
+		case <-timer.C:
+			return 0
+		}
+	}
+}
+
+func (s *Source) catch() {
+	defer close(s.ready)
+	s.wanted = wanted()
+	if _, _, blocked := atstart.Signals(); blocked {
+		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
+			s.fd = fd
+			go s.read()
+		}
+	}
+	rest := s.wanted & neverBlocked
+	if s.fd < 0 {
+		rest = s.wanted
+		// A reader of standard error who went away must not end anybody: nobody reads this channel.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	}
+	// TERM first: a thread that has begun to die of it is to be done with that when the program is started.
+	signal.Notify(s.c, syscall.SIGTERM)
+	for _, sig := range list(rest) {
+		signal.Notify(s.c, sig)
+	}
+}
+
+// read passes on what comes through the signalfd, in the kernel's order.
+func (s *Source) read() {
+	for {
+		s.room <- struct{}{}
+		for taken := false; !taken; taken = s.take() {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
+		}
+	}
+}
+
+// take takes one signal from the signalfd, unless somebody else was faster.
+func (s *Source) take() bool {
+	s.taking <- struct{}{}
+	defer func() { <-s.taking }()
+	sig, code, sender, ok := readSignalfd(s.fd)
+	if ok {
+		toGroup := code == siKernel || sender != 0 && sender == s.sibling.Load()
+		s.c <- collected{Received{sig, toGroup && has(groups, sig)}}
+	}
+	return ok
+}
+
+// leave takes nothing but these out of what is read from the signalfd.
+func (s *Source) leave(left atstart.SignalSet) {
+	if s.fd >= 0 {
+		_, _ = unix.Signalfd(s.fd, sigset(s.wanted&^left), 0)
+	}
+}

@@ -1,0 +1,265 @@
+package wrapper
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pidleash/internal/atstart"
+	"pidleash/internal/fault"
+	"pidleash/internal/launch"
+	"pidleash/internal/link"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
+	"pidleash/internal/process"
+	"pidleash/internal/signals"
+)
+
+// caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and
+// waits for the keeper's answer.
+type caller struct {
+	plan    *plan.Plan
+	log     hclog.Logger
+	signals *signals.Source
+	file    *launch.Program
+
+	conn     *link.Conn
+	keeper   int // the keeper's PID
+	messages <-chan message
+	reaper   *process.Reaper
+	family   *process.Family
+	endedBy  syscall.Signal // the signal that told the caller to end; 0: none
+
+	// If the keeper dies before it answers, the caller stops the program and its descendants.
+	cursor plan.Cursor
+	timer  *time.Timer
+	result error // what the caller ends with
+	done   bool
+}
+
+// call returns when the program is up, or has failed to come up.
+func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
+	c := &caller{plan: p, log: log, signals: s, file: file, reaper: process.NewReaper(), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	received := s.C()
+	if p.Way == plan.Sidecar {
+		// This comes first: from now on signals sent to this process are for the program.
+		if sig := s.Release(); sig != 0 {
+			return plan.BySignal(sig), nil
+		}
+		received = nil
+	} else {
+		adoptOrphans() // the program becomes a child of this process
+	}
+	c.family = process.NewFamily(os.Getpid())
+	if err := c.startKeeper(); err != nil {
+		return plan.Outcome{}, err
+	}
+	c.wait(received)
+	if c.endedBy == 0 && c.result != nil && received != nil {
+		c.endedBy = s.Late(lateLimit)
+	}
+	if c.endedBy != 0 && c.result != nil {
+		return plan.BySignal(c.endedBy), nil
+	}
+	return plan.Outcome{}, c.result
+}
+
+// lateLimit is how long a signal sent to the whole control group may take to reach this process after others
+// have ended by it.
+const lateLimit = 50 * time.Millisecond
+
+// startKeeper starts the binary again. The keeper inherits only the standard descriptors, the sockets from
+// the service manager, and the link.
+func (c *caller) startKeeper() error {
+	ours, theirs, err := link.Pair()
+	if err != nil {
+		return err
+	}
+	fd := plan.FirstFD
+	if c.plan.Way == plan.Daemon {
+		fd += passedSockets()
+	}
+	ignored, blocked := c.signals.Program(nil)
+	c.keeper, err = launch.Start(&launch.Spec{
+		Program:   launch.Self(),
+		Args:      append([]string{keeperName(c.plan, fd)}, c.plan.CommandLine...),
+		Env:       atstart.Environ(),
+		Ignored:   ignored,
+		Blocked:   blocked,
+		Detached:  true,
+		Inherit:   []launch.Descriptor{{FD: theirs.FD(), To: fd}},
+		CloseFrom: fd + 1,
+	})
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return keeperError(err)
+	}
+	c.conn, c.messages = ours, listen(ours)
+	return nil
+}
+
+func keeperError(err error) error {
+	var e *fault.Error
+	if errors.As(err, &e) && (e.Code == fault.CannotExec || e.Code == fault.NotFound) {
+		return &fault.Error{Object: "keeper", Problem: "cannot be started from /proc/self/exe", Err: e.Err, Hint: "mount /proc"}
+	}
+	return &fault.Error{Object: "keeper", Problem: "cannot be started", Err: err, Hint: fault.Hint(err)}
+}
+
+// passedSockets counts the descriptors that the service manager has passed to this process, sd_listen_fds(3).
+func passedSockets() int {
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	return n
+}
+
+// wait returns when the keeper has answered, or is gone with nothing left behind.
+func (c *caller) wait(received <-chan os.Signal) {
+	for !c.done {
+		select {
+		case m, attached := <-c.messages:
+			if attached {
+				c.hear(m)
+			} else {
+				c.messages = nil
+				c.keeperGone()
+			}
+		case got := <-received:
+			c.signaled(c.signals.Read(got).Signal)
+		case <-c.reaper.C():
+			c.reap()
+		case <-c.timer.C:
+			c.sweep()
+		}
+	}
+}
+
+// hear handles a message from the keeper.
+func (c *caller) hear(m message) {
+	switch m.Kind {
+	case started:
+		c.reaper.Watch()
+	case up:
+		c.leave(m.PID)
+	case failed:
+		c.result = m.err()
+	}
+}
+
+// signaled breaks the start off: to the keeper it looks as if the caller had ended.
+func (c *caller) signaled(sig syscall.Signal) {
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
+		c.endedBy = sig
+		c.conn.CloseWrite()
+	}
+}
+
+// reap reaps this process's children and reports their exit statuses to the keeper.
+func (c *caller) reap() {
+	for pid := c.reaper.Next(); pid != 0; pid = c.reaper.Next() {
+		if status, ok := c.reaper.Wait(pid); ok && !status.Stopped() {
+			_ = c.conn.Send(message{Kind: ended, PID: pid, Status: status}) // the keeper may be gone
+		}
+	}
+	c.reaper.Done()
+	if c.messages == nil {
+		c.sweep()
+	}
+}
+
+// leave ends the caller with success, unless the program has ended meanwhile: systemd would look for it next,
+// and wait until the start timeout.
+func (c *caller) leave(pid int) {
+	if c.plan.Way == plan.Sidecar {
+		c.become()
+		return
+	}
+	switch p, err := process.Read(pid); {
+	case err != nil || p.Dead():
+		_ = c.conn.Send(message{Kind: refused})
+	case c.conn.Gone(): // wait will see that the channel is closed
+	default:
+		c.done = true
+	}
+}
+
+// become makes this process the program. If that fails, the keeper removes the file and ends.
+func (c *caller) become() {
+	if c.conn.Gone() {
+		return
+	}
+	files, err := launch.Open(&c.plan.Context)
+	if err == nil {
+		ignored, blocked := c.signals.Program(c.plan.Ignored)
+		err = launch.Become(&launch.Spec{
+			Program: c.file,
+			Args:    c.plan.Args,
+			Env:     c.plan.Env,
+			Context: &c.plan.Context,
+			Files:   files,
+			Ignored: ignored,
+			Blocked: blocked,
+		})
+		files.Close()
+	}
+	c.result = err
+	_ = c.conn.Send(failedMessage(err))
+}
+
+// keeperGone handles the keeper's end. A keeper that has not answered was killed: the caller then stops the
+// program and its descendants, and removes the keeper's files.
+func (c *caller) keeperGone() {
+	if c.result != nil {
+		c.done = true
+		return
+	}
+	c.result = &fault.Error{Problem: "the watchdog has ended before it was watching"}
+	c.cursor = c.plan.Stop.Begin()
+	c.reaper.Watch()
+	c.sweep()
+}
+
+// sweep carries out the stop schedule until no descendant is left.
+func (c *caller) sweep() {
+	if _, none := c.family.Left(); none {
+		c.removeLeft()
+		c.done = true
+		return
+	}
+	for _, sig := range c.cursor.Step(time.Now()) {
+		_ = c.family.Kill(sig)
+		if plan.NeedsCont(sig) {
+			_ = c.family.Kill(syscall.SIGCONT)
+		}
+	}
+	next := time.Now().Add(sweepInterval)
+	if due := c.cursor.Due(); !due.IsZero() && due.Before(next) {
+		next = due
+	}
+	c.timer.Reset(time.Until(next))
+}
+
+// sweepInterval is the time between two looks for descendants whose end no event reports.
+const sweepInterval = time.Second
+
+// removeLeft removes the files that a killed keeper has left.
+func (c *caller) removeLeft() {
+	for _, path := range []string{c.plan.PIDFile, c.plan.Supervisor} {
+		if path == "" {
+			continue
+		}
+		pidfile.RemoveHidden(path, c.keeper)
+		if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
+			c.log.Warn(err.Error())
+		}
+	}
+}

@@ -1,0 +1,287 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pidleash/internal/daemon"
+	"pidleash/internal/machine"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
+	"pidleash/watch"
+)
+
+// leash is the PID file, what is beside it, and the watch over it.
+type leash struct {
+	plan *plan.Plan
+	log  hclog.Logger
+
+	file       *pidfile.File     // nil: there is none, or none yet
+	lock       *pidfile.PathLock // of a daemon's PID file; nil: none
+	supervisor *pidfile.File     // the file of -supervisor-pidfile; nil: none
+	own        []int             // the caller's PID: a file that names it is stale
+	named      bool              // the file names the keeper, because no program runs
+	goneSince  time.Time         // since when the path has been empty; zero: a file is there
+	lookErr    error             // why the last look gave no answer
+
+	hints       chan struct{}
+	again       <-chan time.Time // when to look at the daemon's own file again; nil: at the next hint
+	watch       *watch.Watch     // nil: none
+	followWatch *watch.Watch     // of the daemon's own PID file; nil: none
+}
+
+// claim claims the path of the PID file and calls launch with the claim. With a nil claim the launch
+// publishes nothing: there is no PID file, or it is written once the daemon is known.
+func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err error) {
+	switch {
+	case s.plan.PIDFile == "":
+		_, err = launch(nil)
+		return err
+	case s.file != nil:
+		return s.succeed(launch)
+	case s.plan.Forking:
+		return s.lockPath(launch)
+	}
+	s.file, err = pidfile.Claimed(s.plan.PIDFile, func(c *pidfile.Claim) (int, error) {
+		s.reportStale(c.StaleReason)
+		return launch(c)
+	}, s.own...)
+	return err
+}
+
+// succeed launches the program with a new file that replaces the present one in one step.
+func (s *leash) succeed(launch func(*pidfile.Claim) (pid int, err error)) error {
+	c, err := s.file.Successor()
+	if err != nil {
+		return err
+	}
+	pid, err := launch(c)
+	if err != nil {
+		c.Abandon()
+		return err
+	}
+	s.file.Succeed(c, pid)
+	s.named = false
+	s.renewWatch()
+	return nil
+}
+
+// lockPath keeps other starts away until the daemon is known.
+func (s *leash) lockPath(launch func(*pidfile.Claim) (pid int, err error)) (err error) {
+	if s.lock, err = pidfile.Reserve(s.plan.PIDFile, s.own...); err != nil {
+		return err
+	}
+	s.reportStale(s.lock.StaleReason)
+	_, err = launch(nil)
+	return err
+}
+
+func (s *leash) reportStale(reason string) {
+	if reason != "" {
+		s.log.Info(fmt.Sprintf("pidfile %s: stale, replacing it: %s", s.plan.PIDFile, reason))
+	}
+}
+
+// ready clears the path for a daemon, as the last step before its launch.
+func (s *leash) ready() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Clear()
+}
+
+// takeBack undoes what the child of a failed launch has published.
+func (s *leash) takeBack(c *pidfile.Claim, pid int) {
+	if c == nil {
+		return
+	}
+	if c.Successor && c.Visible() {
+		s.file.Succeed(c, pid)
+		s.named = false // it names the child that has failed
+		s.placeholder()
+		return
+	}
+	if err := c.TakeBack(pid); err != nil {
+		s.log.Warn(err.Error())
+	}
+}
+
+// publishSupervisor publishes the keeper's own PID, once.
+func (s *leash) publishSupervisor() (err error) {
+	if s.plan.Supervisor != "" && s.supervisor == nil {
+		s.supervisor, _, err = pidfile.Publish(s.plan.Supervisor, os.Getpid(), s.own...)
+	}
+	return err
+}
+
+// begin publishes the keeper's PID before the first launch.
+func (s *leash) begin() (err error) {
+	if s.plan.PIDFile != "" {
+		var reason string
+		if s.file, reason, err = pidfile.Publish(s.plan.PIDFile, os.Getpid(), s.own...); err != nil {
+			return err
+		}
+		s.reportStale(reason)
+		s.named = true
+	}
+	return s.publishSupervisor()
+}
+
+// placeholder makes the file name the keeper: readers find a live process, and a removal still means stop.
+func (s *leash) placeholder() {
+	if s.file == nil || s.named {
+		return
+	}
+	err := s.file.Restore(os.Getpid())
+	switch {
+	case err == nil:
+		s.named = true
+	case errors.Is(err, pidfile.ErrRemoved) || errors.Is(err, pidfile.ErrLostRace): // the next look sees it
+	default:
+		s.log.Warn(err.Error())
+	}
+	s.renewWatch()
+}
+
+// linger makes the file name the keeper for a moment, if the file is still ours.
+func (s *leash) linger() {
+	if s.file == nil || s.named {
+		return
+	}
+	if state, err := s.file.Look(); err != nil || state != pidfile.Present {
+		return
+	}
+	if err := s.file.Name(os.Getpid()); err != nil {
+		s.log.Warn(err.Error())
+	}
+}
+
+// publishDaemon publishes the daemon's PID under the path lock.
+func (s *leash) publishDaemon(pid int) (err error) {
+	if s.lock != nil {
+		s.file, err = s.lock.Publish(pid)
+	}
+	return err
+}
+
+// lookAgain sets when to look again; zero: not before the next hint.
+func (s *leash) lookAgain(at time.Time) {
+	s.again = nil
+	if !at.IsZero() {
+		s.again = time.After(time.Until(at))
+	}
+}
+
+func (s *leash) startWatch() {
+	s.watch = watch.New(s.plan.PIDFile, s.hints)
+	if err := s.watch.Err(); err != nil {
+		s.log.Info(fmt.Sprintf("pidfile %s: looking every %v: %v", s.plan.PIDFile, watch.FastPoll, err))
+	}
+	if s.plan.Follow != "" && s.plan.Follow != s.plan.PIDFile {
+		s.followWatch = watch.New(s.plan.Follow, s.hints)
+	}
+}
+
+// renewWatch watches the file's new inode.
+func (s *leash) renewWatch() {
+	if s.watch != nil {
+		s.watch.Renew()
+	}
+}
+
+func (s *leash) stopWatch() {
+	s.watch.Stop()
+	s.watch = nil
+	if s.followWatch != nil {
+		s.followWatch.Stop()
+		s.followWatch = nil
+	}
+}
+
+// states maps pidfile's states to the machine's events: package machine does not import pidfile.
+var states = [...]machine.Kind{
+	pidfile.Present:    machine.Present,
+	pidfile.Removed:    machine.Removed,
+	pidfile.Rewritten:  machine.Rewritten,
+	pidfile.Replaced:   machine.Replaced,
+	pidfile.Changed:    machine.Changed,
+	pidfile.Unfinished: machine.Unfinished,
+	pidfile.Unknown:    machine.Unknown,
+}
+
+// look looks at the path of the PID file.
+func (s *leash) look() (pidfile.State, machine.Event) {
+	state, err := s.file.Look()
+	s.lookErr = err
+	if state != pidfile.Removed {
+		s.goneSince = time.Time{}
+	} else if s.goneSince.IsZero() {
+		s.goneSince = time.Now()
+	}
+	if state == pidfile.Present {
+		if err := s.file.Touch(time.Now()); err != nil {
+			s.log.Debug(fmt.Sprintf("pidfile %s: cannot be touched: %v", s.plan.PIDFile, err))
+		}
+	}
+	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn()}
+}
+
+// isMoving reports that a daemon has renamed the file and its successor is expected to write a new one.
+func (s *leash) isMoving(finder *daemon.Finder) bool {
+	return s.file.MovedAway() && finder.IsMoving(s.goneSince, time.Now(), s.plan.Settle)
+}
+
+// name makes the PID file name a successor, which writes the file itself unless -follow names another one.
+func (s *leash) name(pid int) machine.Kind {
+	if s.followWatch == nil {
+		s.file.SetPID(pid)
+		return machine.Rewritten
+	}
+	s.followWatch.Renew()
+	if err := s.file.Name(pid); err != nil {
+		s.log.Warn(err.Error())
+	}
+	s.renewWatch()
+	return machine.Present
+}
+
+func (s *leash) adopt() {
+	if err := s.file.Adopt(); err != nil {
+		s.log.Warn(err.Error())
+	}
+	s.renewWatch()
+}
+
+// remove removes the file if it is still ours.
+func (s *leash) remove() {
+	if s.file == nil {
+		return // no daemon was found, so nothing was published
+	}
+	state, err := s.file.Remove()
+	switch {
+	case err != nil:
+		s.log.Warn(err.Error())
+	case state == pidfile.Changed:
+		s.log.Warn(fmt.Sprintf("pidfile %s: left there, it names another PID", s.plan.PIDFile))
+	}
+}
+
+// release releases the path lock and removes the supervisor's file. If no file was published, it also removes
+// a stale one that the daemon has left.
+func (s *leash) release() {
+	if s.file == nil {
+		s.lock.RemoveStale()
+	}
+	s.lock.Release()
+	if s.supervisor == nil {
+		return
+	}
+	if _, err := s.supervisor.Remove(); err != nil {
+		s.log.Warn(err.Error())
+	}
+	s.supervisor = nil
+}

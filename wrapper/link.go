@@ -1,0 +1,187 @@
+package wrapper
+
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/launch"
+	"pidleash/internal/link"
+	"pidleash/internal/machine"
+	"pidleash/internal/plan"
+)
+
+// The messages between a keeper in the background and its caller:
+//
+//	caller                               keeper
+//	start ───────────────────────────►   claims, launches, watches
+//	               ◄───────────────────  started PID
+//	ended PID, status ───────────────►   (the caller is the program's parent and has reaped it)
+//	               ◄───────────────────  up PID | failed text, hint, code
+//	refused ─────────────────────────►   (the program has ended before the caller has)
+//	failed text, hint, code ─────────►   (-sidecar: the caller could not become the program)
+//	its end ─────────────────────────►   before "up": stop the program; after it: go on alone
+//
+// The caller reaps nothing before "started": until then the keeper does not hold the program, and a reaped
+// PID could become another process's.
+
+// message is one message on the link.
+type message struct {
+	Kind   messageKind
+	PID    int                // in started, ended and up
+	Status syscall.WaitStatus // in ended
+	Text   string             // in failed
+	Hint   string             // in failed
+	Code   int                // in failed: the exit code
+}
+
+type messageKind string
+
+const (
+	started messageKind = "started"
+	ended   messageKind = "ended"
+	up      messageKind = "up"
+	refused messageKind = "refused"
+	failed  messageKind = "failed"
+)
+
+// failedMessage is the message that reports an error.
+func failedMessage(err error) message {
+	return message{Kind: failed, Text: err.Error(), Hint: fault.Hint(err), Code: fault.Code(err)}
+}
+
+// err is the error that a failed message reports.
+func (m message) err() error { return &fault.Error{Problem: m.Text, Hint: m.Hint, Code: m.Code} }
+
+// listen returns a channel of the messages from the other side, which closes when that side ends.
+func listen(conn *link.Conn) <-chan message {
+	messages := make(chan message)
+	go func() {
+		defer close(messages)
+		for {
+			var m message
+			if err := conn.Receive(&m); err != nil {
+				return
+			}
+			messages <- m
+		}
+	}()
+	return messages
+}
+
+// callerEnd is the keeper's end of the link; nil: there is no caller.
+type callerEnd struct {
+	conn     *link.Conn
+	peer     int // the caller's PID
+	messages <-chan message
+	answered bool // the caller has been sent "up"
+	gone     bool // the caller ended, or broke the start off, before that
+}
+
+func newCallerEnd(conn *link.Conn) (*callerEnd, error) {
+	peer, err := conn.Peer()
+	if err != nil {
+		return nil, err
+	}
+	return &callerEnd{conn: conn, peer: peer, messages: listen(conn)}, nil
+}
+
+// pid is the caller's; 0: there is none.
+func (c *callerEnd) pid() int {
+	if c == nil {
+		return 0
+	}
+	return c.peer
+}
+
+func (c *callerEnd) c() <-chan message {
+	if c == nil {
+		return nil
+	}
+	return c.messages
+}
+
+// fail sends the caller the reason for a failed start. A caller that is gone does not need it.
+func (c *callerEnd) fail(err error) { _ = c.conn.Send(failedMessage(err)) }
+
+// hear handles a message from the caller; not attached: the caller has ended.
+func (l *loop) hear(m message, attached bool) {
+	switch {
+	case !attached && l.caller.answered:
+		l.leaveCaller()
+		l.happen(machine.Event{Kind: machine.Answered})
+		l.endWaited()
+	case !attached:
+		l.caller.messages, l.caller.gone = nil, true
+		l.happen(machine.Event{Kind: machine.CallerGone})
+		l.endWaited()
+	case m.Kind == refused:
+		l.happen(machine.Event{Kind: machine.Refused})
+	case m.Kind == failed:
+		l.happen(failedLaunch(m.err()))
+	case m.Kind == ended && m.PID == l.program.pid():
+		stays := l.caller.answered // it stays: it has seen the program's end
+		l.programEnded(m.Status, true)
+		if stays {
+			l.happen(machine.Event{Kind: machine.Refused})
+		}
+	case m.Kind == ended && l.program.finder != nil && !l.program.was(m.PID):
+		l.program.finder.Lost(m.Status)
+	}
+}
+
+// answerCaller tells the caller that the program is up. Everything inherited from the caller is released
+// first: the caller may end at once.
+func (l *loop) answerCaller() {
+	l.letGo()
+	l.caller.answered = l.caller.conn.Send(message{Kind: up, PID: l.program.pid()}) == nil
+}
+
+// letGo releases what was inherited from the caller: descriptors, working directory, standard error.
+func (l *loop) letGo() {
+	if l.plan.Way == plan.Daemon && !l.role.isParent { // with -sidecar the caller has them, and a parent needs them again
+		closeSockets()
+	}
+	if files, err := launch.Open(&l.plan.Context); err == nil {
+		if files.Detach() == nil {
+			for to, fd := range files.Stdio {
+				if fd >= 0 {
+					_ = unix.Dup3(fd, to, 0)
+				}
+			}
+		}
+		files.Close()
+	}
+	if l.plan.Dir == "" {
+		if dir, err := unix.Getwd(); err == nil {
+			l.plan.Dir, l.program.dirAsFound = dir, true // for the next start, and the stop command
+		}
+	}
+	_ = unix.Chdir("/") // so that the caller's file system can be unmounted
+}
+
+// leaveCaller forgets the caller, which has ended.
+func (l *loop) leaveCaller() {
+	l.caller.conn.Close()
+	l.caller = nil
+	if !l.role.isParent {
+		l.program.leave()
+	}
+}
+
+// closeSockets closes the sockets from the service manager: the program has inherited them.
+func closeSockets() {
+	for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
+		unix.Close(fd)
+	}
+}
+
+// keeperName is argument 0 of a keeper: its role and the descriptor of its link.
+func keeperName(p *plan.Plan, fd int) string {
+	if p.Stays() {
+		return fmt.Sprintf("%s:%d", plan.SupervisorName, fd)
+	}
+	return fmt.Sprintf("%s:%d", plan.WatchdogName, fd)
+}

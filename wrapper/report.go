@@ -1,0 +1,159 @@
+package wrapper
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/machine"
+	"pidleash/internal/plan"
+)
+
+// Messages about a running program, and about one that did not come up.
+
+func report(l *loop, a machine.Action) {
+	path, pid := l.plan.PIDFile, l.program.pid()
+	switch a.Topic {
+	case machine.FileRemoved:
+		reportLoss(l, "removed", fmt.Sprintf("removed, stopping PID %d", pid))
+	case machine.FileReplaced:
+		reportLoss(l, "replaced", fmt.Sprintf("replaced by another file, stopping PID %d", pid))
+	case machine.FileChanged:
+		l.log.Warn(fmt.Sprintf("pidfile %s: names another PID than %d now, going on", path, pid))
+	case machine.FileUnknown:
+		l.log.Warn(fmt.Sprintf("pidfile %s: cannot be looked at, going on: %v", path, l.leash.lookErr))
+	case machine.ConditionFailed:
+		reportFailed(l)
+	case machine.BrokenOff:
+		l.log.Info("the start was broken off")
+	case machine.WaitingFor:
+		l.log.Info("waiting for " + l.conditions.Missing())
+		l.manager.status("Waiting for " + l.conditions.Missing())
+	case machine.Restarting:
+		reportRestart(l, a)
+	case machine.RestartLimit:
+		l.log.Warn(fmt.Sprintf("not restarting: %d restarts within %v", l.plan.Restart.Limit, l.plan.Restart.Window))
+	}
+}
+
+// reportLoss reports that the file was removed or replaced.
+func reportLoss(l *loop, state, stopping string) {
+	l.leash.lock.Release() // another start need not wait
+	l.manager.stopping("PID file " + l.plan.PIDFile + " " + state)
+	switch {
+	case l.program.held == nil && l.program.launches == 0:
+		stopping = state + ", not starting"
+	case l.program.held == nil:
+		stopping = state + ", not starting again"
+	}
+	l.log.Warn(fmt.Sprintf("pidfile %s: %s", l.plan.PIDFile, stopping))
+}
+
+// reportFailed reports that a condition fails.
+func reportFailed(l *loop) {
+	reason := l.conditions.Failed()
+	l.manager.stopping(reason)
+	if l.program.held == nil {
+		l.log.Warn(reason + ", not starting again")
+		return
+	}
+	l.log.Warn(fmt.Sprintf("%s, stopping PID %d", reason, l.program.pid()))
+}
+
+// reportRestart reports why the program is started again.
+func reportRestart(l *loop, a machine.Action) {
+	why := l.plan.Args[0] + " " + plan.Describe(a.Status)
+	var e *fault.Error
+	switch {
+	case a.Err == nil:
+	case a.Ran && errors.As(a.Err, &e):
+		why = l.plan.Args[0] + " " + e.Text()
+	default:
+		why = a.Err.Error()
+	}
+	text := fmt.Sprintf("%s, restarting in %v", why, a.Wait.Round(time.Millisecond))
+	level := hclog.Info
+	if a.Wait > 0 && (a.Err != nil || !l.plan.Succeeds(a.Status)) {
+		level = hclog.Warn // but not without a delay, where restarts may be frequent
+	}
+	l.log.Log(level, text)
+	l.manager.status(text)
+}
+
+// late is the error of a program that is not up in time.
+func late(l *loop) error {
+	switch {
+	case l.program.launches == 0:
+		return notUp(l, fmt.Errorf("was not started: after %v still waiting for %s", l.plan.WhileLimit, l.conditions.Missing()))
+	case l.program.finder != nil && !l.program.finder.Known() && l.program.held != nil:
+		return notUp(l, fmt.Errorf("has not gone to the background after %v; hint: without -forking it may stay in the foreground", l.plan.StartLimit))
+	}
+	return notUp(l, fmt.Errorf("is not up after %v", l.plan.StartLimit))
+}
+
+// notUp is the error of a program that has not come up.
+func notUp(l *loop, err error) error {
+	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: fault.Hint(err)}
+	if l.program.finder != nil {
+		e.Code = l.program.finder.Code()
+	}
+	return e
+}
+
+// lastWords quotes the last lines of the program's logs, to end a message with.
+func lastWords(l *loop) string {
+	var text strings.Builder
+	for _, log := range l.logs {
+		if words := log.LastWords(); words != "" {
+			fmt.Fprintf(&text, "; %s: %s", log.Path, words)
+		}
+	}
+	return text.String()
+}
+
+// outcomeOf is how pidleash ends after the loop.
+func outcomeOf(l *loop) (plan.Outcome, error) {
+	r := l.machine.Result()
+	l.program.reapCommand()
+	l.manager.end(l.program.launches > 0 && l.program.held == nil)
+	l.leash.release()
+	if l.caller != nil && !r.Up {
+		l.caller.fail(failureOf(l, r))
+		return plan.Outcome{}, nil
+	}
+	switch {
+	case r.Signal != 0:
+		return l.plan.OutcomeOf(syscall.WaitStatus(r.Signal), false), nil
+	case r.Err != nil && !r.Removed:
+		return plan.Outcome{}, r.Err
+	case !r.Known && l.role.isParent:
+		r.Status = exitStatus(fault.Failed)
+	}
+	l.terminal.PassOn()
+	return l.plan.OutcomeOf(r.Status, r.Removed && l.role.isParent), nil
+}
+
+// failureOf is why the program did not come up, for the caller.
+func failureOf(l *loop, r machine.Result) error {
+	e := &fault.Error{Object: l.plan.Args[0]}
+	switch {
+	case r.Err != nil:
+		return r.Err
+	case r.Signal != 0:
+		return errors.New("told to end by " + plan.SignalName(r.Signal))
+	case r.Removed:
+		e.Problem = "stopped before it was up: " + l.manager.reason
+	case !r.Known:
+		e.Problem = "stopped before it was up"
+	default:
+		e.Problem = plan.Describe(r.Status) + " before it was up"
+		e.Code = plan.ExitCode(r.Status)
+	}
+	e.Problem += lastWords(l)
+	return e
+}

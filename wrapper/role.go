@@ -1,0 +1,63 @@
+package wrapper
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/launch"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/process"
+	"pidleash/internal/signals"
+)
+
+// role is what differs between the kinds of keepers. It is chosen once, when the process starts.
+type role struct {
+	// isParent: the program is the keeper's child.
+	isParent bool
+	// onTerminal: the keeper may have a controlling terminal.
+	onTerminal bool
+	// prepare runs first, before anything can fail.
+	prepare func()
+	// signals are the received signals that are for the program.
+	signals func(*loop) <-chan os.Signal
+	// start starts the program with its files and publishes the claim; nil: there is no claim.
+	start func(*loop, *launch.Files, *pidfile.Claim) (*process.Held, error)
+}
+
+// The three roles.
+//
+//	role        process          the program is                      signals
+//	foreground  the started one  its child                           for the program
+//	supervisor  second start     its child                           for the program
+//	watchdog    second start     the caller's child, or the caller  ignored
+var (
+	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: ownSignals, start: startChild}
+	supervisor = role{isParent: true, prepare: beginSupervisor, signals: ownSignals, start: startChild}
+	watchdog   = role{prepare: beginWatchdog, signals: noSignals, start: startBeside}
+)
+
+func beginSupervisor() { adoptOrphans(); nameItself() }
+
+// beginWatchdog ignores signals to the whole unit: the watchdog must outlive the program to remove its file.
+func beginWatchdog() { signals.Outlive(); nameItself() }
+
+func ownSignals(l *loop) <-chan os.Signal { return l.signals.C() }
+
+func noSignals(*loop) <-chan os.Signal { return nil }
+
+// adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
+// program's orphaned descendants. PID 1 is that anyway.
+func adoptOrphans() {
+	if os.Getpid() != 1 {
+		// It fails only before Linux 3.4.
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+}
+
+// nameItself sets the process's name, which would be "exe", proc_pid_comm(5).
+func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }
+
+// exitStatus is the wait(2) status of a process that exits with the code.
+func exitStatus(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }

@@ -1,0 +1,183 @@
+package wrapper
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+	"pidleash/internal/launch"
+	"pidleash/internal/pidfile"
+	"pidleash/internal/plan"
+	"pidleash/internal/process"
+	"pidleash/internal/ready"
+)
+
+// startProgram claims the PID file and starts the program.
+func startProgram(l *loop) error {
+	return l.leash.claim(func(c *pidfile.Claim) (int, error) {
+		files, err := prepare(l)
+		if err != nil {
+			return 0, err
+		}
+		defer files.Close()
+		h, err := l.role.start(l, files, c)
+		if err != nil {
+			return 0, err
+		}
+		l.program.started(h)
+		return h.PID, nil
+	})
+}
+
+// startChild starts the program as a child.
+func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, error) {
+	spec := spec(l, files, c)
+	if !l.plan.Forking {
+		spec.DeathSignal = l.plan.DeathSignal
+	}
+	if !l.plan.SameGroup {
+		spec.Terminal = l.terminal.Lend()
+	}
+	pid, err := launch.Start(spec)
+	l.ready.Launched()
+	if err != nil {
+		l.terminal.TakeBack(pid)
+		return nil, err
+	}
+	// The parent-death signal comes when this thread ends, PR_SET_PDEATHSIG(2const): keep it for good. Not
+	// before the launch, because locking makes the runtime start another thread.
+	runtime.LockOSThread()
+	l.program.reaper.Watch()
+	if l.plan.SameGroup {
+		l.signals.Sibling(pid)
+		return process.Child(pid, unix.Getpgrp()), nil
+	}
+	return process.Child(pid, pid), nil
+}
+
+// startBeside starts the program as another process's child and holds it by a pidfd. With -sidecar the caller
+// becomes the program later, when the keeper has answered it.
+func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, error) {
+	if l.plan.Way == plan.Sidecar {
+		return takeCaller(l, c)
+	}
+	spec := spec(l, files, c)
+	spec.Detached = true
+	if l.caller.conn.Gone() { // its orphans would get another parent
+		return nil, errCallerGone
+	}
+	pid, err := launch.Start(spec)
+	l.ready.Launched()
+	if err != nil {
+		return nil, err
+	}
+	// The PID is still the program's: the caller reaps nothing before "started".
+	h, err := process.Hold(pid)
+	if err != nil {
+		_ = unix.Kill(pid, syscall.SIGKILL)
+		l.leash.takeBack(c, pid)
+		return nil, noPidfd(err)
+	}
+	l.program.family.Began(h)
+	_ = l.caller.conn.Send(message{Kind: started, PID: pid}) // if the caller is gone, its channel closes
+	return h, nil
+}
+
+// takeCaller holds the caller as the program and publishes its PID.
+func takeCaller(l *loop, c *pidfile.Claim) (*process.Held, error) {
+	h, err := process.Hold(l.caller.pid())
+	if err != nil || l.caller.conn.Gone() {
+		return nil, errors.Join(errCallerGone, err)
+	}
+	if h.Group != h.PID {
+		if l.plan.KillMode == plan.KillGroup {
+			return nil, &fault.Error{Object: "-kill-mode group", Problem: "the program shares its process group with who started it", Hint: "another mode"}
+		}
+		h.Group = 0 // other processes share the group: do not sweep it
+	}
+	if err := c.Publish(h.PID); err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// errCallerGone has no hint: the caller that would print it is gone.
+var errCallerGone = errors.New("the caller has gone")
+
+// prepare does what must precede the launch: it opens the program's files, publishes the keeper's own PID,
+// and prepares for readiness.
+func prepare(l *loop) (files *launch.Files, err error) {
+	if files, err = launch.Open(&l.plan.Context); err != nil {
+		return nil, err
+	}
+	if err = l.leash.publishSupervisor(); err == nil && l.plan.Way != plan.Foreground {
+		err = files.Detach()
+	}
+	if err == nil {
+		err = prepareReady(l)
+	}
+	if err == nil {
+		err = l.leash.ready()
+	}
+	if err != nil {
+		files.Close()
+		return nil, err
+	}
+	return files, nil
+}
+
+func prepareReady(l *loop) (err error) {
+	paths := append([]string{l.plan.Stderr, l.plan.Stdout}, l.plan.ReadyFiles...)
+	l.logs = ready.Note(paths...)
+	l.ready.Close() // of the last run
+	l.ready = nil
+	l.manager.forgetReady()
+	if l.plan.Ready.Given {
+		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...), l.caller.pid())
+	}
+	return err
+}
+
+// spec is what all ways to start the program share.
+func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
+	ignored, blocked := l.signals.Program(l.plan.Ignored)
+	spec := &launch.Spec{
+		Program:    l.program.file,
+		Args:       l.plan.Args,
+		Env:        l.manager.env,
+		Context:    &l.plan.Context,
+		DirAsFound: l.program.dirAsFound,
+		Files:      files,
+		Claim:      c,
+		TakeBack:   func(pid int) { l.leash.takeBack(c, pid) },
+		Ignored:    ignored,
+		Blocked:    blocked,
+		SameGroup:  l.plan.SameGroup,
+	}
+	if fd, to, ok := l.ready.Inherit(); ok {
+		spec.Inherit = []launch.Descriptor{{FD: fd, To: to}}
+	}
+	return spec
+}
+
+// checkPidfd checks before the launch that a process that is not a child can be held.
+func checkPidfd() error {
+	h, err := process.Hold(os.Getpid())
+	if err != nil {
+		return noPidfd(err)
+	}
+	defer h.Close()
+	return nil
+}
+
+func noPidfd(err error) error {
+	if errors.Is(err, syscall.ENOSYS) {
+		return &fault.Error{Problem: "a keeper beside the program needs pidfd_open(2), Linux 5.3"}
+	}
+	return &fault.Error{Object: "pidfd", Problem: "cannot be opened", Err: err}
+}
