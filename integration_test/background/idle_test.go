@@ -1,0 +1,58 @@
+package background
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+)
+
+// voluntary is how often the threads of a process went to sleep.
+var voluntary = regexp.MustCompile(`(?m)^voluntary_ctxt_switches:\t([0-9]+)$`)
+
+func switches(t *testing.T, pid int) (n int) {
+	t.Helper()
+	tasks, err := filepath.Glob(bed.ProcFile(pid, "task/*/status"))
+	bed.Must(t, err)
+	for _, task := range tasks {
+		status, _ := os.ReadFile(task)
+		if m := voluntary.FindSubmatch(status); m != nil {
+			k, _ := strconv.Atoi(string(m[1]))
+			n += k
+		}
+	}
+	return n
+}
+
+// An idle keeper wakes every five seconds, in every mode. Go's scheduler makes up to 40 switches of
+// each time; a look every 100 ms would make some 5,000.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	for _, m := range bed.StartModes {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			a := bed.Sleeper(t)
+			if m.Name == "forking" || m.Name == "daemon forking" {
+				a.Shell("sleep 60 &")
+			}
+			r := a.Start(t, m)
+			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
+			keeper := r.PID()
+			if m.Name != "foreground" && m.Name != "forking" {
+				bed.Await(t, "the keeper is alone", func() bool { keeper = a.Mark.Watchdog(); return keeper != 0 })
+			}
+			time.Sleep(2 * time.Second) // what the start has left to do is not idleness
+			before := switches(t, keeper)
+			time.Sleep(6 * time.Second)
+			if n := switches(t, keeper) - before; n > 300 {
+				t.Errorf("%d switches in 6 s", n)
+			}
+			bed.RemoveFile(t, a.PIDFile)
+			a.Mark.ExpectNobody(t)
+		})
+	}
+}
