@@ -33,8 +33,13 @@ import (
 //	removal  from before unlink(2) of the PID file to the program's TERM handler,
 //	         with -settle 0
 //	end      from the program's last act to the wrapper's end, seen by wait(2)
+//	daemon   with -daemon: from before the spawn to the program's first act
+//	returns  with -daemon: from before the spawn to the end of what was started
 
-var benchRounds = flag.Int("rounds", 200, "lives of each contender")
+var (
+	benchRounds = flag.Int("rounds", 200, "lives of each contender")
+	benchBefore = flag.String("before", "", "another build of pidleash, measured in the same run")
+)
 
 const (
 	// signalsPerLife are sent one by one, each after the last has arrived.
@@ -48,22 +53,27 @@ type contender struct {
 	name    string
 	argv    []string
 	pidFile string // empty: there is none, and no removal to measure
+	fifo    string // of a program in the background, for its reports; empty: it is a child
 	samples map[string][]time.Duration
 
 	// stderr takes the message of a removal: it is made and sent as ever.
 	stderr *os.File
 }
 
-var phases = []string{"start", "signal", "removal", "end"}
+var phases = []string{"start", "signal", "removal", "end", "daemon", "returns"}
 
 func TestBench(t *testing.T) {
 	all := contenders(t)
 	for range *benchRounds {
 		for _, i := range rand.Perm(len(all)) {
-			all[i].live(t)
-			if all[i].pidFile != "" {
+			switch {
+			case all[i].fifo != "":
+				all[i].goToBackground(t)
+				continue
+			case all[i].pidFile != "":
 				all[i].loseFile(t)
 			}
+			all[i].live(t)
 		}
 	}
 	fmt.Print(benchTable(all))
@@ -85,8 +95,17 @@ func contenders(t *testing.T) []*contender {
 		{name: "tini -s", argv: []string{tini, "-s", "--", probe}},
 		{name: "no wrapper", argv: []string{probe}},
 		{name: "least Go wrapper", argv: []string{buildFloor(t), probe}},
-		{name: "pidleash", argv: []string{bed.Pidleash, "--", probe}},
-		{name: "pidleash -pidfile", argv: []string{bed.Pidleash, "-pidfile", file, "-settle", "0", "--", probe}, pidFile: file},
+	}
+	fifo := filepath.Join(dir, "fifo")
+	bed.Must(t, unix.Mkfifo(fifo, 0o600))
+	for label, binary := range map[string]string{"": bed.Pidleash, " before": *benchBefore} {
+		if binary == "" {
+			continue
+		}
+		list = append(list,
+			&contender{name: "pidleash" + label, argv: []string{binary, "--", probe}},
+			&contender{name: "pidleash -pidfile" + label, argv: []string{binary, "-pidfile", file, "-settle", "0", "--", probe}, pidFile: file},
+			&contender{name: "pidleash -daemon" + label, argv: []string{binary, "-daemon", "-pidfile", file, "-settle", "0", "-stdout", fifo, "--", probe}, pidFile: file, fifo: fifo})
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -136,6 +155,30 @@ func (c *contender) loseFile(t *testing.T) {
 	}
 	c.add("removal", l.report(syscall.SIGTERM).at-sent)
 	l.wait()
+}
+
+// goToBackground measures a start with -daemon.
+func (c *contender) goToBackground(t *testing.T) {
+	reader, err := os.OpenFile(c.fifo, os.O_RDWR, 0)
+	bed.Must(t, err)
+	l := &benchLife{t: t, reports: reader}
+	runtime.LockOSThread()
+	begin := now()
+	l.wrapper, err = syscall.ForkExec(c.argv[0], c.argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, c.stderr.Fd()}})
+	bed.Must(t, err)
+	first := make(chan time.Duration, 1)
+	go func() { first <- l.report(0).at }()
+	c.add("daemon", <-first-begin)
+	for {
+		if _, err := unix.Wait4(l.wrapper, nil, 0, nil); err != unix.EINTR {
+			break
+		}
+	}
+	c.add("returns", now()-begin)
+	runtime.UnlockOSThread()
+	bed.Must(t, os.Remove(c.pidFile))
+	l.report(syscall.SIGTERM)
+	reader.Close()
 }
 
 func (c *contender) add(phase string, d time.Duration) {

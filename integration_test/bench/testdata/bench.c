@@ -1,7 +1,7 @@
 /*
  * The program that is measured: it takes CLOCK_MONOTONIC as its very first act,
- * and again whenever a signal comes, and reports through descriptor 3. Static:
- * no dynamic linker runs before the first act.
+ * and again whenever a signal comes, and reports through descriptor 3, or in the
+ * background, where that is not passed on, through 1. Static: no dynamic linker runs before the first act.
  *
  *   USR1   report, go on
  *   TERM   report, exit 0
@@ -28,7 +28,7 @@ static struct report now(int64_t kind)
 static void send(struct report r)
 {
 	r.pid = getpid();
-	if (write(3, &r, sizeof r) != sizeof r)
+	if (write(3, &r, sizeof r) != sizeof r && write(1, &r, sizeof r) != sizeof r)
 		_exit(99);
 }
 
