@@ -32,9 +32,11 @@ lint:
 	$(GO) vet -tags bench ./integration_test/bench
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
-# Starts, signals, removals and ends, beside tini; "make bench ROUNDS=1000".
+# Starts, signals, removals and ends, beside tini; "make bench ROUNDS=1000", and
+# "make bench BEFORE=FILE" beside an earlier build.
 ROUNDS ?= 200
+BEFORE ?=
 .PHONY: bench
 bench:
 	.ci/setup
-	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args -rounds $(ROUNDS)
+	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args -rounds $(ROUNDS) -before "$(BEFORE)"
