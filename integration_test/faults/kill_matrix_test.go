@@ -179,7 +179,6 @@ func (k *killing) once(step int, earlier bool) (a *struck, err error) {
 	}
 	a.cmd = exec.Command(k.killer, append(words, k.program...)...)
 	a.cmd.Env = append(os.Environ(), string(a.mark))
-	a.cmd.Dir = os.TempDir() // a keeper that has left its caller is somewhere else
 	a.cmd.ExtraFiles = []*os.File{write}
 	a.cmd.Stderr = log
 	err = a.cmd.Start()
@@ -273,8 +272,8 @@ func (a *struck) isUp(left []int, callerKilled bool) bool {
 		return false // somebody stops it, or it is lost
 	}
 	if keeper != 0 {
-		dir, _ := os.Readlink(bed.ProcFile(keeper, "cwd"))
-		return dir == "/" && !bed.Ended(keeper)
+		link, _ := os.Readlink(bed.ProcFile(keeper, "fd/3")) // the first that is free
+		return !strings.HasPrefix(link, "socket:") && !bed.Ended(keeper)
 	}
 	select {
 	case <-a.done: // it cannot be that it has failed, and still somebody lives
