@@ -53,6 +53,7 @@ func TestCleanUpAfterTerm(t *testing.T) {
 		echo ready; while :; do sleep 0.01; done`)
 	r := a.Start(t, bed.StartModes[0])
 	r.Expect(t, "ready")
+	bed.AwaitWatched(t, r, a.PIDFile) // it has taken the file that PROGRAM has written
 	r.Signal(syscall.SIGTERM)
 	r.Expect(t, "removed")
 	// pidleash has looked by then: a file that it made itself is followed by KILL within a second.
