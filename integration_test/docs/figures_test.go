@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 12400 // lines of the program, tests left out
+	productLimit  = 12420 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included.
@@ -30,7 +30,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1150,
 	"internal/atstart":   160,
 	"internal/signals":   560,
-	"internal/process":   790,
+	"internal/process":   820,
 	"internal/daemon":    240,
 	"internal/pidfile":   1570,
 	"internal/condition": 190,

@@ -175,6 +175,9 @@ func (f *Family) Kill(sig syscall.Signal) error {
 	if sig != syscall.SIGCONT && f.isScattered() {
 		f.freeze()
 	}
+	if sig == syscall.SIGKILL {
+		f.killGroups()
+	}
 	all, err := f.Descendants()
 	for pid, start := range all {
 		KillExactly(pid, start, sig)
@@ -183,6 +186,28 @@ func (f *Family) Kill(sig syscall.Signal) error {
 		f.reached, f.sent = all, sig
 	}
 	return err
+}
+
+// killGroups kills every process group that only the family is in, each in one step of the kernel's: whoever
+// forks faster than /proc can be read does not get away. Zombies tell of their groups, too.
+func (f *Family) killGroups() {
+	table, err := Table()
+	if err != nil {
+		return
+	}
+	groups := map[int]bool{}
+	for pid, p := range table {
+		group, err := unix.Getpgid(pid)
+		if _, known := groups[group]; err != nil || known && !groups[group] {
+			continue
+		}
+		groups[group] = below(pid, f.top, table.read, f.excluded) && p.Start >= f.started
+	}
+	for group, ours := range groups {
+		if ours && group > 1 && group != unix.Getpgrp() {
+			_ = unix.Kill(-group, syscall.SIGKILL)
+		}
+	}
 }
 
 // Sent is what the last Kill has sent, but for CONT; 0: there was none.
