@@ -271,8 +271,14 @@ func TestStopCommandIsWhereProgramIs(t *testing.T) {
 			if strings.Contains(m.Name, "forking") {
 				a.Program = []string{"sh", "-c", "sleep 60 &"}
 			}
-			a.Start(t, m)
+			r := a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
+			switch {
+			case m.Name == "forking":
+				bed.AwaitWatched(t, r, a.PIDFile) // the daemon is known
+			case strings.HasPrefix(m.Name, "daemon"):
+				bed.Conclusion{}.Expect(t, r)
+			}
 			a.Leave(t)
 			if got, want := bed.ReadFile(t, a.Other+"/out"), a.Other+"\n65534\n0111\n4\nnobody\n"; got != want {
 				t.Errorf("the stop command wrote %q, want %q", got, want)
