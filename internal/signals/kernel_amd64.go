@@ -25,8 +25,9 @@ func noteOrigins() {
 }
 
 // tookSent reports that the signal, which os/signal has delivered, came from a process since it was last
-// asked, or was delivered before noteOrigins.
+// asked, or was delivered before the kernel has sent its first one since noteOrigins. That the kernel has sent
+// one is not forgotten: the second of two that came at once would look as if a process had sent it.
 func tookSent(sig syscall.Signal) bool {
-	took := func(set *uint64) bool { return atomic.AndUint64(set, ^uint64(setOf(sig)))&uint64(setOf(sig)) != 0 }
-	return took(&sentByProcess) || !took(&sentByKernel)
+	bit := uint64(setOf(sig))
+	return atomic.AndUint64(&sentByProcess, ^bit)&bit != 0 || atomic.LoadUint64(&sentByKernel)&bit == 0
 }
