@@ -163,8 +163,8 @@ func step(m *Machine) {
 	}
 }
 
-// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they have got
-// the program's signals, and the schedule goes on; in mode mixed it begins anew for them. A program that has
+// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they got
+// the same signals as the program, so the schedule goes on; in mode mixed it starts again for them. A program that has
 // not come up leaves nothing behind.
 func sweepOrClose(m *Machine, stopped bool) {
 	switch {

@@ -92,7 +92,7 @@ const (
 type KillMode uint8
 
 const (
-	// KillMixed: the program; but after a stop by pidleash, descendants that are left get the schedule too.
+	// KillMixed: the program first. After a stop by pidleash, descendants that are left get the schedule, too.
 	// The default.
 	KillMixed KillMode = iota
 	// KillProcess: the program only, always.

@@ -228,8 +228,8 @@ func (f *Family) Newcomers(left map[int]Ticks) map[int]Ticks {
 // Restarted forgets what Kill has done: that was to an earlier program.
 func (f *Family) Restarted() { f.reached, f.sent, f.noneAt = nil, 0, time.Time{} }
 
-// noneLasts is how long /proc, which is no snapshot, must show nobody where the kernel cannot tell that none is
-// left; noneLastsBelow is the same below a caller, where only a failed start is swept.
+// noneLasts is how long /proc must show no descendants, where the kernel cannot tell that none is left: a look
+// at /proc is not a snapshot. noneLastsBelow is the same below a caller, where only a failed start is swept.
 const (
 	noneLasts      = time.Second
 	noneLastsBelow = 100 * time.Millisecond

@@ -160,8 +160,8 @@ func parse(stat []byte) (Process, error) {
 	return p, errors.Join(err1, err2, err3)
 }
 
-// Dead reports a process that has ended, whether or not it was waited for. State is that of the first thread,
-// which may end before the others, pthread_exit(3).
+// Dead reports a process that has ended, whether or not it was waited for. The field State is
+// that of the first thread, which may end before the others: pthread_exit(3).
 func (p Process) Dead() bool {
 	return p.State == 'Z' && p.Threads <= 1 || p.State == 'X' || p.State == 'x'
 }

@@ -24,9 +24,9 @@ func noteOrigins() {
 	}
 }
 
-// tookSent reports that the signal, which os/signal has delivered, came from a process since it was last
-// asked, or was delivered before the kernel has sent its first one since noteOrigins. That the kernel has sent
-// one is not forgotten: the second of two that came at once would look as if a process had sent it.
+// tookSent reports whether a process has sent the signal since the last call. It is also true as long as the
+// kernel has not sent that signal since noteOrigins. It does not forget that the kernel has sent one: the
+// second of two that came at once would look as if a process had sent it.
 func tookSent(sig syscall.Signal) bool {
 	bit := uint64(setOf(sig))
 	return atomic.AndUint64(&sentByProcess, ^bit)&bit != 0 || atomic.LoadUint64(&sentByKernel)&bit == 0

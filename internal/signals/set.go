@@ -17,6 +17,7 @@ var (
 	libraries = setOf(32, 33, 34)
 	// runtimes are about pidleash itself: its children and pipes, and its Go runtime.
 	runtimes = setOf(syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGPROF)
+	// harmless are those whose default action does not end a process.
 	harmless = setOf(syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
 		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGSTOP)
 	// groups are those that the kernel sends to a whole process group: the terminal's, and an orphaned group's.
@@ -35,9 +36,6 @@ var (
 
 // Forwarded reports that a signal sent to pidleash is meant for the program and can be caught.
 func Forwarded(sig syscall.Signal) bool { return !has(uncatchable|libraries|runtimes, sig) }
-
-// EndsByDefault reports a signal that ends a process which has not asked for it.
-func EndsByDefault(sig syscall.Signal) bool { return !has(harmless, sig) }
 
 // wanted are the signals to collect for the program.
 func wanted() atstart.SignalSet {

@@ -1,9 +1,9 @@
 // Package signals collects what is sent to pidleash, for the program to have, and sets what signals do to
 // this process.
 //
-// Who runs a program calls Catch first of all. Once Wait has returned, every signal that Forwarded reports
-// arrives on C, unless it was ignored at start and Go keeps it so; before that, those that Go dies of end the
-// process. Equal signals may merge, as they do in the kernel. All others do what they do to a Go program,
+// A process that runs a program calls Catch first of all. Once Wait has returned, every signal that Forwarded reports
+// arrives on C, unless it was ignored at start and Go keeps it so. Before that, a signal whose action in Go is
+// to end the process does so. Equal signals may merge, as they do in the kernel. All others do what they do to a Go program,
 // but 32 to 34, which are ignored. Who becomes the program calls Release at the end of it, a keeper beside
 // the program calls Outlive, and who runs no program calls Default instead of Catch.
 //

@@ -312,7 +312,7 @@ func TestStopSelf(t *testing.T) {
 func TestDie(t *testing.T) {
 	binaries(t, func(t *testing.T, binary string) {
 		for sig := syscall.Signal(1); sig <= 64; sig++ {
-			if EndsByDefault(sig) {
+			if !has(harmless, sig) {
 				start(t, binary, fmt.Sprint("die ", int(sig))).diesBy(sig)
 			}
 		}
@@ -364,7 +364,7 @@ func TestOutlive(t *testing.T) {
 		c := start(t, binary, "outlive")
 		c.expect("ready")
 		for sig := syscall.Signal(1); sig <= 64; sig++ {
-			if EndsByDefault(sig) && sig != syscall.SIGKILL && !has(faults, sig) && Forwarded(sig) {
+			if !has(harmless, sig) && sig != syscall.SIGKILL && !has(faults, sig) && Forwarded(sig) {
 				c.send(sig)
 			}
 		}

@@ -7,8 +7,8 @@
 // it.
 //
 // A program without the terminal on both its standard input and output may be part of a pipeline or of a
-// script, whose other commands want the terminal, too: it gets the terminal when it asks for it, and is
-// stopped for that.
+// script, whose other commands want the terminal, too. It gets the terminal once it asks for it; the kernel
+// stops it for that.
 //
 // Who changes the foreground group from the background is stopped, unless SIGTTOU is blocked or ignored: Open
 // locks the goroutine to its thread and blocks it there. All methods are for that goroutine.
