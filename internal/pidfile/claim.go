@@ -42,7 +42,7 @@ func New(path string, own ...int) (*Claim, error) {
 		c.stale, c.StaleReason, err = lockStale(path, own)
 	}
 	if err == nil {
-		err = c.createTemp()
+		err = c.createLocked()
 	}
 	if err == nil {
 		err = checkPathLock(path)
@@ -60,7 +60,7 @@ func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -
 // newHidden is a claim with its file, of a path that nobody else can claim.
 func newHidden(path string) (*Claim, error) {
 	c := newClaim(path)
-	if err := c.createTemp(); err != nil {
+	if err := c.createLocked(); err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
@@ -113,7 +113,16 @@ func lockIfStale(file *content, path string, own []int) (reason string, again bo
 	return reason, false, err
 }
 
-// createTemp makes the hidden file and locks it.
+// createLocked makes the hidden file and locks it.
+func (c *Claim) createLocked() error {
+	if err := c.createTemp(); err != nil {
+		return err
+	}
+	return lock(c.lock)
+}
+
+// createTemp makes the hidden file and opens it a second time, for reading: a descriptor for writing that
+// stays open would be in the way of a remount.
 func (c *Claim) createTemp() (err error) {
 	if err = c.openTemp(); err != nil {
 		return err
@@ -127,7 +136,7 @@ func (c *Claim) createTemp() (err error) {
 	if id, err := identityOfFD(c.lock); err != nil || id != c.id {
 		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
 	}
-	return lock(c.lock)
+	return nil
 }
 
 // hiddenSuffix is in the names of all hidden files of a process.

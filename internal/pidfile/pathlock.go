@@ -100,21 +100,20 @@ func (l *PathLock) Clear() error {
 	return nil
 }
 
-// Publish makes the file at the path that of the daemon: the one that it has written, or else one of ours.
-// ErrLostRace: a file is there that does not name it yet, and may be about to.
-func (l *PathLock) Publish(pid int) (*File, error) {
-	programs := Named(l.Path) == pid
-	if !programs {
-		if err := l.write(pid); err != nil {
-			return nil, err
-		}
+// Publish makes the file at the path that of the daemon: the one that it has written, or else one of ours. A
+// file that is removed right after that is no error: the next look finds it so. ErrLostRace: a file is there
+// that does not name the daemon yet, and may be about to.
+func (l *PathLock) Publish(pid int) (f *File, err error) {
+	if Named(l.Path) == pid {
+		f = &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
+		err = f.Adopt()
+	} else {
+		f, err = l.write(pid)
 	}
-	f := &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
-	if err := f.Adopt(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	f.adopted = programs
-	if state, _ := f.Look(); state != Present {
+	if state, _ := f.Look(); state != Present && state != Removed {
 		f.close()
 		return nil, ErrLostRace
 	}
@@ -122,13 +121,19 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 }
 
 // write publishes a file that was never locked.
-func (l *PathLock) write(pid int) error {
+func (l *PathLock) write(pid int) (*File, error) {
 	c := newClaim(l.Path)
-	defer c.Abandon()
-	if err := c.openTemp(); err != nil {
-		return withPath(l.Path, err)
+	err := c.createTemp()
+	if err == nil {
+		err = c.Publish(pid)
 	}
-	return c.Publish(pid)
+	if err != nil {
+		c.Abandon()
+		return nil, withPath(l.Path, err)
+	}
+	f := c.Published(pid)
+	f.unlocked = true
+	return f, nil
 }
 
 // RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the

@@ -85,6 +85,32 @@ func TestPathLockPublish(t *testing.T) {
 	}
 }
 
+// A file that is removed in the moment of its publication was published: it is not for the caller to try again.
+func TestPathLockPublishWhileRemoved(t *testing.T) {
+	path := in(t, "p.pid")
+	l := pathLock(t, path)
+	must(t, l.Clear())
+	hits := 0
+	for range 2000 {
+		removed := make(chan struct{})
+		go func() {
+			defer close(removed)
+			for os.Remove(path) != nil {
+			}
+		}()
+		f, err := l.Publish(pidInTests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, _ := f.Look(); state == Removed {
+			hits++
+		}
+		f.close()
+		<-removed
+	}
+	t.Logf("removed before the next look: %d of 2000", hits)
+}
+
 func TestPathLockRemoveStale(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	l := pathLock(t, path)
