@@ -2,6 +2,7 @@ package wrapper
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"syscall"
@@ -21,18 +22,24 @@ import (
 
 // caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and
 // waits for the keeper's answer.
+//
+// With -daemon -forking there is a starter between the two: what the program forks falls to its subreaper,
+// and when that is killed, to init, where nobody can tell it from other processes. To the caller the starter
+// is the keeper, to the keeper it is the caller.
 type caller struct {
 	plan    *plan.Plan
 	log     hclog.Logger
 	signals *signals.Source
 	file    *launch.Program
+	above   *callerEnd // of a starter: the link to its caller; nil: this process is the first one
 
 	conn     *link.Conn
-	keeper   int // the keeper's PID
+	keeper   int // the PID of the keeper or starter
 	messages <-chan message
 	reaper   *process.Reaper
 	family   *process.Family
 	endedBy  syscall.Signal // the signal that told the caller to end; 0: none
+	isUp     bool           // the starter has said so: its end comes next
 
 	// If the keeper dies before it answers, the caller stops the program and its descendants.
 	cursor plan.Cursor
@@ -43,8 +50,6 @@ type caller struct {
 
 // call returns when the program is up, or has failed to come up.
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
-	c := &caller{plan: p, log: log, signals: s, file: file, reaper: process.NewReaper(), timer: time.NewTimer(time.Hour)}
-	c.timer.Stop()
 	received := s.C()
 	if p.Way == plan.Sidecar {
 		// This comes first: from now on signals sent to this process are for the program.
@@ -55,8 +60,10 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 	} else {
 		adoptOrphans() // the program becomes a child of this process
 	}
-	c.family = process.NewFamily(os.Getpid())
-	if err := c.startKeeper(); err != nil {
+	c := newCaller(p, s, log)
+	c.file = file
+	err := c.startKeeper()
+	if err != nil {
 		return plan.Outcome{}, err
 	}
 	c.wait(received)
@@ -67,6 +74,27 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 		return plan.BySignal(c.endedBy), nil
 	}
 	return plan.Outcome{}, c.result
+}
+
+// standBy is a starter's whole life.
+func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd) {
+	adoptOrphans()
+	c := newCaller(p, s, log)
+	c.above = above
+	if c.result = c.startKeeper(); c.result == nil {
+		c.wait(nil)
+	}
+	if c.result != nil {
+		above.fail(c.result)
+	}
+}
+
+// newCaller notes the earlier children of this process.
+func newCaller(p *plan.Plan, s *signals.Source, log hclog.Logger) *caller {
+	c := &caller{plan: p, log: log, signals: s, reaper: process.NewReaper(), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	c.family = process.NewFamily(os.Getpid())
+	return c
 }
 
 // lateLimit is how long a signal sent to the whole control group may take to reach this process after others
@@ -87,7 +115,7 @@ func (c *caller) startKeeper() error {
 	ignored, blocked := c.signals.Program(nil)
 	c.keeper, err = launch.Start(&launch.Spec{
 		Program:   launch.Self(),
-		Args:      append([]string{keeperName(c.plan, fd)}, c.plan.CommandLine...),
+		Args:      append([]string{fmt.Sprintf("%s:%d", c.next(), fd)}, c.plan.CommandLine...),
 		Env:       atstart.Environ(),
 		Ignored:   ignored,
 		Blocked:   blocked,
@@ -102,6 +130,17 @@ func (c *caller) startKeeper() error {
 	}
 	c.conn, c.messages = ours, listen(ours)
 	return nil
+}
+
+// next is which part the second start has.
+func (c *caller) next() string {
+	switch {
+	case c.plan.Stays():
+		return plan.SupervisorName
+	case c.plan.Forking && c.above == nil:
+		return plan.StarterName
+	}
+	return plan.WatchdogName
 }
 
 func keeperError(err error) error {
@@ -121,7 +160,8 @@ func passedSockets() int {
 	return n
 }
 
-// wait returns when the keeper has answered, or is gone with nothing left behind.
+// wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end
+// of the caller when a signal breaks the start off, and when the caller above a starter has ended.
 func (c *caller) wait(received <-chan os.Signal) {
 	for !c.done {
 		select {
@@ -134,6 +174,11 @@ func (c *caller) wait(received <-chan os.Signal) {
 			}
 		case got := <-received:
 			c.signaled(c.signals.Read(got).Signal)
+		case _, attached := <-c.above.c():
+			if !attached {
+				c.above.messages = nil
+				c.conn.CloseWrite()
+			}
 		case <-c.reaper.C():
 			c.reap()
 		case <-c.timer.C:
@@ -154,7 +199,7 @@ func (c *caller) hear(m message) {
 	}
 }
 
-// signaled breaks the start off: to the keeper it looks as if the caller had ended.
+// signaled breaks the start off.
 func (c *caller) signaled(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
@@ -169,9 +214,10 @@ func (c *caller) reap() {
 		if status, ok := c.reaper.Wait(pid); ok && !status.Stopped() {
 			_ = c.conn.Send(message{Kind: ended, PID: pid, Status: status}) // the keeper may be gone
 		}
+		c.done = c.done || c.isUp && pid == c.keeper
 	}
 	c.reaper.Done()
-	if c.messages == nil {
+	if c.messages == nil && !c.isUp {
 		c.sweep()
 	}
 }
@@ -183,12 +229,22 @@ func (c *caller) leave(pid int) {
 		c.become()
 		return
 	}
+	if c.next() == plan.StarterName {
+		// The program is the child of the starter, and of this process when that has ended: only then may this
+		// process end, and make it the service manager's.
+		c.isUp = true
+		c.reaper.Watch()
+		return
+	}
 	switch p, err := process.Read(pid); {
 	case err != nil || p.Dead():
 		_ = c.conn.Send(message{Kind: refused})
 	case c.conn.Gone(): // wait will see that the channel is closed
 	default:
 		c.done = true
+		if c.above != nil {
+			_ = c.above.conn.Send(message{Kind: up, PID: pid})
+		}
 	}
 }
 
@@ -220,6 +276,8 @@ func (c *caller) become() {
 func (c *caller) keeperGone() {
 	if c.result != nil {
 		c.done = true
+	}
+	if c.result != nil || c.isUp {
 		return
 	}
 	c.result = &fault.Error{Problem: "the watchdog has ended before it was watching"}

@@ -1,7 +1,6 @@
 package wrapper
 
 import (
-	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -176,12 +175,4 @@ func closeSockets() {
 	for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
 		unix.Close(fd)
 	}
-}
-
-// keeperName is argument 0 of a keeper: its role and the descriptor of its link.
-func keeperName(p *plan.Plan, fd int) string {
-	if p.Stays() {
-		return fmt.Sprintf("%s:%d", plan.SupervisorName, fd)
-	}
-	return fmt.Sprintf("%s:%d", plan.WatchdogName, fd)
 }

@@ -154,20 +154,8 @@ func (s *program) survey() machine.Event {
 		}
 		return machine.Event{Kind: machine.Left}
 	}
-	left, none := s.family.Left()
-	if none {
+	if _, none := s.family.Left(); none {
 		return machine.Event{Kind: machine.NoneLeft}
 	}
-	s.reachNewcomers(left)
 	return machine.Event{Kind: machine.Left}
-}
-
-// reachNewcomers sends the last signal to descendants that missed it because they were just being forked.
-func (s *program) reachNewcomers(left map[int]process.Ticks) {
-	for pid, start := range s.family.Newcomers(left) {
-		process.KillExactly(pid, start, s.family.Sent())
-		if plan.NeedsCont(s.family.Sent()) {
-			process.KillExactly(pid, start, syscall.SIGCONT)
-		}
-	}
 }

@@ -36,14 +36,18 @@ const (
 // killModes are the ways to start a program in the background.
 var killModes = []struct {
 	name    string
+	whom    []string
 	options []string
 	program []string
 }{
-	{"daemon", []string{"-daemon"}, []string{"sleep", "600"}},
-	{"forking", []string{"-daemon", "-forking"}, []string{"sh", "-c", `setsid sh -c "sleep 600 </dev/null >/dev/null 2>&1 & :"`}},
-	{"sidecar", []string{"-sidecar"}, []string{"sleep", "600"}},
-	{"restart", []string{"-daemon", "-restart", "always"}, []string{"sleep", "600"}},
+	{"daemon", two, []string{"-daemon"}, []string{"sleep", "600"}},
+	{"forking", []string{"caller", "starter", "keeper"}, []string{"-daemon", "-forking"},
+		[]string{"sh", "-c", `setsid sh -c "sleep 600 </dev/null >/dev/null 2>&1 & :"`}},
+	{"sidecar", two, []string{"-sidecar"}, []string{"sleep", "600"}},
+	{"restart", two, []string{"-daemon", "-restart", "always"}, []string{"sleep", "600"}},
 }
+
+var two = []string{"caller", "keeper"}
 
 // Whoever of the two is killed, and wherever it is then: PROGRAM either does not run, or it is
 // what the PID file says, and keeps the next start away. The calls at which one of them is
@@ -57,7 +61,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	t.Logf("-kill-seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for _, mode := range killModes {
-		for _, whom := range []string{"caller", "keeper"} {
+		for _, whom := range mode.whom {
 			t.Run(mode.name+" "+whom, func(t *testing.T) {
 				k := &killing{t: t, killer: killer, whom: whom, options: mode.options, program: mode.program}
 				whole, err := k.once(0, false)
@@ -146,11 +150,6 @@ type struck struct {
 	call    int // its number
 
 	end string // what came of it
-
-	// knownGap: when the caller is killed before the keeper has seen any process of PROGRAM's
-	// that has made a session and has parted from its parents, the kernel does not tell whose
-	// it was.
-	knownGap bool
 }
 
 // once kills the process at a step, 0: never, and looks at what is left.
@@ -199,7 +198,6 @@ func (k *killing) once(step int, earlier bool) (a *struck, err error) {
 	if _, err := fmt.Fscan(read, &a.earlier, &a.calls, &a.killed, &a.by, &a.call); err != nil {
 		return a, fmt.Errorf("the tracer says nothing: %w", err)
 	}
-	a.knownGap = k.whom == "caller" && slices.Contains(k.options, "-forking")
 	if err := a.judge(k.whom == "caller", k.whom == "keeper" && slices.Contains(k.options, "-restart")); err != nil {
 		return a, err
 	}
@@ -237,10 +235,6 @@ func (a *struck) judge(callerKilled, dies bool) error {
 		}
 		return isUp || len(left) == 0 && len(a.mark.Bearers()) == 0
 	}) || !lostSince.IsZero() {
-		if a.knownGap && a.isLost(left) {
-			a.end = "daemon lost"
-			return nil
-		}
 		return fmt.Errorf("somebody is left whom the PID file does not name: %s", a.describe(left))
 	}
 	keeper := a.mark.Watchdog()

@@ -41,9 +41,12 @@ func Main(args []string) int {
 	}
 	cmd.config.CommandLine = args[1:]
 	var outcome plan.Outcome
-	if fd, isKeeper := keeperLink(args[0]); isKeeper {
+	switch name, fd := secondStart(args[0]); name {
+	case plan.WatchdogName, plan.SupervisorName:
 		outcome, err = wrapper.Keep(&cmd.config, source, log.Logger, fd)
-	} else {
+	case plan.StarterName:
+		err = wrapper.StandBy(&cmd.config, source, log.Logger, fd)
+	default:
 		outcome, err = wrapper.Run(&cmd.config, source, log.Logger)
 	}
 	if err != nil {
@@ -56,14 +59,14 @@ func Main(args []string) int {
 	return outcome.Code
 }
 
-// keeperLink is the descriptor in argument 0 of a keeper in the background.
-func keeperLink(name string) (fd int, ok bool) {
-	kind, number, _ := strings.Cut(name, ":")
-	if kind != plan.WatchdogName && kind != plan.SupervisorName {
-		return 0, false
-	}
+// secondStart splits argument 0 of a second start of the binary: its part, and the descriptor of its link.
+func secondStart(name string) (part string, fd int) {
+	part, number, _ := strings.Cut(name, ":")
 	fd, err := strconv.Atoi(number)
-	return fd, err == nil
+	if err != nil {
+		return "", 0
+	}
+	return part, fd
 }
 
 // print writes what was asked for to standard output: no program runs.

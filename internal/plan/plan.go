@@ -82,10 +82,12 @@ const (
 	Sidecar
 )
 
-// Argument 0 of a keeper in the background: a watchdog runs beside the program, a supervisor is its parent.
+// Argument 0 of a second start of the binary. A watchdog is a keeper beside the program, a supervisor one that
+// is its parent, a starter is the parent of a program that becomes a daemon, until that is up.
 const (
 	WatchdogName   = "pidleash-watchdog"
 	SupervisorName = "pidleash-supervisor"
+	StarterName    = "pidleash-starter"
 )
 
 // KillMode is which processes forwarded signals and those of the schedule reach.

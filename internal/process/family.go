@@ -19,6 +19,7 @@ type Family struct {
 	excluded map[int]Ticks
 	reached  map[int]Ticks // by the last Kill; nil: there was none
 	sent     syscall.Signal
+	cont     bool          // CONT came after it
 	started  Ticks         // when top was
 	seen     map[int]Ticks // at any look; kept when top is another process
 	session  int           // of the program alone; 0: none
@@ -182,7 +183,7 @@ func (f *Family) Kill(sig syscall.Signal) error {
 	for pid, start := range all {
 		KillExactly(pid, start, sig)
 	}
-	if sig != syscall.SIGCONT {
+	if f.cont = sig == syscall.SIGCONT; !f.cont {
 		f.reached, f.sent = all, sig
 	}
 	return err
@@ -210,12 +211,18 @@ func (f *Family) killGroups() {
 	}
 }
 
-// Sent is what the last Kill has sent, but for CONT; 0: there was none.
-func (f *Family) Sent() syscall.Signal { return f.sent }
+// resend sends the last signal to those whom it has not reached, as they were just being forked.
+func (f *Family) resend(left map[int]Ticks) {
+	for pid, start := range f.newcomers(left) {
+		KillExactly(pid, start, f.sent)
+		if f.cont {
+			KillExactly(pid, start, syscall.SIGCONT)
+		}
+	}
+}
 
-// Newcomers are those of left that the last Kill has not reached, as they were just being forked. The caller
-// sends them the same: they count as reached.
-func (f *Family) Newcomers(left map[int]Ticks) map[int]Ticks {
+// newcomers count as reached from now on.
+func (f *Family) newcomers(left map[int]Ticks) map[int]Ticks {
 	found := map[int]Ticks{}
 	for pid, start := range left {
 		if f.reached != nil && !has(f.reached, pid, start) {
@@ -236,12 +243,14 @@ const (
 )
 
 // Left are the living of the family; none: nobody is to be waited for any more. The kernel says so, waitid(2);
-// while somebody lives who is excluded it cannot, and /proc must have shown nobody for a while.
+// while somebody lives who is excluded it cannot, and /proc must have shown nobody for a while. Those whom the
+// last Kill has missed get its signal now.
 func (f *Family) Left() (left map[int]Ticks, none bool) {
 	if f.IsChildless() {
 		return nil, true
 	}
 	left, err := f.Descendants()
+	f.resend(left)
 	if err != nil || len(left) > 0 || !f.excludesLiving() {
 		f.noneAt = time.Time{}
 		return left, false

@@ -146,34 +146,37 @@ func TestExclude(t *testing.T) {
 	wait(t, own.pid)
 }
 
+// Whoever was being forked during a signal gets it at the next look, and everybody gets it once.
 func TestNewcomers(t *testing.T) {
 	if !alone(t, nil) {
 		return
 	}
 	f := NewFamily(os.Getpid())
-	first := startChild(t, "trap '' TERM; echo 1; while read x; do :; done")
+	first := startChild(t, "trap '' TERM; echo 1; read x; exit 1")
 	first.number()
-	expectPIDs(t, "newcomers before any signal", f.Newcomers(expectLeft(t, f, false, first.pid)))
-	if err := f.Kill(syscall.SIGTERM); err != nil {
-		t.Error(err)
+	expectLeft(t, f, false, first.pid)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
+		if err := f.Kill(sig); err != nil {
+			t.Error(err)
+		}
 	}
-	expectPIDs(t, "newcomers", f.Newcomers(expectLeft(t, f, false, first.pid)))
 	second := startChild(t, "read x")
-	both := expectLeft(t, f, false, first.pid, second.pid)
-	// CONT reaches all, but that is not what they are stopped by.
-	if err := f.Kill(syscall.SIGCONT); err != nil {
-		t.Error(err)
+	if err := syscall.Kill(second.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
 	}
-	expectPIDs(t, "newcomers", f.Newcomers(both), second.pid)
-	expectPIDs(t, "newcomers a second time", f.Newcomers(both))
-	both[first.pid]++
-	expectPIDs(t, "newcomers with a PID of before", f.Newcomers(both), first.pid)
+	both := expectLeft(t, f, false, first.pid, second.pid)
+	expectPIDs(t, "newcomers at another look", f.newcomers(both))
+	if status := wait(t, second.pid); status.Signal() != syscall.SIGTERM {
+		t.Errorf("status %#x, want a death by SIGTERM", status)
+	}
 	f.Restarted()
-	third := startChild(t, "read x")
-	expectPIDs(t, "newcomers of another run", f.Newcomers(expectLeft(t, f, false, first.pid, second.pid, third.pid)))
-	for _, c := range []*child{first, second, third} {
+	third := startChild(t, "read x; exit 3")
+	expectLeft(t, f, false, first.pid, third.pid)
+	for c, want := range map[*child]int{first: 1, third: 3} {
 		c.finish()
-		wait(t, c.pid)
+		if status := wait(t, c.pid); status.ExitStatus() != want {
+			t.Errorf("PID %d: status %#x, want exit code %d", c.pid, status, want)
+		}
 	}
 }
 

@@ -3,7 +3,8 @@
  * becomes COMMAND, a pidleash with -daemon or -sidecar, while another process traces that and
  * all that it starts, up to PROGRAM's execve, and sends one of them KILL.
  *
- * WHOM     caller: the process itself; keeper: the second start of pidleash
+ * WHOM     caller: the process itself; keeper: the start of pidleash that becomes the keeper;
+ *          starter: the one between the two, of -daemon -forking
  * STEP     the system call at which it is killed, counted over all that are traced from when
  *          WHOM is there; 0: nobody is killed
  * EARLIER  1: the process has a child before it becomes pidleash
@@ -31,8 +32,10 @@
 #define RESULT 3
 #define MOST 4096
 
-static int whom_keeper, step, earlier;
-static pid_t caller, keeper;
+static int step, earlier;
+static const char *whom_name;
+static pid_t caller;
+static pid_t forked; /* the last that was forked, on the way to a second start; -1: that is executed */
 static int count;
 
 /* What is known of a thread, by its ID modulo MOST, see find. */
@@ -67,24 +70,28 @@ static struct thread *find(pid_t id)
 	if (t->id != id) {
 		t->id = id;
 		t->process = process_of(id);
-		/* Until the keeper is executed, the last that was forked is on the way to it. */
-		if (t->process != caller && keeper >= 0)
-			keeper = t->process;
+		if (t->process != caller && forked >= 0)
+			forked = t->process;
 	}
 	return t;
 }
 
-static int is_keeper(pid_t pid)
+/* Which start of pidleash a process is. */
+static const char *part_of(pid_t pid)
 {
 	char path[64], name[32] = "";
 	snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
+		return NULL;
 	if (read(fd, name, sizeof name - 1) < 0)
 		name[0] = 0;
 	close(fd);
-	return strncmp(name, "pidleash-watchdog:", 18) == 0 || strncmp(name, "pidleash-supervisor:", 20) == 0;
+	if (strncmp(name, "pidleash-starter:", 17) == 0)
+		return "starter";
+	if (strncmp(name, "pidleash-watchdog:", 18) == 0 || strncmp(name, "pidleash-supervisor:", 20) == 0)
+		return "keeper";
+	return NULL;
 }
 
 static void over(pid_t killed, pid_t by, long call)
@@ -145,7 +152,7 @@ static void arm(int milliseconds)
 
 static void trace(void)
 {
-	pid_t executed = 0; /* the keeper, since its execve */
+	pid_t executed = 0; /* WHOM, a second start, since its execve */
 	int starts = 0, ended = 0, changed = 1;
 	struct sigaction act = {.sa_handler = on_alarm};
 	sigaction(SIGALRM, &act, NULL);
@@ -162,13 +169,17 @@ static void trace(void)
 			arm(50);
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			threads[id % MOST].id = 0;
-			ended |= id == caller;
+			if (id == caller) {
+				ended = 1;
+				arm(50);
+			}
 			continue;
 		}
 		struct thread *t = find(id);
 		int event = status >> 16, sig = WSTOPSIG(status);
 		if (event == PTRACE_EVENT_EXEC) {
-			if (id == caller ? starts++ > 0 : !is_keeper(id)) {
+			const char *part = part_of(id);
+			if (id == caller ? starts++ > 0 : part == NULL) {
 				/* PROGRAM, which goes its own way. */
 				ended |= id == caller;
 				ptrace(PTRACE_DETACH, id, 0, 0);
@@ -176,9 +187,9 @@ static void trace(void)
 					arm(50);
 				continue;
 			}
-			if (id != caller) {
+			if (part != NULL && strcmp(part, whom_name) == 0) {
 				executed = id;
-				keeper = -1;
+				forked = -1;
 			}
 			sig = 0;
 		} else if (event != 0) {
@@ -186,7 +197,7 @@ static void trace(void)
 		} else if (sig == (SIGTRAP | 0x80)) {
 			sig = 0;
 			struct __ptrace_syscall_info info;
-			pid_t whom = !whom_keeper ? caller : executed ? executed : keeper;
+			pid_t whom = strcmp(whom_name, "caller") == 0 ? caller : executed ? executed : forked;
 			if (starts > 0 && whom > 0 && ptrace(PTRACE_GET_SYSCALL_INFO, id, sizeof info, &info) > 0
 			    && info.op == PTRACE_SYSCALL_INFO_ENTRY) {
 				if (changed && ++count == step) {
@@ -205,7 +216,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 5)
 		return 2;
-	whom_keeper = strcmp(argv[1], "keeper") == 0;
+	whom_name = argv[1];
 	step = atoi(argv[2]);
 	fcntl(RESULT, F_SETFD, FD_CLOEXEC);
 	if (atoi(argv[3])) {
