@@ -62,12 +62,7 @@ func read(pid, fd int) (*Held, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = unix.ESRCH
 	}
-	h := &Held{PID: pid, Group: pid, Start: p.Start, fd: fd}
-	if group, err := unix.Getpgid(pid); err == nil {
-		h.Group = group
-	}
-	h.session, _ = unix.Getsid(pid)
-	return h, err
+	return &Held{PID: pid, Group: p.Group, Start: p.Start, session: p.Session, fd: fd}, err
 }
 
 // peekChild is pid when that child has ended, 0 while it lives. The error: it is no child, or was waited for.
@@ -182,9 +177,7 @@ func (h *Held) Members() (map[int]Ticks, error) {
 	table, err := Table()
 	found := map[int]Ticks{}
 	for pid, p := range table {
-		group, _ := unix.Getpgid(pid) // of nobody: -1
-		session, _ := unix.Getsid(pid)
-		if group == h.Group && session == h.session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
+		if p.Group == h.Group && p.Session == h.session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
 			found[pid] = p.Start
 		}
 	}

@@ -25,10 +25,12 @@ type Ticks int64
 
 // Process is what /proc/PID/stat tells of a process; see proc_pid_stat(5).
 type Process struct {
-	Comm   string // the name, of anybody's choice
-	State  byte
-	Parent int
-	Start  Ticks
+	Comm    string // the name, of anybody's choice
+	State   byte
+	Parent  int
+	Group   int
+	Session int
+	Start   Ticks
 	// Threads are those that have not ended; the first counts until it is waited for.
 	Threads int
 }
@@ -143,21 +145,21 @@ func childrenInTable(parent int) (pids []int, err error) {
 	return pids, err
 }
 
-func parse(stat []byte) (Process, error) {
+func parse(stat []byte) (p Process, err error) {
 	// The name is in parentheses and may hold spaces and parentheses itself.
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	if open < 0 || end < open {
-		return Process{}, errors.New("no name in parentheses")
-	}
 	fields := bytes.Fields(stat[end+1:])
-	if len(fields) < 20 {
-		return Process{}, fmt.Errorf("%d fields after the name, 20 are needed", len(fields))
+	if open < 0 || end < open || len(fields) < 20 {
+		return p, fmt.Errorf("not a line of proc_pid_stat(5): %q", stat)
 	}
-	parent, err1 := strconv.Atoi(string(fields[1]))
-	threads, err2 := strconv.Atoi(string(fields[17]))
-	start, err3 := strconv.ParseInt(string(fields[19]), 10, 64)
-	p := Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: parent, Start: Ticks(start), Threads: threads}
-	return p, errors.Join(err1, err2, err3)
+	number := func(i int) int {
+		n, wrong := strconv.Atoi(string(fields[i]))
+		err = errors.Join(err, wrong)
+		return n
+	}
+	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: number(1), Group: number(2), Session: number(3)}
+	p.Threads, p.Start = number(17), Ticks(number(19))
+	return p, err
 }
 
 // Dead reports a process that has ended, whether or not it was waited for. The field State is
