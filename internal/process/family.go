@@ -1,7 +1,6 @@
 package process
 
 import (
-	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -10,28 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Family is what came of the program: the descendants of a process that is a subreaper or PID 1, this one or
-// its caller. Others reap most of them, so their PIDs can be recycled at any time: each signal goes through a
-// pidfd, to a process that was seen to be a descendant. Excluded, with all below them, are processes of
-// pidleash's own, and earlier children ("background-job & exec pidleash ...").
+// Family is what came of the program: the descendants of a process that is a subreaper or PID 1, this one or its
+// caller. Others reap most of them, so their PIDs can be recycled at any time: each signal goes through a pidfd, to a
+// process that was seen to be a descendant. Excluded, with all below them, are processes of pidleash's own, and earlier
+// children ("background-job & exec pidleash ...").
 type Family struct {
-	top      int
+	top      int   // gone when it has ended
+	started  Ticks // when top was
 	excluded map[int]Ticks
+	seen     map[int]Ticks // at any look
+	session  int           // of the program alone; 0: none
 	reached  map[int]Ticks // by the last Kill; nil: there was none
 	sent     syscall.Signal
-	cont     bool          // CONT came after it
-	started  Ticks         // when top was
-	seen     map[int]Ticks // at any look; kept when top is another process
-	session  int           // of the program alone; 0: none
-	noneAt   time.Time     // since when /proc has shown nobody; zero: it shows somebody
+	cont     bool      // CONT came after it
+	noneAt   time.Time // since when /proc has shown nobody; zero: it shows somebody
 }
+
+// gone is nobody's parent.
+const gone = -1
 
 // NewFamily notes the earlier children of top, and all below them, which may fall to it.
 func NewFamily(top int) *Family {
-	f := &Family{top: top, excluded: map[int]Ticks{}, seen: map[int]Ticks{}}
-	if p, err := Read(top); err == nil {
-		f.started = p.Start
-	}
+	p, _ := Read(top)
+	f := &Family{top: top, started: p.Start, excluded: map[int]Ticks{}, seen: map[int]Ticks{}}
 	if top != os.Getpid() || !NoChildren() { // hardly ever; otherwise /proc need not be read
 		f.excludeBelow(top)
 	}
@@ -61,67 +61,67 @@ func has(set map[int]Ticks, pid int, start Ticks) bool {
 
 // isScattered reports that top has ended: its children have another parent now.
 func (f *Family) isScattered() bool {
-	if f.top == os.Getpid() {
-		return false
+	if f.top != os.Getpid() && !lives(f.top, f.started) {
+		f.top = gone
 	}
-	p, err := Read(f.top)
-	return err != nil || p.Dead() || p.Start != f.started
+	return f.top == gone
 }
 
 // Began notes a program that was started in a session of its own.
 func (f *Family) Began(h *Held) { f.seen[h.PID], f.session = h.Start, h.session }
 
-// Descendants are the living of the family. When top has ended these are the ones that were seen at any look,
-// what is below them, and who is in the program's session or in one that somebody of them has made.
-func (f *Family) Descendants() (all map[int]Ticks, err error) {
-	if all, err = descendants(f.top, f.excluded); f.top == os.Getpid() {
-		return all, err
-	}
-	maps.Copy(f.seen, all)
-	if !f.isScattered() {
-		return all, err
-	}
-	for range 2 { // as in descendants
-		if err = f.scattered(all); err != nil {
-			break
-		}
+// Descendants are the living of the family. When top has ended these are the ones that were seen at any look, what is
+// below them, and who is in the program's session or in one that somebody of them has made.
+func (f *Family) Descendants() (map[int]Ticks, error) {
+	known := f.isScattered()
+	all, err := f.look()
+	if !known && f.isScattered() {
+		return f.look()
 	}
 	return all, err
 }
 
-// scattered adds the living who are known to be of the family without top.
-func (f *Family) scattered(all map[int]Ticks) error {
-	table, err := Table()
-	if err != nil {
-		return err
-	}
-	for pid, p := range table {
-		if !p.Dead() && !has(f.excluded, pid, p.Start) && f.cameOf(pid, p.Start, table) {
-			all[pid], f.seen[pid] = p.Start, p.Start
+// look looks twice: the first look misses a process whose parent ends meanwhile, and in the second that is a child of
+// this process.
+func (f *Family) look() (map[int]Ticks, error) {
+	found := map[int]Ticks{}
+	for range 2 {
+		table, err := Table()
+		if err != nil {
+			return found, err
+		}
+		for pid, p := range table {
+			if !p.Dead() && (f.isAbove(pid, table.read) || f.top == gone && f.hasSessionOf(pid, table)) {
+				found[pid], f.seen[pid] = p.Start, p.Start
+			}
 		}
 	}
-	return nil
+	return found, nil
 }
 
-// cameOf reports one who was seen, or has an ancestor or a session of the family.
-func (f *Family) cameOf(pid int, start Ticks, table map[int]Process) bool {
-	if session, err := unix.Getsid(pid); err == nil {
-		leader, ok := f.seen[session]
-		if session == f.session && session != 0 || ok && start >= leader && (table[session].Start == 0 || table[session].Start == leader) {
-			return true
-		}
-	}
-	for range len(table) { // as in below
-		p, ok := table[pid]
+// isAbove reports that top is an ancestor of pid or, when top has ended, that pid or an ancestor was seen; and that
+// nobody who is excluded is on the way.
+func (f *Family) isAbove(pid int, read func(pid int) (Process, error)) bool {
+	for range 1 << 16 { // read in several moments, it could be a circle
+		p, err := read(pid)
 		switch {
-		case !ok || has(f.excluded, pid, p.Start):
+		case err != nil || has(f.excluded, pid, p.Start):
 			return false
-		case has(f.seen, pid, p.Start):
+		case p.Parent == f.top || f.top == gone && has(f.seen, pid, p.Start):
 			return true
 		}
 		pid = p.Parent
 	}
 	return false
+}
+
+// hasSessionOf reports that pid is in the program's session, or in one whose leader was seen.
+func (f *Family) hasSessionOf(pid int, table Processes) bool {
+	p := table[pid]
+	leader, seen := f.seen[p.Session]
+	now, found := table[p.Session]
+	ours := p.Session == f.session && p.Session > 0 || seen && p.Start >= leader && (!found || now.Start == leader)
+	return ours && !has(f.excluded, pid, p.Start)
 }
 
 // freeze stops all of a scattered family: what one of them forks while it ends would be nobody's.
@@ -160,23 +160,22 @@ func (f *Family) Children() ([]int, error) {
 func (f *Family) IsChildless() bool { return f.top == os.Getpid() && NoChildren() }
 
 // Has reports a living process of the family.
-func (f *Family) Has(pid int) bool { return isAliveBelow(pid, f.top, f.excluded) }
-
-// IsBelow reports a living process that has top among its ancestors.
-func IsBelow(pid, top int) bool { return isAliveBelow(pid, top, nil) }
-
-func isAliveBelow(pid, top int, excluded map[int]Ticks) bool {
+func (f *Family) Has(pid int) bool {
 	p, err := Read(pid)
-	return err == nil && !p.Dead() && below(pid, top, Read, excluded)
+	return err == nil && !p.Dead() && f.isAbove(pid, Read)
 }
 
-// Kill signals the living of the family, and remembers whom it has reached. CONT accompanies others, and
-// changes nothing about that.
+// IsBelow reports a living process that has top among its ancestors.
+func IsBelow(pid, top int) bool { return (&Family{top: top}).Has(pid) }
+
+// Kill signals the living of the family, and remembers whom it has reached. CONT accompanies others, and changes
+// nothing about that.
 func (f *Family) Kill(sig syscall.Signal) error {
-	if sig != syscall.SIGCONT && f.isScattered() {
+	switch {
+	case sig == syscall.SIGCONT:
+	case f.isScattered():
 		f.freeze()
-	}
-	if sig == syscall.SIGKILL {
+	case sig == syscall.SIGKILL:
 		f.killGroups()
 	}
 	all, err := f.Descendants()
@@ -189,23 +188,19 @@ func (f *Family) Kill(sig syscall.Signal) error {
 	return err
 }
 
-// killGroups kills every process group that only the family is in, each in one step of the kernel's: whoever
-// forks faster than /proc can be read does not get away. Zombies tell of their groups, too.
+// killGroups kills every process group that only the family is in, each in one step of the kernel's: whoever forks
+// faster than /proc can be read does not get away. Zombies tell of their groups, too.
 func (f *Family) killGroups() {
-	table, err := Table()
-	if err != nil {
-		return
-	}
-	groups := map[int]bool{}
+	table, _ := Table()
+	groups := map[int]bool{unix.Getpgrp(): false}
 	for pid, p := range table {
-		group, err := unix.Getpgid(pid)
-		if _, known := groups[group]; err != nil || known && !groups[group] {
-			continue
+		group, _ := unix.Getpgid(pid) // of nobody: -1
+		if ours, known := groups[group]; ours || !known {
+			groups[group] = f.isAbove(pid, table.read) && p.Start >= f.started
 		}
-		groups[group] = below(pid, f.top, table.read, f.excluded) && p.Start >= f.started
 	}
 	for group, ours := range groups {
-		if ours && group > 1 && group != unix.Getpgrp() {
+		if ours && group > 1 {
 			_ = unix.Kill(-group, syscall.SIGKILL)
 		}
 	}
@@ -285,47 +280,16 @@ func KillExactly(pid int, start Ticks, sig syscall.Signal) {
 }
 
 // DescendantsOf are the living processes below another one.
-func DescendantsOf(pid int) (map[int]Ticks, error) { return descendants(pid, nil) }
-
-// descendants looks twice: the first look misses a process whose parent ends meanwhile, and in the second
-// that is a child of this process.
-func descendants(ancestor int, excluded map[int]Ticks) (map[int]Ticks, error) {
-	found := map[int]Ticks{}
-	for range 2 {
-		table, err := Table()
-		if err != nil {
-			return found, err
-		}
-		for pid, p := range table {
-			if !p.Dead() && below(pid, ancestor, table.read, excluded) {
-				found[pid] = p.Start
-			}
-		}
-	}
-	return found, nil
-}
-
-// below reports that ancestor is one of pid's ancestors, with nobody who is excluded on the way.
-func below(pid, ancestor int, read func(pid int) (Process, error), excluded map[int]Ticks) bool {
-	for range 1 << 16 { // read in several moments, it could be a circle
-		p, err := read(pid)
-		switch {
-		case err != nil || has(excluded, pid, p.Start):
-			return false
-		case p.Parent == ancestor:
-			return true
-		}
-		pid = p.Parent
-	}
-	return false
+func DescendantsOf(pid int) (map[int]Ticks, error) {
+	return (&Family{top: pid, seen: map[int]Ticks{}}).look()
 }
 
 // HasOthers reports that a process group has living members that are not below this process.
 func HasOthers(group int) bool {
 	table, _ := Table()
+	self := &Family{top: os.Getpid()}
 	for pid, p := range table {
-		its, err := unix.Getpgid(pid)
-		if err == nil && its == group && !p.Dead() && !below(pid, os.Getpid(), table.read, nil) {
+		if p.Group == group && !p.Dead() && !self.isAbove(pid, table.read) {
 			return true
 		}
 	}
