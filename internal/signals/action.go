@@ -21,7 +21,7 @@ func Default() {
 	ignored, blocked := atStart()
 	runtime.LockOSThread()
 	restoreActions(ignored)
-	restoreMask(blocked)
+	setMask(unix.SIG_SETMASK, blocked)
 }
 
 // restoreActions sets those of the start, but for what the Go runtime needs.
@@ -29,11 +29,6 @@ func restoreActions(ignored atstart.SignalSet) {
 	free := ^(uncatchable | faults | setOf(syscall.SIGPIPE, syscall.SIGCHLD, syscall.SIGURG))
 	setActions(free&ignored, ignore)
 	setActions(free&^ignored, byDefault)
-}
-
-// restoreMask is for the calling thread.
-func restoreMask(blocked atstart.SignalSet) {
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, sigset(blocked), nil)
 }
 
 // Outlive ignores what is meant for the program or for everybody in the unit. It is for a keeper beside the
@@ -52,7 +47,7 @@ func Outlive() {
 // Afterwards every such signal has its default action, unless it was ignored at start, and so have those that
 // stop a process; PIPE and the processor's faults stay with the Go runtime until execve(2). The mask of the
 // start is that of the calling thread, to which the goroutine is locked for good.
-func (s *Source) Release() syscall.Signal {
+func (s *Source) Release() (end syscall.Signal) {
 	s.Wait()
 	runtime.LockOSThread()
 	// The signalfd first: what is not in the channel then stays in the kernel.
@@ -64,40 +59,32 @@ func (s *Source) Release() syscall.Signal {
 	awaitHandlers()
 	signal.Stop(s.c) // delivers what handlers have left, then nothing more
 	// All other threads block these signals if anything had been blocked.
-	restoreMask(s.blocked)
-	for sig := s.Pending(); sig != 0; sig = s.Pending() {
-		got = append(got, sig)
+	setMask(unix.SIG_SETMASK, s.blocked)
+	for len(s.c) > 0 {
+		got = append(got, s.Read(<-s.c).Signal)
 	}
-	return s.settle(got)
-}
-
-// stopReading returns what has been collected when nothing more comes from the signalfd.
-func (s *Source) stopReading() (list []syscall.Signal) {
-	s.leave(s.wanted)
-	for {
-		select {
-		case s.taking <- struct{}{}: // so that read is not between the kernel and c
-			<-s.taking
-			return list
-		case got := <-s.c: // read may wait for room
-			list = append(list, s.Read(got).Signal)
-		}
-	}
-}
-
-// settle returns the first of the collected signals that would have ended this process. Those that would have
-// waited do so again.
-func (s *Source) settle(list []syscall.Signal) (end syscall.Signal) {
-	for _, sig := range list {
+	for _, sig := range got {
 		switch {
 		case has(harmless|s.ignored, sig):
 		case has(s.blocked&^neverBlocked, sig):
-			_ = unix.Kill(os.Getpid(), sig)
+			_ = unix.Kill(os.Getpid(), sig) // it waits again
 		case end == 0:
 			end = sig
 		}
 	}
 	return end
+}
+
+// stopReading has nothing more read from the signalfd, and returns what is in c.
+func (s *Source) stopReading() (list []syscall.Signal) {
+	for {
+		select {
+		case s.taking <- struct{}{}: // for good
+			return list
+		case got := <-s.c: // read may wait for room
+			list = append(list, s.Read(got).Signal)
+		}
+	}
 }
 
 // handlerPatience bounds the wait for threads that are busy with something else.
@@ -132,20 +119,16 @@ func (s *Source) StopSelf(sig syscall.Signal, pid int) {
 	s.leave(setOf(sig, syscall.SIGCONT))
 	// To ignore a signal discards it if it is pending, sigaction(2): one from the terminal would stop
 	// pidleash now, and ours a second time.
-	was := action(sig)
-	setAction(sig, ignore)
+	was := setAction(sig, ignore)
 	setAction(sig, byDefault)
-	var old unix.Sigset_t
-	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, sigset(setOf(sig)), &old)
+	mask := setMask(unix.SIG_UNBLOCK, setOf(sig))
 	_ = unix.Kill(pid, sig) // pidleash stops in here
 	// Or here, if the kernel has chosen another thread, which has not taken it yet: a mask that changes makes
 	// this thread look for signals again.
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, sigset(^setOf(sig)), nil)
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	setMask(unix.SIG_SETMASK, ^setOf(sig))
+	setMask(unix.SIG_SETMASK, mask)
 	setAction(sig, was)
-	was = action(syscall.SIGCONT)
-	setAction(syscall.SIGCONT, ignore)
-	setAction(syscall.SIGCONT, was)
+	setAction(syscall.SIGCONT, setAction(syscall.SIGCONT, ignore))
 	s.leave(0)
 }
 
@@ -157,6 +140,6 @@ func Die(sig syscall.Signal) {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	setAction(sig, byDefault)
 	runtime.LockOSThread()
-	restoreMask(0)
+	setMask(unix.SIG_SETMASK, 0)
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }

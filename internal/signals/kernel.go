@@ -1,7 +1,6 @@
 package signals
 
 import (
-	"encoding/binary"
 	"syscall"
 	"unsafe"
 
@@ -25,8 +24,10 @@ func action(sig syscall.Signal) (act sigaction) {
 	return act
 }
 
-func setAction(sig syscall.Signal, act sigaction) {
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
+func setAction(sig syscall.Signal, act sigaction) (was sigaction) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)),
+		uintptr(unsafe.Pointer(&was)), 8, 0, 0)
+	return was
 }
 
 func setActions(set atstart.SignalSet, act sigaction) {
@@ -35,10 +36,15 @@ func setActions(set atstart.SignalSet, act sigaction) {
 	}
 }
 
+// setMask changes the calling thread's, and returns what it was.
+func setMask(how int, set atstart.SignalSet) atstart.SignalSet {
+	var was unix.Sigset_t
+	_ = unix.PthreadSigmask(how, sigset(set), &was)
+	return atstart.SignalSet(was.Val[0])
+}
+
 // readSignalfd takes one signal, signalfd(2); ok is false when there is none.
-func readSignalfd(fd int) (sig syscall.Signal, code, sender uint32, ok bool) {
-	var info [unsafe.Sizeof(unix.SignalfdSiginfo{})]byte
-	n, _ := unix.Read(fd, info[:])
-	word := func(at int) uint32 { return binary.NativeEndian.Uint32(info[at:]) }
-	return syscall.Signal(word(0)), word(8), word(12), n == len(info)
+func readSignalfd(fd int) (info unix.SignalfdSiginfo, ok bool) {
+	n, _ := unix.Read(fd, (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:])
+	return info, n > 0
 }

@@ -61,9 +61,7 @@ func atStart() (ignored, blocked atstart.SignalSet) {
 	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
 		ignored |= setOf(syscall.SIGPIPE) // IgnoreSIGPIPE=yes, systemd.exec(5)
 	}
-	var mask unix.Sigset_t
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, nil, &mask)
-	return ignored, atstart.SignalSet(mask.Val[0])
+	return ignored, setMask(unix.SIG_BLOCK, 0)
 }
 
 func setOf(list ...syscall.Signal) (set atstart.SignalSet) {

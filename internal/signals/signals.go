@@ -35,7 +35,6 @@ type Source struct {
 	ignored, blocked atstart.SignalSet // at start
 	wanted           atstart.SignalSet // those to collect
 	sibling          atomic.Uint32
-	noted            bool // origins are
 }
 
 // Received is one signal. ToGroup: the whole process group has been sent it, by the kernel or by the sibling,
@@ -81,7 +80,7 @@ func (s *Source) Read(got os.Signal) Received {
 		return c.Received
 	}
 	sig := got.(syscall.Signal)
-	return Received{sig, s.noted && has(groups, sig) && !tookSent(sig)}
+	return Received{sig, !tookSent(sig)}
 }
 
 // Wait returns when every signal is being collected.
@@ -105,22 +104,11 @@ func (s *Source) Program(ignored []syscall.Signal) (ignoredSet, blockedSet atsta
 func (s *Source) NoteOrigins() {
 	s.Wait() // os/signal would replace the handler
 	noteOrigins()
-	s.noted = true
 }
 
 // Sibling says that the program is in pidleash's process group: what it sends to the group, as editors do
 // with SIGTSTP, it has had itself. Only of what is read from the signalfd this is known.
 func (s *Source) Sibling(pid int) { s.sibling.Store(uint32(pid)) }
-
-// Pending returns a signal that has been collected, 0 when there is none.
-func (s *Source) Pending() syscall.Signal {
-	select {
-	case got := <-s.c:
-		return s.Read(got).Signal
-	default:
-		return 0
-	}
-}
 
 // Late returns the signal that tells this process to end, as it has told others already; 0: none came within
 // limit. A signal to a whole control group reaches its processes one after the other. All else is dropped.
@@ -176,9 +164,9 @@ func (s *Source) read() {
 func (s *Source) take() bool {
 	s.taking <- struct{}{}
 	defer func() { <-s.taking }()
-	sig, code, sender, ok := readSignalfd(s.fd)
-	if ok {
-		toGroup := code == siKernel || sender != 0 && sender == s.sibling.Load()
+	info, ok := readSignalfd(s.fd)
+	if sig := syscall.Signal(info.Signo); ok {
+		toGroup := info.Code == siKernel || info.Pid != 0 && info.Pid == s.sibling.Load()
 		s.c <- collected{Received{sig, toGroup && has(groups, sig)}}
 	}
 	return ok
