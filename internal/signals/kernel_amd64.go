@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// The Go runtime keeps what a handler learns of a signal's origin to itself. Written in a signal handler,
-// hence no fields. Bit N-1 is for signal N.
+// The Go runtime keeps a signal's origin to itself. Written in a signal handler, hence no fields. Bit N is for signal
+// N, below 32.
 var (
 	sentByProcess, sentByKernel uint64
 	//lint:ignore U1000 the assembly uses it
@@ -24,10 +24,9 @@ func noteOrigins() {
 	}
 }
 
-// tookSent reports whether a process has sent the signal since the last call. It is also true as long as the
-// kernel has not sent that signal since noteOrigins. It does not forget that the kernel has sent one: the
-// second of two that came at once would look as if a process had sent it.
+// tookSent reports that a process has sent the signal since the last call, or that the kernel never has since
+// noteOrigins. That it has is not forgotten: the second of two at once would look as if a process had sent it.
 func tookSent(sig syscall.Signal) bool {
-	bit := uint64(setOf(sig))
+	bit := uint64(1) << sig
 	return atomic.AndUint64(&sentByProcess, ^bit)&bit != 0 || atomic.LoadUint64(&sentByKernel)&bit == 0
 }

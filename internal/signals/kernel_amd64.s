@@ -1,20 +1,16 @@
 #include "textflag.h"
 
 // A signal handler, sigaction(2): signal number in DI, siginfo_t in SI. It notes whether the signal was the
-// kernel's and goes on to the handler of the Go runtime. AX and CX are free to use here.
+// kernel's and goes on to the handler of the Go runtime. AX is free to use here.
 TEXT ·noteOrigin(SB), NOSPLIT|NOFRAME, $0
-	MOVL	DI, CX
-	DECL	CX
-	MOVL	$1, AX
-	SHLQ	CX, AX
 	CMPL	8(SI), $0x80	// si_code, SI_KERNEL
 	JEQ	kernel
 	LOCK
-	ORQ	AX, ·sentByProcess(SB)
+	BTSL	DI, ·sentByProcess(SB)
 	JMP	next
 kernel:
 	LOCK
-	ORQ	AX, ·sentByKernel(SB)
+	BTSL	DI, ·sentByKernel(SB)
 next:
 	MOVQ	·runtimeHandler(SB), AX
 	JMP	AX

@@ -15,8 +15,8 @@ var (
 	uncatchable = setOf(syscall.SIGKILL, syscall.SIGSTOP)
 	// The Go runtime leaves 32 to 34 to the C library, and cannot catch them.
 	libraries = setOf(32, 33, 34)
-	// runtimes are about pidleash itself: its children and pipes, and its Go runtime.
-	runtimes = setOf(syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGPROF)
+	// The last four are about pidleash itself: its children and pipes, and its Go runtime.
+	forwarded = ^(uncatchable | libraries | setOf(syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGPROF))
 	// harmless are those whose default action does not end a process.
 	harmless = setOf(syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
 		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGSTOP)
@@ -25,22 +25,15 @@ var (
 		syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT)
 	// faults are the processor's, which Go makes a panic of.
 	faults = setOf(syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV)
-	// neverBlocked are unblocked by the Go runtime in each of its threads, whatever was blocked at start:
-	// blockableSig in runtime/signal_unix.go.
+	// neverBlocked are unblocked in each thread of Go, whatever was blocked at start: runtime/signal_unix.go.
 	neverBlocked = faults | setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT,
 		syscall.SIGTERM, syscall.SIGSTKFLT, syscall.SIGSYS)
-	// kept stay ignored under Go if they were at start: nohup(1) and a shell's background jobs count on it,
-	// and the program inherits it by itself.
+	// kept stay ignored if they were at start, as nohup(1) and shells do for the program, which inherits it.
 	kept = setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 )
 
 // Forwarded reports that a signal sent to pidleash is meant for the program and can be caught.
-func Forwarded(sig syscall.Signal) bool { return !has(uncatchable|libraries|runtimes, sig) }
-
-// wanted are the signals to collect for the program.
-func wanted() atstart.SignalSet {
-	return ^(uncatchable | libraries | runtimes | ignoredNow()&kept)
-}
+func Forwarded(sig syscall.Signal) bool { return has(forwarded, sig) }
 
 func ignoredNow() (set atstart.SignalSet) {
 	for _, sig := range list(^atstart.SignalSet(0)) {
@@ -51,8 +44,8 @@ func ignoredNow() (set atstart.SignalSet) {
 	return set
 }
 
-// atStart returns the signals that were ignored and blocked at start. Without our entry code it is what the
-// Go runtime has left of that: call it before anything changes a disposition.
+// atStart returns the signals that were ignored and blocked at start. Without our entry code it is what the Go runtime
+// has left of that: call it before anything changes a disposition.
 func atStart() (ignored, blocked atstart.SignalSet) {
 	if ignored, blocked, ok := atstart.Signals(); ok {
 		return ignored, blocked

@@ -113,8 +113,7 @@ func (s *Source) Sibling(pid int) { s.sibling.Store(uint32(pid)) }
 // Late returns the signal that tells this process to end, as it has told others already; 0: none came within
 // limit. A signal to a whole control group reaches its processes one after the other. All else is dropped.
 func (s *Source) Late(limit time.Duration) syscall.Signal {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	timeout := time.After(limit)
 	for {
 		select {
 		case got := <-s.c:
@@ -122,7 +121,7 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 			case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
 				return sig
 			}
-		case <-timer.C:
+		case <-timeout:
 			return 0
 		}
 	}
@@ -130,7 +129,7 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 
 func (s *Source) catch() {
 	defer close(s.ready)
-	s.wanted = wanted()
+	s.wanted = forwarded &^ (ignoredNow() & kept)
 	if _, _, blocked := atstart.Signals(); blocked {
 		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
 			s.fd = fd
@@ -154,7 +153,7 @@ func (s *Source) catch() {
 func (s *Source) read() {
 	for {
 		s.room <- struct{}{}
-		for taken := false; !taken; taken = s.take() {
+		for !s.take() {
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
 		}
 	}
