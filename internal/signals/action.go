@@ -15,8 +15,8 @@ import (
 	"pidleash/internal/atstart"
 )
 
-// Default lets signals do to this process what they do to any other: it is for who runs no program, instead
-// of Catch. The calling goroutine must live as long as the process; a signal may arrive on its thread.
+// Default lets signals do to this process what they do to any other. The calling goroutine must live as long as the
+// process; a signal may arrive on its thread.
 func Default() {
 	ignored, blocked := atStart()
 	runtime.LockOSThread()
@@ -31,32 +31,29 @@ func restoreActions(ignored atstart.SignalSet) {
 	setActions(free&^ignored, byDefault)
 }
 
-// Outlive ignores what is meant for the program or for everybody in the unit. It is for a keeper beside the
-// program, which removes the file when the program has ended, not before.
+// Outlive ignores what is meant for the program or for everybody in the unit: the keeper removes the file when the
+// program has ended, not before.
 func Outlive() {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU, syscall.SIGSYS, syscall.SIGTRAP)
 }
 
-// Release ends the collecting, for a process that is about to become the program. From its beginning on, no
-// signal is lost: one that ends a process by default ends this one, or is the result (0: there was none), or
-// waits for the program if it was blocked at start. One of those that Go never blocks does not wait: it ends
-// this process. The kernel itself can lose a signal that writes a core, QUIT first of all, during execve(2):
-// do_group_exit in kernel/exit.c, when another thread has taken it.
+// Release ends the collecting, for a process that is about to become the program. From its beginning on, no signal is
+// lost: one that ends a process by default ends this one, or is the result (0: there was none). One that was blocked
+// at start waits for the program, unless Go never blocks it. Only the kernel can lose one that writes a core, QUIT
+// first of all, in execve(2), when another thread has taken it: do_group_exit in kernel/exit.c.
 //
-// Afterwards every such signal has its default action, unless it was ignored at start, and so have those that
-// stop a process; PIPE and the processor's faults stay with the Go runtime until execve(2). The mask of the
-// start is that of the calling thread, to which the goroutine is locked for good.
+// Afterwards every such signal has its default action, unless it was ignored at start, and so have those that stop a
+// process; PIPE and the processor's faults stay with Go until execve(2). The goroutine stays locked to its thread,
+// which has the mask of the start.
 func (s *Source) Release() (end syscall.Signal) {
 	s.Wait()
 	runtime.LockOSThread()
 	// The signalfd first: what is not in the channel then stays in the kernel.
 	got := s.stopReading()
-	// Before os/signal stops, which leaves handlers in place that swallow USR1 and make QUIT print the
-	// goroutines. Who gets a signal from here on ends.
+	// Before os/signal stops, whose handlers would then swallow USR1 and print the goroutines on QUIT.
 	restoreActions(s.ignored)
-	// Who got one before still runs its handler, and os/signal must want it.
-	awaitHandlers()
+	awaitHandlers()  // while os/signal still wants what they have got
 	signal.Stop(s.c) // delivers what handlers have left, then nothing more
 	// All other threads block these signals if anything had been blocked.
 	setMask(unix.SIG_SETMASK, s.blocked)
@@ -90,10 +87,9 @@ func (s *Source) stopReading() (list []syscall.Signal) {
 // handlerPatience bounds the wait for threads that are busy with something else.
 const handlerPatience = 100 * time.Millisecond
 
-// awaitHandlers returns when no other thread is about to run a handler that was in place until now. The
-// kernel takes a signal from the queue when it sends a thread there; execve would end a thread that has not
-// got its turn since, and the signal with it. Such a thread is runnable, or waits for a page; one that was
-// seen asleep has none to run.
+// awaitHandlers returns when no other thread is about to run a handler that was in place until now: the kernel has
+// taken the signal from the queue for it, and execve would end it before its turn. Such a thread is runnable, or
+// waits for a page; one that was seen asleep has none to run.
 func awaitHandlers() {
 	for until := time.Now().Add(handlerPatience); time.Now().Before(until); {
 		tasks, err := os.ReadDir("/proc/self/task")
@@ -104,27 +100,27 @@ func awaitHandlers() {
 	}
 }
 
-// isBusy is about a thread, unless it is the calling one: that is here.
+// isBusy reports a thread, other than the calling one, that is not asleep.
 func isBusy(task os.DirEntry) bool {
 	stat, _ := os.ReadFile("/proc/self/task/" + task.Name() + "/stat")
 	_, state, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" ")) // after the name, proc_pid_stat(5)
 	return ok && task.Name() != strconv.Itoa(unix.Gettid()) && bytes.ContainsAny(state[:1], "RD")
 }
 
-// StopSelf stops this process, or with pid 0 its whole process group, as the terminal would have: a script or
-// the other commands of a pipeline may be in it. It returns when this process is continued, and does not
-// collect that SIGCONT from a signalfd. The goroutine must be locked to its thread.
+// StopSelf stops this process, or with pid 0 its whole process group, as the terminal would have: a script or the
+// other commands of a pipeline may be in it. It returns when this process is continued, and does not collect that
+// SIGCONT from a signalfd. The goroutine must be locked to its thread.
 func (s *Source) StopSelf(sig syscall.Signal, pid int) {
 	// Otherwise the reader of the signalfd could be faster than the stop.
 	s.leave(setOf(sig, syscall.SIGCONT))
-	// To ignore a signal discards it if it is pending, sigaction(2): one from the terminal would stop
-	// pidleash now, and ours a second time.
+	// To ignore a signal discards it if it is pending, sigaction(2): the terminal's would stop pidleash a second
+	// time.
 	was := setAction(sig, ignore)
 	setAction(sig, byDefault)
 	mask := setMask(unix.SIG_UNBLOCK, setOf(sig))
 	_ = unix.Kill(pid, sig) // pidleash stops in here
-	// Or here, if the kernel has chosen another thread, which has not taken it yet: a mask that changes makes
-	// this thread look for signals again.
+	// Or here, if the kernel has chosen another thread, which has not taken it yet: this one looks again for signals
+	// when its mask changes.
 	setMask(unix.SIG_SETMASK, ^setOf(sig))
 	setMask(unix.SIG_SETMASK, mask)
 	setAction(sig, was)
@@ -132,8 +128,7 @@ func (s *Source) StopSelf(sig syscall.Signal, pid int) {
 	s.leave(0)
 }
 
-// Die ends this process by the signal, as wait(2) will tell its parent. It returns when that is impossible:
-// PID 1 survives every signal of its own.
+// Die ends this process by the signal. It returns in PID 1, which survives every signal of its own.
 func Die(sig syscall.Signal) {
 	// The program's core is of interest, a wrapper's is not.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)

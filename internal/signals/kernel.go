@@ -12,8 +12,8 @@ import (
 // SIG_IGN and SI_KERNEL of sigaction(2): the terminal's signals have that.
 const sigIgn, siKernel = 1, 0x80
 
-// sigaction is the kernel's struct sigaction. Its first word is the handler; the order of the others differs
-// by architecture, and all of them are zero here.
+// sigaction is the kernel's struct sigaction. Its first word is the handler; the order of the others differs by
+// architecture, and all of them are zero here.
 type sigaction [4]uintptr
 
 var byDefault, ignore = sigaction{}, sigaction{sigIgn}

@@ -15,7 +15,12 @@ var (
 
 func noteOriginPC() uintptr
 
-func noteOrigins() {
+// NoteOrigins puts a handler of ours before the Go runtime's, to tell the kernel's signals from those of processes.
+// Until then what came through os/signal (HUP, INT and QUIT among it) counts as not sent to the group. In pidleash's
+// group and without a terminal that is nearly always right, and otherwise the program has a signal twice, which is
+// better than never.
+func (s *Source) NoteOrigins() {
+	s.Wait() // os/signal would replace the handler
 	for _, sig := range list(groups) {
 		if act := action(sig); act[0] > sigIgn && act[0] != noteOriginPC() {
 			runtimeHandler, act[0] = act[0], noteOriginPC() // the runtime has one for all
@@ -25,7 +30,7 @@ func noteOrigins() {
 }
 
 // tookSent reports that a process has sent the signal since the last call, or that the kernel never has since
-// noteOrigins. That it has is not forgotten: the second of two at once would look as if a process had sent it.
+// NoteOrigins. That it has is not forgotten: the second of two at once would look as if a process had sent it.
 func tookSent(sig syscall.Signal) bool {
 	bit := uint64(1) << sig
 	return atomic.AndUint64(&sentByProcess, ^bit)&bit != 0 || atomic.LoadUint64(&sentByKernel)&bit == 0

@@ -4,7 +4,7 @@ package signals
 
 import "syscall"
 
-// Here nobody knows: what the whole process group had reaches the program twice.
-func noteOrigins() {}
+// NoteOrigins does nothing: here nobody knows. What the whole process group had reaches the program twice.
+func (s *Source) NoteOrigins() {}
 
 func tookSent(syscall.Signal) bool { return true }

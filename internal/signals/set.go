@@ -44,8 +44,8 @@ func ignoredNow() (set atstart.SignalSet) {
 	return set
 }
 
-// atStart returns the signals that were ignored and blocked at start. Without our entry code it is what the Go runtime
-// has left of that: call it before anything changes a disposition.
+// atStart returns the signals that were ignored and blocked at start. Without our entry code it is what the Go
+// runtime has left of that: call it before anything changes a disposition.
 func atStart() (ignored, blocked atstart.SignalSet) {
 	if ignored, blocked, ok := atstart.Signals(); ok {
 		return ignored, blocked

@@ -1,14 +1,14 @@
-// Package signals collects what is sent to pidleash, for the program to have, and sets what signals do to
-// this process.
+// Package signals collects what is sent to pidleash, for the program to have, and sets what signals do to this
+// process.
 //
 // A process that runs a program calls Catch first of all. Once Wait has returned, every signal that Forwarded reports
-// arrives on C, unless it was ignored at start and Go keeps it so. Before that, a signal whose action in Go is
-// to end the process does so. Equal signals may merge, as they do in the kernel. All others do what they do to a Go program,
-// but 32 to 34, which are ignored. Who becomes the program calls Release at the end of it, a keeper beside
-// the program calls Outlive, and who runs no program calls Default instead of Catch.
+// arrives on C, unless it was ignored at start and Go keeps it so; equal ones may merge, as in the kernel. All
+// others, and all before that, do what they do to a Go program, but 32 to 34, which are ignored. Who becomes the
+// program ends with Release, a keeper beside the program calls Outlive, and who runs no program calls Default instead
+// of Catch.
 //
-// With our entry code (atstart) signals are blocked from the first instruction on and are read from a
-// signalfd(2). Those that Go never blocks come through os/signal, as all do without that code.
+// With our entry code (atstart) signals are blocked from the first instruction on and are read from a signalfd(2).
+// Those that Go never blocks come through os/signal, as all do without that code.
 package signals
 
 import (
@@ -37,8 +37,8 @@ type Source struct {
 	sibling          atomic.Uint32
 }
 
-// Received is one signal. ToGroup: the whole process group has been sent it, by the kernel or by the sibling,
-// and a program in this group has had it as well.
+// Received is one signal. ToGroup: the kernel or the sibling has sent it to the whole process group, and a program in
+// this group has had it as well.
 type Received struct {
 	Signal  syscall.Signal
 	ToGroup bool
@@ -64,8 +64,7 @@ func Catch() *Source {
 	}
 	s.ignored, s.blocked = atStart()
 	setActions(libraries, ignore)
-	// In the background: for each signal that os/signal enables, the runtime talks to another thread, 20 to
-	// 60 µs. That is time to read the command line in.
+	// In the background: to enable a signal takes 20 to 60 µs. That is time to read the command line in.
 	go s.catch()
 	return s
 }
@@ -86,8 +85,8 @@ func (s *Source) Read(got os.Signal) Received {
 // Wait returns when every signal is being collected.
 func (s *Source) Wait() { <-s.ready }
 
-// Program returns the signals that the program is to ignore and to block; nil is what was ignored at start.
-// It waits as Wait does.
+// Program returns the signals that the program is to ignore and to block; nil is what was ignored at start. It waits
+// as Wait does.
 func (s *Source) Program(ignored []syscall.Signal) (ignoredSet, blockedSet atstart.SignalSet) {
 	s.Wait()
 	if ignored == nil {
@@ -96,22 +95,12 @@ func (s *Source) Program(ignored []syscall.Signal) (ignoredSet, blockedSet atsta
 	return setOf(ignored...), s.blocked
 }
 
-// NoteOrigins begins to tell the kernel's signals from those of processes where os/signal does not: it puts a
-// handler of ours before the Go runtime's. Until then, and on other architectures than amd64, what came
-// through os/signal (HUP, INT and QUIT among it) counts as not sent to the group. That is right for a program
-// in a group of its own. In pidleash's group and without a terminal it nearly always is, and otherwise the
-// program has a signal twice, which is better than never.
-func (s *Source) NoteOrigins() {
-	s.Wait() // os/signal would replace the handler
-	noteOrigins()
-}
-
-// Sibling says that the program is in pidleash's process group: what it sends to the group, as editors do
-// with SIGTSTP, it has had itself. Only of what is read from the signalfd this is known.
+// Sibling says that the program is in pidleash's process group: what it sends to the group, as editors do with
+// SIGTSTP, it has had itself. That is known only of what is read from the signalfd.
 func (s *Source) Sibling(pid int) { s.sibling.Store(uint32(pid)) }
 
-// Late returns the signal that tells this process to end, as it has told others already; 0: none came within
-// limit. A signal to a whole control group reaches its processes one after the other. All else is dropped.
+// Late waits for the signal that tells this process to end, as it has told others: one to a whole control group
+// reaches its processes one after the other. All else is dropped. 0: none came within limit.
 func (s *Source) Late(limit time.Duration) syscall.Signal {
 	timeout := time.After(limit)
 	for {
