@@ -1,6 +1,7 @@
 package process
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -9,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Family is what came of the program: the descendants of a process that is a subreaper or PID 1, this one or its
-// caller. Others reap most of them, so their PIDs can be recycled at any time: each signal goes through a pidfd, to a
-// process that was seen to be a descendant. Excluded, with all below them, are processes of pidleash's own, and earlier
-// children ("background-job & exec pidleash ...").
+// Family is what came of the program: the descendants of a subreaper or PID 1, this process or its caller. Others
+// reap most of them, and PIDs are recycled: each signal goes through a pidfd, to a process that was seen to be a
+// descendant. Excluded, with all below them, are pidleash's own and earlier children ("background-job & exec pidleash
+// ...").
 type Family struct {
 	top      int   // gone when it has ended
 	started  Ticks // when top was
@@ -73,9 +74,9 @@ func (f *Family) Began(h *Held) { f.seen[h.PID], f.session = h.Start, h.session 
 // Descendants are the living of the family. When top has ended these are the ones that were seen at any look, what is
 // below them, and who is in the program's session or in one that somebody of them has made.
 func (f *Family) Descendants() (map[int]Ticks, error) {
-	known := f.isScattered()
+	scattered := f.isScattered()
 	all, err := f.look()
-	if !known && f.isScattered() {
+	if f.isScattered() != scattered {
 		return f.look()
 	}
 	return all, err
@@ -129,16 +130,13 @@ func (f *Family) freeze() {
 	frozen := map[int]Ticks{}
 	for range 20 { // they cannot fork faster for long
 		all, _ := f.Descendants()
-		before := len(frozen)
-		for pid, start := range all {
-			if !has(frozen, pid, start) {
-				KillExactly(pid, start, syscall.SIGSTOP)
-				frozen[pid] = start
-			}
-		}
-		if len(frozen) == before {
+		if maps.Equal(all, frozen) {
 			return
 		}
+		for pid, start := range all {
+			KillExactly(pid, start, syscall.SIGSTOP)
+		}
+		frozen = all
 	}
 }
 
@@ -230,16 +228,9 @@ func (f *Family) newcomers(left map[int]Ticks) map[int]Ticks {
 // Restarted forgets what Kill has done: that was to an earlier program.
 func (f *Family) Restarted() { f.reached, f.sent, f.noneAt = nil, 0, time.Time{} }
 
-// noneLasts is how long /proc must show no descendants, where the kernel cannot tell that none is left: a look
-// at /proc is not a snapshot. noneLastsBelow is the same below a caller, where only a failed start is swept.
-const (
-	noneLasts      = time.Second
-	noneLastsBelow = 100 * time.Millisecond
-)
-
-// Left are the living of the family; none: nobody is to be waited for any more. The kernel says so, waitid(2);
-// while somebody lives who is excluded it cannot, and /proc must have shown nobody for a while. Those whom the
-// last Kill has missed get its signal now.
+// Left are the living of the family; none: nobody is to be waited for any more. The kernel says so, waitid(2). While
+// somebody lives who is excluded it cannot, and /proc, which is no snapshot, must have shown nobody for a while.
+// Those whom the last Kill has missed get its signal now.
 func (f *Family) Left() (left map[int]Ticks, none bool) {
 	if f.IsChildless() {
 		return nil, true
@@ -253,9 +244,9 @@ func (f *Family) Left() (left map[int]Ticks, none bool) {
 	if f.noneAt.IsZero() {
 		f.noneAt = time.Now()
 	}
-	limit := noneLastsBelow
-	if f.top == os.Getpid() {
-		limit = noneLasts
+	limit := time.Second
+	if f.top != os.Getpid() {
+		limit = 100 * time.Millisecond // below a caller only a failed start is swept
 	}
 	return left, time.Since(f.noneAt) >= limit
 }

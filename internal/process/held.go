@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Held is one process, whatever becomes of its PID: a signal reaches it or nobody. A child is held by not
-// being waited for, anything else by a pidfd, pidfd_open(2). One goroutine uses it: of a child, the one that
-// waits.
+// Held is one process, whatever becomes of its PID: a signal reaches it or nobody. A child is held by not being
+// waited for, anything else by a pidfd, pidfd_open(2). One goroutine uses it: of a child, the one that waits.
 type Held struct {
 	PID   int
 	Group int   // its process group; 0: one that it shares with others, who are not Members
@@ -25,15 +24,14 @@ type Held struct {
 	ended, reaped <-chan struct{}
 }
 
-// Hold holds the process that has the PID now: who has read the PID earlier compares Start. The error is
-// ESRCH when there is none, ENOSYS before Linux 5.3.
+// Hold holds the process that has the PID now: who has read the PID earlier compares Start. The error is ESRCH when
+// there is none, ENOSYS before Linux 5.3.
 func Hold(pid int) (*Held, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, err
 	}
-	// After the opening: if this is the process with the descriptor, or it has ended and the PID is another
-	// one's, whose start is a later one.
+	// After the opening: this is the process with the descriptor, or another one that has started later.
 	h, err := read(pid, fd)
 	if err != nil {
 		unix.Close(fd)
@@ -71,8 +69,8 @@ func peekChild(pid int) (int, error) { return peek(unix.P_PID, pid, unix.WEXITED
 // Same reports that both hold the same process.
 func (h *Held) Same(other *Held) bool { return h.PID == other.PID && h.Start == other.Start }
 
-// Signal has the errors of pidfd_send_signal(2): EPERM, and ESRCH when the process has ended and was waited
-// for. One that was not waited for takes any signal.
+// Signal has the errors of pidfd_send_signal(2): EPERM, and ESRCH when the process has ended and was waited for. One
+// that was not waited for takes any signal.
 func (h *Held) Signal(sig syscall.Signal) error {
 	if h.fd >= 0 {
 		return unix.PidfdSendSignal(h.fd, sig, nil, 0)
@@ -89,13 +87,11 @@ func (h *Held) Dead() bool {
 		ended, err := peekChild(h.PID)
 		return ended != 0 || err != nil
 	}
-	// A pidfd is readable from the end on; on some kernels it was for a moment when a thread other than the
-	// first had called execve.
+	// A pidfd is readable from the end on; on some kernels also for a moment when another thread calls execve.
 	return h.poll(unix.POLLIN, 0) && !lives(h.PID, h.Start)
 }
 
-// Wait returns true when the process has ended, false when until has come first; zero waits for ever. Nil has
-// ended.
+// Wait returns true when the process has ended, false when until has come first; zero waits for ever. Nil has ended.
 func (h *Held) Wait(until time.Time) bool { return h == nil || h.await(h.Dead, unix.POLLIN, until) }
 
 // await looks whether it is over at each event of the pidfd.
@@ -122,8 +118,8 @@ func (h *Held) poll(events int16, limit time.Duration) (ready bool) {
 	return n > 0
 }
 
-// Ended returns a channel, always the same, that is closed when the process has ended. Nil and a child have
-// none: of a child the Reaper tells.
+// Ended returns a channel, always the same, that is closed when the process has ended. Nil and a child have none: of
+// a child the Reaper tells.
 func (h *Held) Ended() <-chan struct{} {
 	if h == nil || h.fd < 0 {
 		return nil
@@ -131,15 +127,15 @@ func (h *Held) Ended() <-chan struct{} {
 	return h.after(&h.ended, h.Dead, unix.POLLIN, time.Time{})
 }
 
-// Status is how the process has ended, if the kernel tells now: it does when the parent has waited for it,
-// since Linux 6.15. Of a child only Reaper.Wait tells.
+// Status is how the process has ended, if the kernel tells now: it does when the parent has waited for it, since
+// Linux 6.15. Of a child only Reaper.Wait tells.
 func (h *Held) Status() (status syscall.WaitStatus, known bool) {
 	status, known, _ = exitStatus(h.fd)
 	return status, known
 }
 
-// Reaped returns a channel, always the same, that is closed when the parent has waited for the process, when
-// Status will never tell, or at the latest after limit, which counts from the first call.
+// Reaped returns a channel, always the same, that is closed when the parent has waited for the process, when Status
+// will never tell, or after limit, which counts from the first call.
 func (h *Held) Reaped(limit time.Duration) <-chan struct{} {
 	isTold := func() bool { _, _, final := exitStatus(h.fd); return final }
 	return h.after(&h.reaped, isTold, 0, time.Now().Add(limit)) // POLLHUP need not be asked for
@@ -160,8 +156,8 @@ func (h *Held) after(c *<-chan struct{}, over func() bool, events int16, until t
 	return *c
 }
 
-// Close lets go; of a child it does nothing, and nil has nothing. While Ended or Reaped wait the descriptor
-// stays: no other file gets its number.
+// Close lets go; of a child it does nothing, and nil has nothing. While Ended or Reaped wait the descriptor stays: no
+// other file gets its number.
 func (h *Held) Close() {
 	if h != nil && h.fd >= 0 && h.users.Add(-1) < 0 {
 		unix.Close(h.fd)

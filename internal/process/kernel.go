@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peek asks waitid(2) for a child, and leaves it there to be waited for. Zero: there is none now. The error
-// is ECHILD when there cannot be one.
+// peek asks waitid(2) for a child, and leaves it there to be waited for. Zero: there is none now. The error is ECHILD
+// when there cannot be one.
 func peek(kind, id, options int) (pid int, err error) {
 	var info unix.Siginfo
 	for {
@@ -22,8 +22,8 @@ func peek(kind, id, options int) (pid int, err error) {
 	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), place))), err
 }
 
-// exitStatus asks PIDFD_GET_INFO of ioctl_pidfd(2), Linux 6.15, which tells when the parent has waited for
-// the process. Final: there is no more to come.
+// exitStatus asks PIDFD_GET_INFO of ioctl_pidfd(2), Linux 6.15, which tells when the parent has waited for the
+// process. Final: there is no more to come.
 func exitStatus(pidfd int) (status syscall.WaitStatus, known, final bool) {
 	// Twice: in the moment of the wait the kernel first finds no status, then no process.
 	for range 2 {

@@ -1,9 +1,8 @@
-// Package process knows what /proc tells of processes (Read, Table), holds one (Held), finds those that came of
-// the program (Family) and those to wait for (Reaper).
+// Package process knows what /proc tells of processes (Read, Table), holds one (Held), finds those that came of the
+// program (Family) and those to wait for (Reaper).
 //
-// /proc is no snapshot: a process is missing in it whose parent ends meanwhile. That nobody is left is believed
-// from waitid(2) or a pidfd, and a PID that was read is checked again when it is held. How others' children have
-// ended may be unknown.
+// /proc is no snapshot: a process is missing in it whose parent ends meanwhile. That nobody is left is believed from
+// waitid(2) or a pidfd, and a PID that was read is checked again when it is held.
 package process
 
 import (
@@ -19,8 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second: USER_HZ is 100 on every
-// architecture that Go supports.
+// Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second: USER_HZ wherever Go runs.
 type Ticks int64
 
 // Process is what /proc/PID/stat tells of a process; see proc_pid_stat(5).
@@ -31,12 +29,11 @@ type Process struct {
 	Group   int
 	Session int
 	Start   Ticks
-	// Threads are those that have not ended; the first counts until it is waited for.
-	Threads int
+	Threads int // those that have not ended; the first counts until it is waited for
 }
 
-// Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when
-// /proc is not mounted.
+// Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when /proc is
+// not mounted.
 func Read(pid int) (Process, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -48,15 +45,15 @@ func Read(pid int) (Process, error) {
 // IsForeign reports a /proc of another PID namespace: what it tells of a PID is about another process.
 func IsForeign() bool {
 	self, err := os.Readlink("/proc/self")
-	if err != nil { // not of this process's, nor of one around it; or not mounted
+	if err != nil { // of a namespace that this process is not in; or not mounted
 		_, err = Read(1)
 		return err == nil
 	}
 	return self != strconv.Itoa(os.Getpid())
 }
 
-// IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID
-// file of an earlier container may name one.
+// IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID file of
+// an earlier container may name one.
 func IsProcess(pid int) bool {
 	tgid, _ := status(pid, "Tgid")
 	return tgid == strconv.Itoa(pid)
@@ -122,7 +119,7 @@ func Children(parent int) (pids []int, err error) {
 	dir := "/proc/" + strconv.Itoa(parent) + "/task/"
 	tasks, err := os.ReadDir(dir)
 	for _, task := range tasks {
-		// Each thread has its own, proc_pid_task(5). The kernel may be without the file.
+		// Each thread has its own, proc_pid_task(5); a kernel may be without it.
 		list, err := os.ReadFile(dir + task.Name() + "/children")
 		if errors.Is(err, fs.ErrNotExist) {
 			return childrenInTable(parent)
@@ -157,13 +154,13 @@ func parse(stat []byte) (p Process, err error) {
 		err = errors.Join(err, wrong)
 		return n
 	}
-	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Parent: number(1), Group: number(2), Session: number(3)}
-	p.Threads, p.Start = number(17), Ticks(number(19))
+	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Threads: number(17), Start: Ticks(number(19))}
+	p.Parent, p.Group, p.Session = number(1), number(2), number(3)
 	return p, err
 }
 
-// Dead reports a process that has ended, whether or not it was waited for. The field State is
-// that of the first thread, which may end before the others: pthread_exit(3).
+// Dead reports a process that has ended, whether or not it was waited for. The field State is that of the first
+// thread, which may end before the others: pthread_exit(3).
 func (p Process) Dead() bool {
 	return p.State == 'Z' && p.Threads <= 1 || p.State == 'X' || p.State == 'x'
 }
@@ -174,11 +171,10 @@ func lives(pid int, start Ticks) bool {
 	return err == nil && p.Start == start && !p.Dead()
 }
 
-// StartTime is the wall-clock time at which the process started. A container sees CLOCK_BOOTTIME in its own time
-// namespace, as starttime; /proc/uptime and btime are not always of it, and btime is rounded to a second.
+// StartTime is the wall-clock time at which the process started. CLOCK_BOOTTIME is of this time namespace, as
+// starttime; /proc/uptime and btime are not always, and btime is rounded to a second.
 func (p Process) StartTime() time.Time {
 	var real, boot unix.Timespec
-	// Neither call fails for a clock that exists.
 	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &real)
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
 	return time.Unix(0, real.Nano()-boot.Nano()).Add(time.Duration(p.Start) * (time.Second / 100))

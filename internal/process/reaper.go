@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reaper tells when there is a child to wait for, or an orphan that has fallen to this process. SIGCHLD would
-// have to be caught before the program is started, and is one switch of threads slower. It does not wait
-// itself: two that do would steal each other's statuses. The one goroutine that does answers C by Next and
-// Wait, child by child, and then by Done.
+// Reaper tells when there is a child to wait for, or an orphan that has fallen to this process. SIGCHLD would have to
+// be caught before the launch, and is one switch of threads slower. It does not wait itself: two that do would steal
+// each other's statuses. One goroutine answers C by Next and Wait, child by child, and then by Done.
 type Reaper struct {
 	ended  chan struct{}  // a child has ended, or was stopped
 	reaped chan struct{}  // the answer: it was waited for
@@ -33,8 +32,8 @@ func (r *Reaper) Watch() {
 	}
 }
 
-// WatchOrphans is for the time without a program. Earlier children may end, and others than descendants may
-// fall to PID 1, as of a command that was sent into the container.
+// WatchOrphans is for the time without a program. Earlier children may end, and others than descendants may fall to
+// PID 1, as of a command that was sent into the container.
 func (r *Reaper) WatchOrphans() {
 	if os.Getpid() == 1 {
 		signal.Notify(r.more, syscall.SIGCHLD)
