@@ -1,8 +1,8 @@
-// Package ready reports when a program is up, as -ready asks: at once, after a while, by sd_notify(3), by a
-// newline on a descriptor, or by what it writes to its logs.
+// Package ready reports when a program is up, as -ready asks: at once, after a while, by sd_notify(3), by a newline
+// on a descriptor, or by what it writes to its logs.
 //
-// Call Prepare before the launch, Launched and Await after it. C then delivers once, unless Close comes
-// first. The package does not watch for the program's end: call Close then.
+// Call Prepare before the launch, Launched and Await after it. C then delivers once, unless Close comes first. The
+// package does not watch for the program's end: call Close then.
 package ready
 
 import (
@@ -36,15 +36,11 @@ type Waiter struct {
 	read, write *os.File       // the pipe of plan.ReadyFD
 }
 
-// Prepare makes a Waiter before the launch. It copies the logs. caller is the caller's PID, for which the
-// service manager's sockets may be; 0: there is none.
+// Prepare makes a Waiter, whose own the logs are from then on. caller is the caller's PID, for which the service
+// manager's sockets may be; 0: there is none.
 func Prepare(r *plan.Ready, logs []*Log, caller int) (w *Waiter, err error) {
-	w = &Waiter{ready: r, met: make(chan error, 1), stop: make(chan struct{})}
+	w = &Waiter{ready: r, logs: logs, met: make(chan error, 1), stop: make(chan struct{})}
 	w.c = w.met
-	for _, log := range logs {
-		own := *log
-		w.logs = append(w.logs, &own)
-	}
 	if r.Kind != plan.ReadyFD {
 		return w, nil
 	}
@@ -127,7 +123,6 @@ func (w *Waiter) Close() {
 // endPatience is how long a program that closes its descriptor may take to end: its end says more.
 const endPatience = 200 * time.Millisecond
 
-// awaitNewline waits for a newline on the program's descriptor.
 func (w *Waiter) awaitNewline() {
 	in, err := bufio.NewReader(w.read), bufio.ErrBufferFull
 	for err == bufio.ErrBufferFull {
@@ -141,14 +136,11 @@ func (w *Waiter) awaitNewline() {
 	time.AfterFunc(endPatience, func() { w.met <- &fault.Error{Problem: closed} })
 }
 
-// logInterval is the time between two looks at a log. The log is polled because it may not exist yet, and may
-// be replaced: inotify would add little.
-const logInterval = 20 * time.Millisecond
-
+// awaitLog polls, because a log may not exist yet, and may be replaced: inotify would add little.
 func (w *Waiter) awaitLog() {
 	for !slices.ContainsFunc(w.logs, func(l *Log) bool { return l.has(w.ready.Match) }) {
 		select {
-		case <-time.After(logInterval):
+		case <-time.After(20 * time.Millisecond):
 		case <-w.stop:
 			return
 		}
@@ -178,8 +170,8 @@ func Note(paths ...string) (logs []*Log) {
 // maxNews is how much of a log is read at a time.
 const maxNews = 1 << 20
 
-// news returns what is new within the last bytes of the file, at most maxNews. A truncated or replaced file
-// is new as a whole.
+// news returns what is new within the last bytes of the file, at most maxNews. A truncated or replaced file is new as
+// a whole.
 func (l *Log) news(last int64) []byte {
 	f, _ := os.OpenFile(l.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	defer f.Close()

@@ -349,7 +349,7 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// Waiting for a log takes nothing from its last words.
+// The last words are those since Note, however often they are asked for.
 func TestLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	write(t, path, "before\n")
@@ -358,7 +358,7 @@ func TestLastWords(t *testing.T) {
 		t.Errorf("without a word: %s", words)
 	}
 	r := plan.Ready{Kind: plan.ReadyLog, Match: regexp.MustCompile("c")}
-	w, err := Prepare(&r, []*Log{log}, 0)
+	w, err := Prepare(&r, Note(path), 0)
 	must(t, err)
 	defer w.Close()
 	noted := *log
