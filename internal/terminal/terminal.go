@@ -1,17 +1,16 @@
 // Package terminal lends the controlling terminal to the program and takes it back.
 //
-// The foreground process group is the one that may read the terminal and that ^C reaches; see credentials(7)
-// and tcsetpgrp(3). pidleash does for the program what a shell does for its jobs: when it is in the
-// foreground itself it lends the terminal to the program's process group, stops when the program is stopped,
-// and lends it again when it is continued. A shell that waits for pidleash sees one job, as it would without
-// it.
+// The foreground process group is the one that may read the terminal and that ^C reaches; see credentials(7) and
+// tcsetpgrp(3). pidleash does for the program what a shell does for its jobs: in the foreground itself it lends the
+// terminal to the program's process group, stops when the program is stopped, and lends it again when it is
+// continued. A shell that waits for pidleash sees one job, as without it.
 //
-// A program without the terminal on both its standard input and output may be part of a pipeline or of a
-// script, whose other commands want the terminal, too. It gets the terminal once it asks for it; the kernel
-// stops it for that.
+// A program without the terminal on both its standard input and output may be part of a pipeline or of a script,
+// whose other commands want the terminal, too. It gets the terminal once it asks for it; the kernel stops it for
+// that.
 //
-// Who changes the foreground group from the background is stopped, unless SIGTTOU is blocked or ignored: Open
-// locks the goroutine to its thread and blocks it there. All methods are for that goroutine.
+// Who changes the foreground group from the background is stopped, unless SIGTTOU is blocked: Open locks the
+// goroutine to its thread and blocks it there. All methods are for that goroutine.
 package terminal
 
 import (
@@ -34,8 +33,8 @@ type Terminal struct {
 	key         syscall.Signal // of which the program died, 0: of none
 }
 
-// Open returns nil when there is no controlling terminal, tty(4). sameGroup: the program starts in pidleash's
-// process group, and has the terminal as pidleash has it.
+// Open returns nil when there is no controlling terminal, tty(4). sameGroup: the program starts in pidleash's process
+// group, and has the terminal as pidleash has it.
 func Open(sameGroup bool) *Terminal {
 	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -44,24 +43,19 @@ func Open(sameGroup bool) *Terminal {
 	runtime.LockOSThread()
 	blocked := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil)
-	return &Terminal{
-		fd:          fd,
-		group:       unix.Getpgrp(),
-		sameGroup:   sameGroup,
-		interactive: isControlling(0) && isControlling(1),
-	}
+	interactive := isControlling(0) && isControlling(1)
+	return &Terminal{fd: fd, group: unix.Getpgrp(), sameGroup: sameGroup, interactive: interactive}
 }
 
-// isControlling reports that the descriptor is the controlling terminal: of others nobody learns the
-// foreground group.
+// isControlling reports that the descriptor is the controlling terminal: of others nobody learns the foreground
+// group.
 func isControlling(fd int) bool {
 	_, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil
 }
 
-// Lend is for the start of the program: it returns the descriptor of the terminal whose foreground the child
-// is to take for its own process group, and counts it as lent; 0: the child is to take none. After a start
-// that failed, TakeBack.
+// Lend is for the start of the program: it returns the descriptor of the terminal whose foreground the child is to
+// take for its own process group, and counts it as lent; 0: none. After a start that failed, TakeBack.
 func (t *Terminal) Lend() (fd int) {
 	if t == nil || t.sameGroup || !t.interactive || !t.isOurs() {
 		return 0
@@ -82,9 +76,8 @@ func (t *Terminal) TakeBack(group int) {
 	}
 }
 
-// Ended takes the terminal back from the group of a program that has ended. It returns the key's signal, INT
-// (^C) or QUIT (^\), if the terminal has killed the program by it: one that pidleash had not sent; 0: it has
-// not.
+// Ended takes the terminal back from the group of a program that has ended. It returns the key's signal, INT (^C) or
+// QUIT (^\), if the terminal has killed the program by it: pidleash had not sent it; 0: it has not.
 func (t *Terminal) Ended(status syscall.WaitStatus, group int, sent func(syscall.Signal) bool) (key syscall.Signal) {
 	if t == nil {
 		return 0
@@ -97,21 +90,20 @@ func (t *Terminal) Ended(status syscall.WaitStatus, group int, sent func(syscall
 	return t.key
 }
 
-// PassOn lets pidleash's own process group have the key's signal of the last Ended, which it would have had
-// from the terminal together with the program: a script does not run on after ^C, nor do the other commands
-// of a pipeline. Nobody may forward what pidleash gets of it.
+// PassOn sends pidleash's own process group the key's signal of the last Ended, as the terminal would have: a script
+// does not run on after ^C, nor do the other commands of a pipeline. Nobody may forward what pidleash gets of it.
 func (t *Terminal) PassOn() {
 	if t != nil && t.key != 0 {
 		_ = unix.Kill(0, t.key)
 	}
 }
 
-// Suspended stops pidleash as well when the signal of job control has stopped the program, so that the shell
-// sees its job stopped, and lends the terminal again when the shell continues pidleash. Then, or if the
-// program is not to stay stopped, cont is true, and the caller sends SIGCONT to the program's process group.
+// Suspended stops pidleash as well when the signal of job control has stopped the program, so that the shell sees its
+// job stopped, and lends the terminal again when the shell continues pidleash. Then, or if the program is not to stay
+// stopped, cont is true, and the caller sends SIGCONT to the program's process group.
 //
-// stop is signals.Source.StopSelf: it stops pidleash, or with pid 0 its process group, and returns when that
-// is continued.
+// stop is signals.Source.StopSelf: it stops pidleash, or with pid 0 its process group, and returns when that is
+// continued.
 func (t *Terminal) Suspended(pid int, sig syscall.Signal, stop func(sig syscall.Signal, pid int)) (cont bool) {
 	switch {
 	case t == nil:
@@ -125,8 +117,7 @@ func (t *Terminal) Suspended(pid int, sig syscall.Signal, stop func(sig syscall.
 		t.lendTo(pid) // it has asked for the terminal
 		return true
 	case isOrphaned():
-		// Nobody could continue pidleash. The program would not have been stopped without it: the kernel
-		// ignores ^Z for orphaned process groups.
+		// Nobody could continue pidleash. Without it the kernel would have ignored ^Z, as in any orphaned group.
 		return sig == syscall.SIGTSTP
 	}
 	lend := t.lent || t.interactive
@@ -141,27 +132,25 @@ func (t *Terminal) Suspended(pid int, sig syscall.Signal, stop func(sig syscall.
 	return true
 }
 
-// suspendedInGroup is for a program that was started in pidleash's own process group. There the terminal has
-// stopped it together with all others but pidleash, and the shell may have continued them already. But
-// programs make groups themselves, as shells do.
+// suspendedInGroup is for a program that was started in pidleash's own process group. There the terminal has stopped
+// it together with all others but pidleash, and the shell may have continued them already. But programs make groups,
+// too.
 func (t *Terminal) suspendedInGroup(pid int, sig syscall.Signal, stop func(sig syscall.Signal, pid int)) {
-	group, err1 := unix.Getpgid(pid)
-	p, err2 := process.Read(pid)
+	p, err := process.Read(pid)
 	switch {
-	case err1 != nil || err2 != nil || p.State != 'T' || isOrphaned():
-	case sig == syscall.SIGSTOP && group != t.foreground():
-		// As above, by hand.
-	case group == t.group:
+	case err != nil || p.State != 'T' || isOrphaned():
+	case sig == syscall.SIGSTOP && p.Group != t.foreground(): // as above, by hand
+	case p.Group == t.group:
 		stop(sig, os.Getpid())
 	default:
 		stop(sig, 0)
-		t.lendTo(group)
+		t.lendTo(p.Group)
 		_ = unix.Kill(pid, syscall.SIGCONT)
 	}
 }
 
-// isOrphaned reports that no job control shell looks after pidleash: its parent is in another session, as
-// that of a service or of a container's first process.
+// isOrphaned reports that no job control shell looks after pidleash: its parent is in another session, as that of a
+// service or of a container's first process.
 func isOrphaned() bool {
 	mine, err1 := unix.Getsid(0)
 	parents, err2 := unix.Getsid(os.Getppid())
@@ -170,10 +159,7 @@ func isOrphaned() bool {
 
 // foreground is the foreground process group, 0 if there is none.
 func (t *Terminal) foreground() int {
-	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
-	if err != nil {
-		return 0
-	}
+	group, _ := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
 	return group
 }
 
