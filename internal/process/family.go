@@ -92,7 +92,7 @@ func (f *Family) look() (map[int]Ticks, error) {
 			return found, err
 		}
 		for pid, p := range table {
-			if !p.Dead() && (f.isAbove(pid, table.read) || f.top == gone && f.hasSessionOf(pid, table)) {
+			if !p.Dead() && (f.isAbove(pid, table) || f.top == gone && f.hasSessionOf(pid, table)) {
 				found[pid], f.seen[pid] = p.Start, p.Start
 			}
 		}
@@ -101,12 +101,15 @@ func (f *Family) look() (map[int]Ticks, error) {
 }
 
 // isAbove reports that top is an ancestor of pid or, when top has ended, that pid or an ancestor was seen; and that
-// nobody who is excluded is on the way.
-func (f *Family) isAbove(pid int, read func(pid int) (Process, error)) bool {
+// nobody who is excluded is on the way. Without a table each is read now.
+func (f *Family) isAbove(pid int, table map[int]Process) bool {
 	for range 1 << 16 { // read in several moments, it could be a circle
-		p, err := read(pid)
+		p := table[pid]
+		if table == nil {
+			p, _ = Read(pid)
+		}
 		switch {
-		case err != nil || has(f.excluded, pid, p.Start):
+		case p.State == 0 || has(f.excluded, pid, p.Start):
 			return false
 		case p.Parent == f.top || f.top == gone && has(f.seen, pid, p.Start):
 			return true
@@ -117,7 +120,7 @@ func (f *Family) isAbove(pid int, read func(pid int) (Process, error)) bool {
 }
 
 // hasSessionOf reports that pid is in the program's session, or in one whose leader was seen.
-func (f *Family) hasSessionOf(pid int, table Processes) bool {
+func (f *Family) hasSessionOf(pid int, table map[int]Process) bool {
 	p := table[pid]
 	leader, seen := f.seen[p.Session]
 	now, found := table[p.Session]
@@ -160,7 +163,7 @@ func (f *Family) IsChildless() bool { return f.top == os.Getpid() && NoChildren(
 // Has reports a living process of the family.
 func (f *Family) Has(pid int) bool {
 	p, err := Read(pid)
-	return err == nil && !p.Dead() && f.isAbove(pid, Read)
+	return err == nil && !p.Dead() && f.isAbove(pid, nil)
 }
 
 // IsBelow reports a living process that has top among its ancestors.
@@ -194,7 +197,7 @@ func (f *Family) killGroups() {
 	for pid, p := range table {
 		group, _ := unix.Getpgid(pid) // of nobody: -1
 		if ours, known := groups[group]; ours || !known {
-			groups[group] = f.isAbove(pid, table.read) && p.Start >= f.started
+			groups[group] = f.isAbove(pid, table) && p.Start >= f.started
 		}
 	}
 	for group, ours := range groups {
@@ -280,7 +283,7 @@ func HasOthers(group int) bool {
 	table, _ := Table()
 	self := &Family{top: os.Getpid()}
 	for pid, p := range table {
-		if p.Group == group && !p.Dead() && !self.isAbove(pid, table.read) {
+		if p.Group == group && !p.Dead() && !self.isAbove(pid, table) {
 			return true
 		}
 	}

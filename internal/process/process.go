@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,24 +85,13 @@ func OwnerOf(pid int) (o Owner, err error) {
 // MayBeSignaledBy reports that the user needs no privilege for it.
 func (o Owner) MayBeSignaledBy(user uint32) bool { return user == o.Real || user == o.Saved }
 
-// Processes are those of one look, by PID.
-type Processes map[int]Process
-
-func (t Processes) read(pid int) (Process, error) {
-	p, ok := t[pid]
-	if !ok {
-		return p, unix.ESRCH
-	}
-	return p, nil
-}
-
-// Table tells of all processes that can be seen. Those that end meanwhile may be missing.
-func Table() (Processes, error) {
+// Table tells of all processes that can be seen, by PID. Those that end meanwhile may be missing.
+func Table() (map[int]Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	table := Processes{}
+	table := map[int]Process{}
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
 			if p, err := Read(pid); err == nil {
@@ -122,20 +113,12 @@ func Children(parent int) (pids []int, err error) {
 		// Each thread has its own, proc_pid_task(5); a kernel may be without it.
 		list, err := os.ReadFile(dir + task.Name() + "/children")
 		if errors.Is(err, fs.ErrNotExist) {
-			return childrenInTable(parent)
+			table, err := Table()
+			maps.DeleteFunc(table, func(_ int, p Process) bool { return p.Parent != parent })
+			return slices.Collect(maps.Keys(table)), err
 		}
 		for _, word := range bytes.Fields(list) {
 			pid, _ := strconv.Atoi(string(word))
-			pids = append(pids, pid)
-		}
-	}
-	return pids, err
-}
-
-func childrenInTable(parent int) (pids []int, err error) {
-	table, err := Table()
-	for pid, p := range table {
-		if p.Parent == parent {
 			pids = append(pids, pid)
 		}
 	}
