@@ -84,14 +84,12 @@ func (s *Source) stopReading() (list []syscall.Signal) {
 	}
 }
 
-// handlerPatience bounds the wait for threads that are busy with something else.
-const handlerPatience = 100 * time.Millisecond
-
 // awaitHandlers returns when no other thread is about to run a handler that was in place until now: the kernel has
 // taken the signal from the queue for it, and execve would end it before its turn. Such a thread is runnable, or
 // waits for a page; one that was seen asleep has none to run.
 func awaitHandlers() {
-	for until := time.Now().Add(handlerPatience); time.Now().Before(until); {
+	until := time.Now().Add(100 * time.Millisecond) // threads may be busy with something else
+	for time.Now().Before(until) {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil || !slices.ContainsFunc(tasks, isBusy) {
 			return

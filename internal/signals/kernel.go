@@ -16,21 +16,17 @@ const sigIgn, siKernel = 1, 0x80
 // architecture, and all of them are zero here.
 type sigaction [4]uintptr
 
-var byDefault, ignore = sigaction{}, sigaction{sigIgn}
+var byDefault, ignore = &sigaction{}, &sigaction{sigIgn}
 
-// action returns a signal's disposition. Here and below the kernel refuses KILL and STOP only.
-func action(sig syscall.Signal) (act sigaction) {
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&act)), 8, 0, 0)
-	return act
-}
-
-func setAction(sig syscall.Signal, act sigaction) (was sigaction) {
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)),
+// setAction returns what a signal's disposition was; nil leaves it. The kernel refuses KILL and STOP only.
+func setAction(sig syscall.Signal, act *sigaction) *sigaction {
+	var was sigaction
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)),
 		uintptr(unsafe.Pointer(&was)), 8, 0, 0)
-	return was
+	return &was
 }
 
-func setActions(set atstart.SignalSet, act sigaction) {
+func setActions(set atstart.SignalSet, act *sigaction) {
 	for _, sig := range list(set) {
 		setAction(sig, act)
 	}

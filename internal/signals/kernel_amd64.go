@@ -22,7 +22,7 @@ func noteOriginPC() uintptr
 func (s *Source) NoteOrigins() {
 	s.Wait() // os/signal would replace the handler
 	for _, sig := range list(groups) {
-		if act := action(sig); act[0] > sigIgn && act[0] != noteOriginPC() {
+		if act := setAction(sig, nil); act[0] > sigIgn && act[0] != noteOriginPC() {
 			runtimeHandler, act[0] = act[0], noteOriginPC() // the runtime has one for all
 			setAction(sig, act)
 		}

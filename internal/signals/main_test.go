@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	if role == "" {
 		// Whoever runs the tests may ignore some of the C library's signals, which Go leaves so.
 		for sig := syscall.Signal(32); sig <= 64; sig++ {
-			if action(sig)[0] == sigIgn {
-				setAction(sig, sigaction{})
+			if setAction(sig, nil)[0] == sigIgn {
+				setAction(sig, byDefault)
 			}
 		}
 		code := m.Run()

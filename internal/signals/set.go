@@ -37,7 +37,7 @@ func Forwarded(sig syscall.Signal) bool { return has(forwarded, sig) }
 
 func ignoredNow() (set atstart.SignalSet) {
 	for _, sig := range list(^atstart.SignalSet(0)) {
-		if action(sig)[0] == sigIgn {
+		if setAction(sig, nil)[0] == sigIgn {
 			set |= setOf(sig)
 		}
 	}
