@@ -49,17 +49,21 @@ func Outlive() {
 func (s *Source) Release() (end syscall.Signal) {
 	s.Wait()
 	runtime.LockOSThread()
-	// The signalfd first: what is not in the channel then stays in the kernel.
-	got := s.stopReading()
 	// Before os/signal stops, whose handlers would then swallow USR1 and print the goroutines on QUIT.
 	restoreActions(s.ignored)
 	awaitHandlers()  // while os/signal still wants what they have got
 	signal.Stop(s.c) // delivers what handlers have left, then nothing more
+	var got []syscall.Signal
+	for stopped := false; !stopped || len(s.c) > 0; {
+		select {
+		case s.taking <- struct{}{}: // for good: what is not in c stays in the kernel
+			stopped = true
+		case sig := <-s.c: // read may wait for room
+			got = append(got, s.Read(sig).Signal)
+		}
+	}
 	// All other threads block these signals if anything had been blocked.
 	setMask(unix.SIG_SETMASK, s.blocked)
-	for len(s.c) > 0 {
-		got = append(got, s.Read(<-s.c).Signal)
-	}
 	for _, sig := range got {
 		switch {
 		case has(harmless|s.ignored, sig):
@@ -70,18 +74,6 @@ func (s *Source) Release() (end syscall.Signal) {
 		}
 	}
 	return end
-}
-
-// stopReading has nothing more read from the signalfd, and returns what is in c.
-func (s *Source) stopReading() (list []syscall.Signal) {
-	for {
-		select {
-		case s.taking <- struct{}{}: // for good
-			return list
-		case got := <-s.c: // read may wait for room
-			list = append(list, s.Read(got).Signal)
-		}
-	}
 }
 
 // awaitHandlers returns when no other thread is about to run a handler that was in place until now: the kernel has

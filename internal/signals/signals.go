@@ -14,6 +14,7 @@ package signals
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,7 +31,7 @@ type Source struct {
 	// fit, and TERM must find a place whatever else is sent.
 	room             chan struct{}
 	taking           chan struct{}     // has an element while a signal may be neither in the kernel nor in c
-	ready            chan struct{}     // closed when every signal is being collected
+	ready            sync.WaitGroup    // done when every signal is being collected
 	fd               int               // the signalfd; -1: there is none
 	ignored, blocked atstart.SignalSet // at start
 	wanted           atstart.SignalSet // those to collect
@@ -59,13 +60,12 @@ func Catch() *Source {
 		c:      make(chan os.Signal, capacity),
 		room:   make(chan struct{}, capacity/2),
 		taking: make(chan struct{}, 1),
-		ready:  make(chan struct{}),
 		fd:     -1,
 	}
 	s.ignored, s.blocked = atStart()
 	setActions(libraries, ignore)
 	// In the background: to enable a signal takes 20 to 60 µs. That is time to read the command line in.
-	go s.catch()
+	s.ready.Go(s.catch)
 	return s
 }
 
@@ -83,7 +83,7 @@ func (s *Source) Read(got os.Signal) Received {
 }
 
 // Wait returns when every signal is being collected.
-func (s *Source) Wait() { <-s.ready }
+func (s *Source) Wait() { s.ready.Wait() }
 
 // Program returns the signals that the program is to ignore and to block; nil is what was ignored at start. It waits
 // as Wait does.
@@ -117,7 +117,6 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 }
 
 func (s *Source) catch() {
-	defer close(s.ready)
 	s.wanted = forwarded &^ (ignoredNow() & kept)
 	if _, _, blocked := atstart.Signals(); blocked {
 		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
