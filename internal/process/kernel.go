@@ -11,10 +11,8 @@ import (
 // when there cannot be one.
 func peek(kind, id, options int) (pid int, err error) {
 	var info unix.Siginfo
-	for {
-		if err = unix.Waitid(kind, id, &info, options|unix.WNOWAIT, nil); err != unix.EINTR {
-			break
-		}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Waitid(kind, id, &info, options|unix.WNOWAIT, nil)
 	}
 	// si_pid, sigaction(2), stays 0 if there is none. It comes behind three ints, where a pointer can stand.
 	const word = unsafe.Sizeof(uintptr(0))
