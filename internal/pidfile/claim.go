@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func New(path string, own ...int) (*Claim, error) {
 		c.stale, c.StaleReason, err = lockStale(path, own)
 	}
 	if err == nil {
-		err = c.createLocked()
+		err = c.create(true)
 	}
 	if err == nil {
 		err = checkPathLock(path)
@@ -51,18 +52,31 @@ func New(path string, own ...int) (*Claim, error) {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	removePathLock(path, own)
+	removePathLock(path)
 	return c, nil
 }
 
 func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
 
 // newHidden is a claim with its file, of a path that nobody else can claim.
-func newHidden(path string) (*Claim, error) {
+func newHidden(path string, locked bool) (*Claim, error) {
 	c := newClaim(path)
-	if err := c.createLocked(); err != nil {
+	if err := c.create(locked); err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
+	}
+	return c, nil
+}
+
+// publishNew publishes pid where nobody else can claim the path. The claim is yet to become a File.
+func publishNew(path string, pid int, locked bool) (*Claim, error) {
+	c, err := newHidden(path, locked)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Publish(pid); err != nil {
+		c.Abandon()
+		return nil, err
 	}
 	return c, nil
 }
@@ -71,36 +85,37 @@ func newHidden(path string) (*Claim, error) {
 // Anything else is an error.
 func lockStale(path string, own []int) (file *content, reason string, err error) {
 	for {
-		file, err := open(path)
-		if err == unix.ENOENT {
+		switch file, err = open(path); err {
+		case nil:
+		case unix.ENOENT:
 			return nil, "", nil
-		}
-		if err != nil {
+		default:
 			return nil, "", openError(err)
 		}
-		reason, again, err := lockIfStale(file, path, own)
-		if err == nil && !again {
+		if reason, err = lockIfStale(file, path, own); err == nil {
 			return file, reason, nil
 		}
 		file.close()
-		if err != nil {
+		if err != errReplaced {
 			return nil, "", err
 		}
 	}
 }
 
-// lockIfStale decides on an open file: stale, and locked by us now; still in use, an error; or (again) no
-// longer the one at the path.
-func lockIfStale(file *content, path string, own []int) (reason string, again bool, err error) {
+// errReplaced: look again, the file is no longer the one at the path.
+var errReplaced = errors.New("replaced meanwhile")
+
+// lockIfStale decides on an open file: stale, and locked by us now; else still in use, or errReplaced.
+func lockIfStale(file *content, path string, own []int) (reason string, err error) {
 	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 {
 		// Without touching the lock: a daemon may be about to take it itself.
 		holder, locked := lockHolder(file.id)
-		return "", false, heldError(pid, holder, locked)
+		return "", heldError(pid, holder, locked)
 	}
 	named := parsePID(file.text)
 	if named == 0 && file.stat.Size >= contentLimit {
-		return "", false, &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+		return "", &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
 	}
 	if err = lock(file.fd); err == errLocked {
 		holder, _ := lockHolder(file.id)
@@ -108,33 +123,27 @@ func lockIfStale(file *content, path string, own []int) (reason string, again bo
 	}
 	// In this order: whoever replaces a stale file unlinks it before unlocking it.
 	if !isAt(path, file.id) {
-		return "", true, nil
+		err = errReplaced
 	}
-	return reason, false, err
+	return reason, err
 }
 
-// createLocked makes the hidden file and locks it.
-func (c *Claim) createLocked() error {
-	if err := c.createTemp(); err != nil {
+// create makes the hidden file and opens it a second time, for reading: a descriptor for writing that stays
+// open would be in the way of a remount.
+func (c *Claim) create(locked bool) error {
+	if err := c.openTemp(); err != nil {
 		return err
 	}
-	return lock(c.lock)
-}
-
-// createTemp makes the hidden file and opens it a second time, for reading: a descriptor for writing that
-// stays open would be in the way of a remount.
-func (c *Claim) createTemp() (err error) {
-	if err = c.openTemp(); err != nil {
-		return err
-	}
-	if c.id, err = identityOfFD(c.Write); err != nil {
-		return &fault.Error{Problem: "cannot be looked at", Err: err}
-	}
-	if c.lock, err = openNoFollow(c.Temp, unix.O_RDONLY, 0); err != nil {
+	hidden, err := open(c.Temp)
+	if err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
-	if id, err := identityOfFD(c.lock); err != nil || id != c.id {
+	c.lock, c.id = hidden.fd, hidden.id
+	if id, err := identityOfFD(c.Write); err != nil || id != c.id {
 		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
+	}
+	if locked {
+		return lock(c.lock)
 	}
 	return nil
 }
@@ -166,11 +175,7 @@ func (c *Claim) openTemp() error {
 
 // Clear removes the stale file, if there was one. It comes last before the program is started, so that a
 // start that fails earlier changes nothing.
-func (c *Claim) Clear() error {
-	stale := c.stale
-	c.stale = nil
-	return stale.clear(c.Path)
-}
+func (c *Claim) Clear() error { return c.stale.clear(c.Path) }
 
 // Abandon gives the claim up: the hidden file goes, a stale one stays. After Published it does nothing.
 func (c *Claim) Abandon() {
@@ -178,14 +183,9 @@ func (c *Claim) Abandon() {
 		_ = unix.Unlink(c.Temp)
 		c.Temp = ""
 	}
-	for _, fd := range []*int{&c.Write, &c.lock} {
-		if *fd >= 0 {
-			unix.Close(*fd)
-			*fd = -1
-		}
-	}
+	closeFD(&c.Write)
+	closeFD(&c.lock)
 	c.stale.close()
-	c.stale = nil
 }
 
 // Visible reports that the hidden file has been moved to Path.
@@ -223,9 +223,7 @@ func (c *Claim) TakeBack(pid int) error {
 // file that was found there was stale; empty: there was none. The errors are those of New and of writing.
 func Publish(path string, pid int, own ...int) (f *File, staleReason string, err error) {
 	f, err = Claimed(path, func(c *Claim) (int, error) {
-		if c.StaleReason != "" {
-			staleReason = c.StaleReason
-		}
+		staleReason = cmp.Or(c.StaleReason, staleReason)
 		return pid, c.Publish(pid)
 	}, append([]int{pid}, own...)...)
 	return f, staleReason, err

@@ -146,12 +146,7 @@ func (f *File) namesNobody() bool {
 	return err == nil && unfinished(content, f.pid)
 }
 
-func (f *File) close() {
-	if f.fd >= 0 {
-		unix.Close(f.fd)
-		f.fd = -1
-	}
-}
+func (f *File) close() { closeFD(&f.fd) }
 
 // touchInterval keeps the file younger than any sensible age limit.
 const touchInterval = 24 * time.Hour
@@ -174,7 +169,7 @@ func (f *File) Successor() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
-	c, err := newHidden(f.path)
+	c, err := newHidden(f.path, true)
 	if err == nil {
 		c.Successor = true
 	}
@@ -256,23 +251,13 @@ func (f *File) Restore(pid int) error {
 			return err
 		}
 	case state == Removed && f.IsProgramsOwn():
-		return f.publishAgain(pid)
+		c, err := publishNew(f.path, pid, true)
+		if err == nil {
+			f.Succeed(c, pid)
+		}
+		return err
 	}
 	return f.Name(pid)
-}
-
-// publishAgain puts a file that names pid where there is none.
-func (f *File) publishAgain(pid int) error {
-	c, err := newHidden(f.path)
-	if err != nil {
-		return err
-	}
-	if err := c.Publish(pid); err != nil {
-		c.Abandon()
-		return err
-	}
-	f.Succeed(c, pid)
-	return nil
 }
 
 // IsProgramsOwn reports that the program has written the file, or into it, as nginx does: since pidleash has

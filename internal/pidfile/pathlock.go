@@ -87,9 +87,7 @@ func (l *PathLock) lock() error {
 // Clear removes the stale file, right before the program is started. One that was published meanwhile is an
 // error.
 func (l *PathLock) Clear() error {
-	stale := l.stale
-	l.stale = nil
-	if err := stale.clear(l.Path); err != nil {
+	if err := l.stale.clear(l.Path); err != nil {
 		return err
 	}
 	file, _, err := lockStale(l.Path, l.own)
@@ -103,15 +101,19 @@ func (l *PathLock) Clear() error {
 // Publish makes the file at the path that of the daemon: the one that it has written, or else one of ours. A
 // file that is removed right after that is no error: the next look finds it so. ErrLostRace: a file is there
 // that does not name the daemon yet, and may be about to.
-func (l *PathLock) Publish(pid int) (f *File, err error) {
+func (l *PathLock) Publish(pid int) (*File, error) {
+	f := &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
 	if Named(l.Path) == pid {
-		f = &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
-		err = f.Adopt()
+		if err := f.Adopt(); err != nil {
+			return nil, err
+		}
 	} else {
-		f, err = l.write(pid)
-	}
-	if err != nil {
-		return nil, err
+		c, err := publishNew(l.Path, pid, false)
+		if err != nil {
+			return nil, err
+		}
+		f = c.Published(pid)
+		f.unlocked = true
 	}
 	if state, _ := f.Look(); state != Present && state != Removed {
 		f.close()
@@ -120,33 +122,17 @@ func (l *PathLock) Publish(pid int) (f *File, err error) {
 	return f, nil
 }
 
-// write publishes a file that was never locked.
-func (l *PathLock) write(pid int) (*File, error) {
-	c := newClaim(l.Path)
-	err := c.createTemp()
-	if err == nil {
-		err = c.Publish(pid)
-	}
-	if err != nil {
-		c.Abandon()
-		return nil, withPath(l.Path, err)
-	}
-	f := c.Published(pid)
-	f.unlocked = true
-	return f, nil
-}
-
 // RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the
 // file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as
 // in New.
 func RemoveStale(path string, own ...int) error {
-	removePathLock(path, own)
-	return (&PathLock{Path: path, own: own, fd: -1}).removeStale()
+	removePathLock(path)
+	return removeStale(path, own)
 }
 
 // removePathLock removes a path lock that nobody has.
-func removePathLock(path string, own []int) {
-	left := &PathLock{Path: path, own: own, fd: -1}
+func removePathLock(path string) {
+	left := &PathLock{Path: path, fd: -1}
 	if _, err := identityAt(lockPath(path)); err == nil && left.lock() == nil {
 		left.Release()
 	}
@@ -169,16 +155,16 @@ func RemoveHidden(path string, pid int) {
 // RemoveStale removes what the program has left at the path, if that names nobody who runs. Nil has nothing.
 func (l *PathLock) RemoveStale() {
 	if l != nil {
-		_ = l.removeStale()
+		_ = removeStale(l.Path, l.own)
 	}
 }
 
-func (l *PathLock) removeStale() error {
-	file, _, err := lockStale(l.Path, l.own)
+func removeStale(path string, own []int) error {
+	file, _, err := lockStale(path, own)
 	if err != nil {
 		return nil
 	}
-	return file.clear(l.Path)
+	return file.clear(path)
 }
 
 // Release unlocks the path; nil has nothing to unlock.
@@ -187,13 +173,8 @@ func (l *PathLock) Release() {
 		return
 	}
 	l.stale.close()
-	l.stale = nil
-	if l.fd < 0 {
-		return
-	}
-	if path := lockPath(l.Path); isAt(path, l.id) {
+	if path := lockPath(l.Path); l.fd >= 0 && isAt(path, l.id) {
 		_ = unix.Unlink(path)
 	}
-	unix.Close(l.fd)
-	l.fd = -1
+	closeFD(&l.fd)
 }

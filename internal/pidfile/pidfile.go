@@ -62,7 +62,7 @@ func isAt(path string, id identity) bool {
 
 // content is a regular file, open for reading, and the beginning of what it has.
 type content struct {
-	fd   int // close-on-exec
+	fd   int // close-on-exec; -1: closed
 	id   identity
 	stat unix.Stat_t
 	text []byte
@@ -94,15 +94,24 @@ func open(path string) (*content, error) {
 	return c, nil
 }
 
-func (c *content) close() {
-	if c != nil {
-		unix.Close(c.fd)
+// closeFD closes a descriptor, once; -1 is none.
+func closeFD(fd *int) {
+	if *fd >= 0 {
+		unix.Close(*fd)
+		*fd = -1
 	}
 }
 
-// clear closes a stale file, which is locked, and removes it if it is still at the path. Nil is none.
+func (c *content) close() {
+	if c != nil {
+		closeFD(&c.fd)
+	}
+}
+
+// clear closes a stale file, which is locked, and removes it if it is still at the path. Nil is none, and so is
+// a closed one.
 func (c *content) clear(path string) (err error) {
-	if c == nil {
+	if c == nil || c.fd < 0 {
 		return nil
 	}
 	defer c.close() // whoever replaces a stale file unlinks it before unlocking it
@@ -145,7 +154,7 @@ func parsePID(content []byte) int {
 		word = word[:i]
 	}
 	pid, err := strconv.ParseUint(string(word), 10, 31)
-	if err != nil || word[0] == '+' {
+	if err != nil {
 		return 0
 	}
 	return int(pid)
