@@ -25,26 +25,18 @@ const takeTries = 100
 // closes it.
 func Take(path string) *Hold {
 	for range takeTries {
-		if h := take(path); h != nil {
+		h := &Hold{Report: Inspect(path)}
+		err := h.hold()
+		// The descriptors are open: if the file says the same now, it is about these processes.
+		if err == nil && h.sameAs(Inspect(path)) {
 			return h
+		}
+		h.Close()
+		if errors.Is(err, unix.ENOSYS) {
+			return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
 		}
 	}
 	return &Hold{Report: Report{Path: path}.as(Unreadable, "it keeps changing")}
-}
-
-// take is nil when the file has changed meanwhile.
-func take(path string) *Hold {
-	h := &Hold{Report: Inspect(path)}
-	err := h.hold()
-	// The descriptors are open: if the file says the same now, it is about these processes.
-	if err == nil && h.sameAs(Inspect(path)) {
-		return h
-	}
-	h.Close()
-	if errors.Is(err, unix.ENOSYS) {
-		return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
-	}
-	return nil
 }
 
 // sameAs compares all that does not depend on clocks and names.
@@ -54,23 +46,17 @@ func (r Report) sameAs(other Report) bool {
 }
 
 func (h *Hold) hold() (err error) {
-	if err := h.pin(h.Path, h.id); err != nil {
-		return err
+	err = h.pin(h.Path, h.id)
+	if err == nil && h.locked != h.id {
+		err = h.pin(lockPath(h.Path), h.locked)
 	}
-	if h.locked != h.id {
-		if err := h.pin(lockPath(h.Path), h.locked); err != nil {
-			return err
+	if err == nil && h.Verdict == Running {
+		h.Program, err = process.Hold(h.PID)
+		if err == nil && h.Program.Start != h.start {
+			err = unix.ESRCH
 		}
 	}
-	if h.Verdict == Running {
-		if h.Program, err = process.Hold(h.PID); err != nil {
-			return err
-		}
-		if h.Program.Start != h.start {
-			return unix.ESRCH
-		}
-	}
-	if h.Report.Holder != 0 {
+	if err == nil && h.Report.Holder != 0 {
 		h.Holder, err = process.Hold(h.Report.Holder)
 	}
 	return err

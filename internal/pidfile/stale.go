@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,19 +40,9 @@ func livePID(content []byte, written time.Time, own []int) (pid int, reason stri
 // isOwn reports that pid is this process, one of own, or one that these descend from. It cannot be the
 // program of an earlier start: in a container the same small numbers come back.
 func isOwn(pid int, own []int) bool {
-	for _, p := range append([]int{os.Getpid()}, own...) {
-		for p > 0 {
-			if p == pid {
-				return true
-			}
-			proc, err := process.Read(p)
-			if err != nil {
-				break
-			}
-			p = proc.Parent
-		}
-	}
-	return false
+	return slices.ContainsFunc(append([]int{os.Getpid()}, own...), func(p int) bool {
+		return p == pid || process.IsBelow(p, pid)
+	})
 }
 
 // namedProcess decides whether the process with a PID is the one that a file means: Running; else Stale,
