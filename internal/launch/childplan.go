@@ -79,13 +79,7 @@ func newChildPlan(s *Spec) (*childPlan, error) {
 	p.calls.addSignals(s)
 	p.detached, p.closeFrom = s.Detached, uintptr(s.CloseFrom)
 	p.publishing = newPublishingPlan(s.Claim)
-	env, places := environment(s.Env, string(make([]byte, pidDigits)), os.Getpid(), s.Caller)
-	pointers := cStrings(env)
-	p.env = &pointers[0]
-	for _, i := range places {
-		value := unsafe.Add(unsafe.Pointer(pointers[i]), len(env[i])-pidDigits)
-		p.ownPID = append(p.ownPID, (*[pidDigits]byte)(value))
-	}
+	p.setEnv(s.Env)
 	for _, file := range s.Program.candidates {
 		p.targets = append(p.targets, target{cString(file), &cStrings(s.Args)[0], &cStrings(shellArgs(file, s.Args))[0]})
 	}

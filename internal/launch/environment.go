@@ -1,37 +1,35 @@
 package launch
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// ownPIDVariables tell a process that a message of the service manager is for it: the sockets that it was
-// given, the watchdog, the invocation; sd_listen_fds(3), sd_watchdog_enabled(3), systemd.exec(5). They name
-// pidleash, or its caller. If they do not name the program, its libraries ignore the rest.
+// ownPIDVariables tell a process that a message of the service manager is for it: the sockets that it was given,
+// the watchdog, the invocation; sd_listen_fds(3), sd_watchdog_enabled(3), systemd.exec(5). If they do not name
+// the program, its libraries ignore the rest.
 var ownPIDVariables = [...]string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"}
 
-// environment has pid where a variable names one of the others; 0 is nobody. places are the indexes of these
-// entries.
-func environment(env []string, pid string, others ...int) (list []string, places []int) {
-	isOther := func(value string) bool {
-		return value != "0" && slices.ContainsFunc(others, func(pid int) bool { return strconv.Itoa(pid) == value })
-	}
-	othersSockets := slices.ContainsFunc(env, func(entry string) bool {
-		value, is := strings.CutPrefix(entry, "LISTEN_PID=")
-		return is && isOther(value)
-	})
+// setEnv has room for the program's PID where a variable names this process.
+func (p *childPlan) setEnv(env []string) {
+	self := strconv.Itoa(os.Getpid())
+	ownSockets := slices.Contains(env, "LISTEN_PID="+self)
+	list := make([]*byte, 0, len(env)+1)
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if slices.Contains(ownPIDVariables[:], name) && isOther(value) {
-			places = append(places, len(list))
-			entry = name + "=" + pid
-		}
 		// Since systemd 258 LISTEN_PIDFDID says by the inode of a pidfd what LISTEN_PID says, and refuses as
 		// that does. It may be missing.
-		if name != "LISTEN_PIDFDID" || !othersSockets {
-			list = append(list, entry)
+		if name == "LISTEN_PIDFDID" && ownSockets {
+			continue
 		}
+		text := append([]byte(entry), 0)
+		if value == self && slices.Contains(ownPIDVariables[:], name) {
+			text = append([]byte(name+"="), make([]byte, pidDigits)...)
+			p.ownPID = append(p.ownPID, (*[pidDigits]byte)(text[len(name)+1:]))
+		}
+		list = append(list, &text[0])
 	}
-	return list, places
+	p.env = &append(list, nil)[0]
 }

@@ -23,9 +23,7 @@
 package launch
 
 import (
-	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +52,6 @@ type Spec struct {
 	Terminal    int               // descriptor of the terminal that its group takes; 0: none
 	Inherit     []Descriptor      // what it gets beside those without close-on-exec
 	CloseFrom   int               // all descriptors from this number on are closed; 0: none
-	Caller      int               // LISTEN_PID and the like may have this PID as well as this process's; 0: nobody's
 }
 
 // Descriptor becomes number To.
@@ -159,14 +156,13 @@ func Become(spec *Spec) error {
 			unix.Close(stderr)
 		}()
 	}
-	env, _ := environment(s.Env, strconv.Itoa(os.Getpid()), s.Caller)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// The thread goes with the goroutine: its user may be another one by then.
 		runtime.LockOSThread()
 		if p.run(0, len(p.calls.list)) {
-			p.execInPlace(s, env)
+			p.execInPlace(s)
 		}
 	}()
 	<-done
@@ -175,11 +171,11 @@ func Become(spec *Spec) error {
 
 // execInPlace does what exec does in a child. syscall.Exec keeps the Go runtime from making a thread
 // meanwhile, which would fail and end the process; golang.org/issue/19546.
-func (p *childPlan) execInPlace(s *Spec, env []string) {
+func (p *childPlan) execInPlace(s *Spec) {
 	for i, file := range s.Program.candidates {
-		err := syscall.Exec(file, s.Args, env)
+		err := syscall.Exec(file, s.Args, s.Env)
 		if err == syscall.ENOEXEC {
-			err = syscall.Exec(shell, shellArgs(file, s.Args), env)
+			err = syscall.Exec(shell, shellArgs(file, s.Args), s.Env)
 		}
 		errno, _ := err.(syscall.Errno)
 		if !p.result.refused(i, errno) {

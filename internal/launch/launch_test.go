@@ -233,24 +233,22 @@ func TestCandidates(t *testing.T) {
 
 // The variables that are about the program name it, whoever they named before.
 func TestOwnPIDVariables(t *testing.T) {
-	self, caller, other := os.Getpid(), os.Getppid(), 1<<22+1
+	self, other := os.Getpid(), 1<<22+1
 	for _, c := range []struct {
 		name      string
-		caller    int
-		env, want string // SELF, CALLER, OTHER and PROGRAM are PIDs
+		env, want string // SELF, OTHER and PROGRAM are PIDs
 	}{
-		{"this process's", 0, "LISTEN_PID=SELF LISTEN_PIDFDID=7 LISTEN_FDS=1 WATCHDOG_PID=SELF SYSTEMD_EXEC_PID=SELF MY_PID=SELF",
+		{"this process's", "LISTEN_PID=SELF LISTEN_PIDFDID=7 LISTEN_FDS=1 WATCHDOG_PID=SELF SYSTEMD_EXEC_PID=SELF MY_PID=SELF",
 			"LISTEN_PID=PROGRAM LISTEN_FDS=1 WATCHDOG_PID=PROGRAM SYSTEMD_EXEC_PID=PROGRAM MY_PID=SELF"},
-		{"the caller's", caller, "LISTEN_PID=CALLER LISTEN_PIDFDID=7 WATCHDOG_PID=SELF SYSTEMD_EXEC_PID=OTHER",
+		{"this process's in part", "LISTEN_PID=SELF LISTEN_PIDFDID=7 WATCHDOG_PID=SELF SYSTEMD_EXEC_PID=OTHER",
 			"LISTEN_PID=PROGRAM WATCHDOG_PID=PROGRAM SYSTEMD_EXEC_PID=OTHER"},
-		{"the caller is nobody here", 0, "LISTEN_PID=CALLER LISTEN_PIDFDID=7", "LISTEN_PID=CALLER LISTEN_PIDFDID=7"},
-		{"somebody else's", caller, "LISTEN_PID=OTHER LISTEN_PIDFDID=7 WATCHDOG_PID=0", "LISTEN_PID=OTHER LISTEN_PIDFDID=7 WATCHDOG_PID=0"},
-		{"twice", caller, "LISTEN_PID=OTHER LISTEN_PID=CALLER LISTEN_PIDFDID=7 LISTEN_PID=SELF", "LISTEN_PID=OTHER LISTEN_PID=PROGRAM LISTEN_PID=PROGRAM"},
-		{"none", caller, "A= =B C", "A= =B C"},
+		{"somebody else's", "LISTEN_PID=OTHER LISTEN_PIDFDID=7 WATCHDOG_PID=0", "LISTEN_PID=OTHER LISTEN_PIDFDID=7 WATCHDOG_PID=0"},
+		{"twice", "LISTEN_PID=OTHER LISTEN_PID=SELF LISTEN_PIDFDID=7 LISTEN_PID=SELF", "LISTEN_PID=OTHER LISTEN_PID=PROGRAM LISTEN_PID=PROGRAM"},
+		{"none", "A= =B C", "A= =B C"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := strings.NewReplacer("SELF", pidText(self), "CALLER", pidText(caller), "OTHER", pidText(other))
-			s := &Spec{Program: &Program{Name: "cat", candidates: []string{"/bin/cat"}}, Args: []string{"cat", "/proc/self/environ"}, Caller: c.caller}
+			text := strings.NewReplacer("SELF", pidText(self), "OTHER", pidText(other))
+			s := &Spec{Program: &Program{Name: "cat", candidates: []string{"/bin/cat"}}, Args: []string{"cat", "/proc/self/environ"}}
 			s.Env = strings.Fields(text.Replace(c.env))
 			pid, got := output(t, s)
 			want := strings.ReplaceAll(text.Replace(c.want), "PROGRAM", pidText(pid))
@@ -377,22 +375,21 @@ func TestDeathSignal(t *testing.T) {
 	}
 }
 
-// Become keeps the PID, and everything that Start gives a child.
+// Become keeps the PID, so what names it stays, and does everything that Start does in a child.
 func TestBecome(t *testing.T) {
 	dir := t.TempDir()
 	umask := uint32(0o137)
 	cmd := helper(t, order{
 		Become: true, Program: "sh", Args: []string{"sh", "-c", "echo $$; umask; pwd -P; echo $LISTEN_PID $WATCHDOG_PID $LISTEN_PIDFDID; echo error >&2"},
-		Env:     []string{"PATH=/usr/bin:/bin", "LISTEN_PID=4194305", "WATCHDOG_PID=77", "LISTEN_PIDFDID=1"},
+		Env:     []string{"PATH=/usr/bin:/bin", "LISTEN_PID=SELF", "WATCHDOG_PID=77", "LISTEN_PIDFDID=1"},
 		Context: &plan.Context{Dir: dir, Umask: &umask, Stdout: dir + "/out", Stderr: dir + "/err"},
-		Caller:  4194305,
 	})
 	text, err := cmd.CombinedOutput()
 	must(t, err)
 	equal(t, "outside of its files", string(text), "")
 	pid := pidText(cmd.Process.Pid)
 	equal(t, "error", read(t, dir+"/err"), "error\n")
-	equal(t, "output", read(t, dir+"/out"), pid+"\n0137\n"+dir+"\n"+pid+" 77\n")
+	equal(t, "output", read(t, dir+"/out"), pid+"\n0137\n"+dir+"\n"+pid+" 77 1\n")
 }
 
 // As another user: the threads beside must not matter.

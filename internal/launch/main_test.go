@@ -28,13 +28,12 @@ const helperVariable = "LAUNCH_HELPER"
 type order struct {
 	Become           bool // else Start
 	Program          string
-	Args, Env        []string
+	Args, Env        []string // SELF in Env is the helper's PID
 	Context          *plan.Context
 	DirAsFound       bool
 	Ignored, Blocked atstart.SignalSet
 	DeathSignal      syscall.Signal
 	Inherit          []Descriptor
-	Caller           int
 	Threads          bool // others are made meanwhile
 }
 
@@ -61,9 +60,12 @@ func (o *order) carryOut() int {
 	if err != nil {
 		panic(err)
 	}
+	for i := range o.Env {
+		o.Env[i] = strings.ReplaceAll(o.Env[i], "SELF", pidText(os.Getpid()))
+	}
 	s := &Spec{
 		Program: program, Args: o.Args, Env: o.Env, Context: o.Context, DirAsFound: o.DirAsFound, Files: files,
-		Ignored: o.Ignored, Blocked: o.Blocked, DeathSignal: o.DeathSignal, Inherit: o.Inherit, Caller: o.Caller,
+		Ignored: o.Ignored, Blocked: o.Blocked, DeathSignal: o.DeathSignal, Inherit: o.Inherit,
 	}
 	if o.Become {
 		if o.Threads {
