@@ -138,7 +138,7 @@ func prepareReady(l *loop) (err error) {
 	l.ready = nil
 	l.manager.forgetReady()
 	if l.plan.Ready.Given {
-		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...), l.caller.pid())
+		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...))
 	}
 	return err
 }

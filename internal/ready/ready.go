@@ -36,16 +36,15 @@ type Waiter struct {
 	read, write *os.File       // the pipe of plan.ReadyFD
 }
 
-// Prepare makes a Waiter, whose own the logs are from then on. caller is the caller's PID, for which the service
-// manager's sockets may be; 0: there is none.
-func Prepare(r *plan.Ready, logs []*Log, caller int) (w *Waiter, err error) {
+// Prepare makes a Waiter, whose own the logs are from then on.
+func Prepare(r *plan.Ready, logs []*Log) (w *Waiter, err error) {
 	w = &Waiter{ready: r, logs: logs, met: make(chan error, 1), stop: make(chan struct{})}
 	w.c = w.met
 	if r.Kind != plan.ReadyFD {
 		return w, nil
 	}
 	object := fmt.Sprintf("-ready fd:%d", r.FD)
-	if isSocketOfManager(r.FD, caller) {
+	if isSocketOfManager(r.FD) {
 		return nil, &fault.Error{Object: object, Problem: "the service manager has passed a socket there", Hint: "a higher number"}
 	}
 	// A pipe of package os: Close interrupts its reader, while descendants may hold the other end for long.
@@ -56,10 +55,9 @@ func Prepare(r *plan.Ready, logs []*Log, caller int) (w *Waiter, err error) {
 }
 
 // isSocketOfManager reports whether fd is a socket from the service manager, sd_listen_fds(3).
-func isSocketOfManager(fd, caller int) bool {
+func isSocketOfManager(fd int) bool {
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
-	return err == nil && fd < plan.FirstFD+n && pid != 0 && (pid == os.Getpid() || pid == caller)
+	return err == nil && fd < plan.FirstFD+n && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
 }
 
 // Inherit is the program's end of the pipe, and its descriptor number there; not after Launched.
