@@ -50,7 +50,7 @@ func (p *childPlan) fork() (pid int, errno syscall.Errno) {
 //go:norace
 //go:nosplit
 func (p *childPlan) inChild() {
-	if p.detached && !p.detach() {
+	if p.Detached && !p.detach() {
 		return
 	}
 	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
@@ -58,7 +58,7 @@ func (p *childPlan) inChild() {
 	for _, place := range p.ownPID {
 		spell(place, pid, 0)
 	}
-	if !p.run(0, p.publishAt) || p.publishing.claimed && !p.publishPID(pid) || !p.run(p.publishAt, len(p.calls.list)) {
+	if !p.run(0, p.publishAt) || p.Claim != nil && !p.publishPID(pid) || !p.run(p.publishAt, len(p.calls)) {
 		return
 	}
 	p.closeRest()
@@ -78,7 +78,7 @@ func (p *childPlan) inChild() {
 func (p *childPlan) run(from, to int) bool {
 	result := uintptr(0)
 	for i := from; i < to; i++ {
-		c := &p.calls.list[i]
+		c := &p.calls[i]
 		first := c.args[0]
 		if c.onResult {
 			first = result
@@ -97,11 +97,12 @@ func (p *childPlan) run(from, to int) bool {
 //go:norace
 //go:nosplit
 func (p *childPlan) closeRest() {
-	if p.closeFrom == 0 {
+	if p.CloseFrom == 0 {
 		return
 	}
-	if _, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, p.closeFrom, ^uintptr(0)>>32, 0, 0, 0, 0); errno != 0 {
-		for fd := p.closeFrom; fd < 1<<16; fd++ { // before Linux 5.9
+	first := uintptr(p.CloseFrom)
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, ^uintptr(0)>>32, 0, 0, 0, 0); errno != 0 {
+		for fd := first; fd < 1<<16; fd++ { // before Linux 5.9
 			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
 	}
@@ -132,13 +133,12 @@ func (p *childPlan) detach() bool {
 //go:norace
 //go:nosplit
 func (p *childPlan) exec() {
-	sh := [...]byte{'/', 'b', 'i', 'n', '/', 's', 'h', 0}
 	env := uintptr(unsafe.Pointer(p.env))
 	for i := range p.targets {
 		t := &p.targets[i]
 		_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(unsafe.Pointer(t.argv)), env, 0, 0, 0)
 		if errno == syscall.ENOEXEC {
-			_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(&sh)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0, 0)
+			_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(*t.shArgv)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0, 0)
 		}
 		if !p.result.refused(i, errno) {
 			break

@@ -6,27 +6,31 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/plan"
 )
 
 // childPlan is everything that the child needs, in the form in which the kernel takes it.
 type childPlan struct {
-	detached   bool
-	calls      calls
-	publishAt  int // index of the first call that comes after the PID file
-	publishing publishingPlan
-	closeFrom  uintptr // 0: none
-	parent     uintptr // who must still be there for its death signal to come; 0: none is wanted
-	targets    []target
-	env        **byte
-	ownPID     []*[pidDigits]byte // places in env that take the program's PID
-	result     *result
-	page       []byte // the memory behind result
+	Spec
+	calls     []call // made in this order
+	kept      []any  // what they point to: the garbage collector does not see it in a number
+	publishAt int    // index of the first call that comes after the PID file
+	temp      *byte  // the hidden file's name
+	path      *byte  // the name under which it is published
+	times     [2]unix.Timespec
+	parent    uintptr // who must still be there for its death signal to come; 0: none is wanted
+	targets   []target
+	env       **byte
+	ownPID    []*[pidDigits]byte // places in env that take the program's PID
+	result    *result
+	page      []byte // the memory behind result
 }
 
 // target is one file that execve is tried on.
 type target struct {
 	path         *byte
-	argv, shArgv **byte // shArgv runs it by /bin/sh, see shellArgs
+	argv, shArgv **byte // shArgv runs it by /bin/sh, as execvp(3) does with what the kernel does not recognise
 }
 
 // result lives in a page that parent and child share.
@@ -48,70 +52,67 @@ const (
 	stepExec
 )
 
-// newPlan has no call yet.
 func newPlan(s *Spec) (*childPlan, error) {
 	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, s.failure("cannot be started: no shared page", err)
 	}
-	list := make([]call, 0, 96) // more than there ever are, but for many descriptors
-	return &childPlan{calls: calls{list: list}, result: (*result)(unsafe.Pointer(&page[0])), page: page}, nil
-}
-
-// newChildPlan is the plan of a child.
-func newChildPlan(s *Spec) (*childPlan, error) {
-	p, err := newPlan(s)
-	if err != nil {
-		return nil, err
+	p := &childPlan{Spec: *s, page: page, result: (*result)(unsafe.Pointer(&page[0]))}
+	if p.Context == nil {
+		p.Context = &plan.Context{}
 	}
-	p.calls.addPlace(s, &p.result.pid)
-	p.calls.addPrivileged(s)
-	p.publishAt = len(p.calls.list)
-	p.calls.addUser(s)
-	p.calls.addClosed(s)
-	for _, d := range s.Inherit {
-		p.calls.addDescriptor(s, d)
+	if p.Files == nil {
+		p.Files, _ = Open(nil)
 	}
-	if s.DeathSignal != 0 { // after the change of user, which clears it, PR_SET_PDEATHSIG(2const)
-		p.calls.add(nil, unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(s.DeathSignal))
+	p.calls = make([]call, 0, 96) // more than there ever are, but for many descriptors
+	p.addPlace()
+	p.addPrivileged()
+	p.publishAt = len(p.calls)
+	p.addUser()
+	p.addDescriptors()
+	if p.DeathSignal != 0 { // after the change of user, which clears it, PR_SET_PDEATHSIG(2const)
+		p.add(nil, unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(p.DeathSignal))
 		p.parent = uintptr(os.Getpid())
 	}
-	p.calls.addSignals(s)
-	p.detached, p.closeFrom = s.Detached, uintptr(s.CloseFrom)
-	p.publishing = newPublishingPlan(s.Claim)
-	p.setEnv(s.Env)
-	for _, file := range s.Program.candidates {
-		p.targets = append(p.targets, target{cString(file), &cStrings(s.Args)[0], &cStrings(shellArgs(file, s.Args))[0]})
+	p.addSignals()
+	if p.Claim != nil {
+		p.temp, p.path, p.times = cString(p.Claim.Temp), cString(p.Claim.Path), p.Claim.Stamp()
 	}
+	p.setEnv()
+	p.setTargets()
 	return p, nil
+}
+
+func (p *childPlan) setTargets() {
+	var argv []*byte
+	for _, arg := range p.Args {
+		argv = append(argv, cString(arg))
+	}
+	argv = append(argv, nil)
+	for _, file := range p.Program.candidates {
+		path := cString(file)
+		shArgv := append([]*byte{cString(shell), path}, argv[1:]...)
+		p.targets = append(p.targets, target{path, &argv[0], &shArgv[0]})
+	}
 }
 
 func (p *childPlan) free() { _ = unix.Munmap(p.page) }
 
 // explain says what the kernel has refused, and the remedy.
-func (p *childPlan) explain(s *Spec) error {
+func (p *childPlan) explain() error {
 	r := p.result
 	switch r.step {
 	case stepExec:
-		return s.Program.execError(s.Program.candidates[r.index], r.errno, s.Context.User)
+		return p.Program.execError(p.Program.candidates[r.index], r.errno, p.Context.User)
 	case stepPublish:
-		return publishError(s.Claim, r.errno)
+		return publishError(p.Claim, r.errno)
 	case stepDetach:
-		return s.failure("cannot get a session of its own", r.errno)
+		return p.failure("cannot get a session of its own", r.errno)
 	}
-	failure := *p.calls.list[r.index].failure
+	failure := *p.calls[r.index].failure
 	failure.Err = r.errno
 	return &failure
 }
 
-// cString and cStrings copy into the kernel's form. What comes from execve(2) and the file system holds no
-// NUL.
+// cString copies into the kernel's form. What comes from execve(2) and the file system holds no NUL.
 func cString(s string) *byte { return &append([]byte(s), 0)[0] }
-
-func cStrings(list []string) []*byte {
-	pointers := make([]*byte, len(list)+1)
-	for i, s := range list {
-		pointers[i] = cString(s)
-	}
-	return pointers
-}

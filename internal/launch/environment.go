@@ -13,11 +13,11 @@ import (
 var ownPIDVariables = [...]string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"}
 
 // setEnv has room for the program's PID where a variable names this process.
-func (p *childPlan) setEnv(env []string) {
+func (p *childPlan) setEnv() {
 	self := strconv.Itoa(os.Getpid())
-	ownSockets := slices.Contains(env, "LISTEN_PID="+self)
-	list := make([]*byte, 0, len(env)+1)
-	for _, entry := range env {
+	ownSockets := slices.Contains(p.Env, "LISTEN_PID="+self)
+	list := make([]*byte, 0, len(p.Env)+1)
+	for _, entry := range p.Env {
 		name, value, _ := strings.Cut(entry, "=")
 		// Since systemd 258 LISTEN_PIDFDID says by the inode of a pidfd what LISTEN_PID says, and refuses as
 		// that does. It may be missing.

@@ -57,17 +57,6 @@ type Spec struct {
 // Descriptor becomes number To.
 type Descriptor struct{ FD, To int }
 
-// complete is the spec with its context and files.
-func (s Spec) complete() *Spec {
-	if s.Context == nil {
-		s.Context = &plan.Context{}
-	}
-	if s.Files == nil {
-		s.Files, _ = Open(nil)
-	}
-	return &s
-}
-
 // failure is about the program as a whole.
 func (s *Spec) failure(problem string, err error) *fault.Error {
 	e := &fault.Error{Object: quoteName(s.Program.Name), Problem: problem, Err: err}
@@ -84,9 +73,8 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 // The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const), and the
 // runtime ends a thread only with a goroutine that is locked to it: the caller is locked to its thread and
 // never ends.
-func Start(spec *Spec) (pid int, err error) {
-	s := spec.complete()
-	p, err := newChildPlan(s)
+func Start(s *Spec) (pid int, err error) {
+	p, err := newPlan(s)
 	if err != nil {
 		return 0, err
 	}
@@ -117,7 +105,7 @@ func Start(spec *Spec) (pid int, err error) {
 		}
 		reap(pid)
 	}
-	return pid, p.explain(s)
+	return pid, p.explain()
 }
 
 // reap waits for a child that did not become the program.
@@ -136,17 +124,13 @@ func reap(pid int) {
 //
 // No signal is held back: from when its action is the program's, one that would end the program ends this
 // process.
-func Become(spec *Spec) error {
-	s := spec.complete()
-	p, err := newPlan(s)
+func Become(s *Spec) error {
+	inPlace := Spec{Program: s.Program, Args: s.Args, Context: s.Context, DirAsFound: s.DirAsFound, Files: s.Files}
+	inPlace.Ignored, inPlace.Blocked, inPlace.SameGroup = s.Ignored, s.Blocked, true
+	p, err := newPlan(&inPlace)
 	if err != nil {
 		return err
 	}
-	p.calls.addNofile()
-	p.calls.addPrivileged(s)
-	p.calls.addUser(s)
-	p.calls.addClosed(s)
-	p.calls.addSignals(s)
 	defer p.free()
 	// Standard error comes back when it was not to be.
 	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
@@ -161,21 +145,21 @@ func Become(spec *Spec) error {
 		defer close(done)
 		// The thread goes with the goroutine: its user may be another one by then.
 		runtime.LockOSThread()
-		if p.run(0, len(p.calls.list)) {
-			p.execInPlace(s)
+		if p.run(0, len(p.calls)) {
+			p.execInPlace(s.Env)
 		}
 	}()
 	<-done
-	return p.explain(s)
+	return p.explain()
 }
 
 // execInPlace does what exec does in a child. syscall.Exec keeps the Go runtime from making a thread
 // meanwhile, which would fail and end the process; golang.org/issue/19546.
-func (p *childPlan) execInPlace(s *Spec) {
-	for i, file := range s.Program.candidates {
-		err := syscall.Exec(file, s.Args, s.Env)
+func (p *childPlan) execInPlace(env []string) {
+	for i, file := range p.Program.candidates {
+		err := syscall.Exec(file, p.Args, env)
 		if err == syscall.ENOEXEC {
-			err = syscall.Exec(shell, shellArgs(file, s.Args), s.Env)
+			err = syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env)
 		}
 		errno, _ := err.(syscall.Errno)
 		if !p.result.refused(i, errno) {

@@ -150,11 +150,6 @@ func (p *Program) execError(file string, errno syscall.Errno, user *plan.User) e
 	return e
 }
 
-// shellArgs runs a file by /bin/sh, as execvp(3) does with one that the kernel does not recognise.
-func shellArgs(file string, args []string) []string {
-	return append([]string{shell, file}, args[1:]...)
-}
-
 // interpreter returns " NAME" from a script's first line, or nothing.
 func interpreter(file string) string {
 	f, err := os.Open(file)

@@ -10,24 +10,6 @@ import (
 	"pidleash/internal/pidfile"
 )
 
-// publishingPlan is how the PID gets into the PID file.
-type publishingPlan struct {
-	claimed   bool
-	successor bool    // in exchange for the file there
-	fd        uintptr // writable descriptor of the hidden file
-	temp      *byte   // its name
-	path      *byte   // the name under which it is published
-	times     [2]unix.Timespec
-}
-
-// newPublishingPlan prepares a claim for the child; nil: nothing is published.
-func newPublishingPlan(c *pidfile.Claim) publishingPlan {
-	if c == nil {
-		return publishingPlan{}
-	}
-	return publishingPlan{true, c.Successor, uintptr(c.Write), cString(c.Temp), cString(c.Path), c.Stamp()}
-}
-
 func publishError(claim *pidfile.Claim, errno syscall.Errno) *fault.Error {
 	e := &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place"}
 	switch {
@@ -48,13 +30,13 @@ func publishError(claim *pidfile.Claim, errno syscall.Errno) *fault.Error {
 func (p *childPlan) publishPID(pid uintptr) bool {
 	var text [pidDigits]byte
 	length := spell(&text, pid, '\n') + 1
-	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, p.publishing.fd, uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, uintptr(p.Claim.Write), uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
 	if errno == 0 && n != length {
 		errno = syscall.ENOSPC // write(2): fewer bytes, because there was no more room
 	}
 	if errno == 0 {
 		// Where it fails the program is taken to have written the file.
-		syscall.RawSyscall6(unix.SYS_UTIMENSAT, p.publishing.fd, 0, uintptr(unsafe.Pointer(&p.publishing.times)), 0, 0, 0)
+		syscall.RawSyscall6(unix.SYS_UTIMENSAT, uintptr(p.Claim.Write), 0, uintptr(unsafe.Pointer(&p.times)), 0, 0, 0)
 		errno = p.movePIDFile()
 	}
 	return errno == 0 || p.fail(stepPublish, 0, errno)
@@ -67,22 +49,20 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 //go:nosplit
 func (p *childPlan) movePIDFile() syscall.Errno {
 	at := cwd
-	from, to := uintptr(unsafe.Pointer(p.publishing.temp)), uintptr(unsafe.Pointer(p.publishing.path))
+	from, to := uintptr(unsafe.Pointer(p.temp)), uintptr(unsafe.Pointer(p.path))
 	flags := uintptr(unix.RENAME_NOREPLACE)
-	if p.publishing.successor {
+	if p.Claim.Successor {
 		flags = unix.RENAME_EXCHANGE
 	}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
-	if errno != syscall.EINVAL && errno != syscall.ENOSYS {
-		return errno
-	}
-	if p.publishing.successor {
+	switch {
+	case errno != syscall.EINVAL && errno != syscall.ENOSYS:
+	case p.Claim.Successor:
 		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, 0, 0)
-		return errno
-	}
-	_, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0)
-	if errno == 0 {
-		syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)
+	default:
+		if _, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0); errno == 0 {
+			syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)
+		}
 	}
 	return errno
 }
