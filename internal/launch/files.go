@@ -103,13 +103,13 @@ func (f *Files) Close() {
 
 // CheckDir looks whether the directory can be the working directory; "" is as found.
 func CheckDir(dir string) error {
+	var st unix.Stat_t
 	if dir == "" {
 		return nil
 	}
-	var st unix.Stat_t
-	err := unix.Stat(dir+"/", &st)
-	if err != nil {
-		return &fault.Error{Object: "directory " + dir, Problem: "cannot be entered", Err: err, Hint: "create it, or name another with -chdir"}
+	if err := unix.Stat(dir+"/", &st); err != nil {
+		hint := "create it, or name another with -chdir"
+		return &fault.Error{Object: "directory " + dir, Problem: "cannot be entered", Err: err, Hint: hint}
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ type Descriptor struct{ FD, To int }
 
 // failure is about the program as a whole.
 func (s *Spec) failure(problem string, err error) *fault.Error {
-	e := &fault.Error{Object: quoteName(s.Program.Name), Problem: problem, Err: err}
+	e := &fault.Error{Object: s.Program.Name, Problem: problem, Err: err}
 	if err == syscall.EAGAIN { // clone(2): RLIMIT_NPROC, pids.max, or no PID is left
 		e.Hint = "allow more processes: ulimit -u, or TasksMax= in a unit"
 	}
@@ -110,10 +110,9 @@ func Start(s *Spec) (pid int, err error) {
 
 // reap waits for a child that did not become the program.
 func reap(pid int) {
-	for {
-		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
-			return
-		}
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		_, err = unix.Wait4(pid, nil, 0, nil)
 	}
 }
 

@@ -1,8 +1,8 @@
 package launch
 
 import (
+	"cmp"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -36,35 +36,8 @@ func Shell() *Program { return &Program{Name: shell, candidates: []string{shell}
 // os/exec's LookPath refuses what the current directory offers and knows no default path.
 func Find(name, dir string) (*Program, error) {
 	p := &Program{Name: name, dir: dir}
-	if !strings.Contains(name, "/") {
-		return p.search()
-	}
-	if err := executable(p.from(name)); err != nil {
-		return nil, p.notExecutable(name, err)
-	}
-	p.candidates = []string{name}
-	return p, nil
-}
-
-// from is where the program would find a relative path.
-func (p *Program) from(path string) string {
-	if p.dir == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return strings.TrimSuffix(p.dir, "/") + "/" + path
-}
-
-func (p *Program) search() (*Program, error) {
-	path, set := os.LookupEnv("PATH")
-	if !set {
-		path = defaultPath
-	}
 	var refused error // why the first file that is there cannot be executed
-	for _, dir := range strings.Split(path, ":") {
-		file := p.Name
-		if dir != "" { // an empty element is the current directory
-			file = dir + "/" + p.Name
-		}
+	for _, file := range lookups(name) {
 		switch err := executable(p.from(file)); {
 		case err == nil:
 			p.candidates = append(p.candidates, file)
@@ -73,20 +46,44 @@ func (p *Program) search() (*Program, error) {
 		}
 	}
 	switch {
-	case p.Name != "" && len(p.candidates) > 0:
+	case len(p.candidates) > 0:
 		return p, nil
-	case p.Name != "" && refused != nil:
+	case refused != nil:
 		return nil, refused
+	case strings.Contains(name, "/"):
+		return nil, p.notExecutable(name, unix.ENOENT)
 	}
-	return nil, &fault.Error{Object: quoteName(p.Name), Problem: "not found in PATH", Hint: "give its full path", Code: fault.NotFound}
+	name = cmp.Or(name, `""`) // make it visible
+	return nil, &fault.Error{Object: name, Problem: "not found in PATH", Hint: "give its full path", Code: fault.NotFound}
 }
 
-// quoteName makes an empty name visible.
-func quoteName(name string) string {
-	if name == "" {
-		return `""`
+// lookups is where a name is looked for.
+func lookups(name string) (files []string) {
+	switch {
+	case name == "":
+		return nil
+	case strings.Contains(name, "/"):
+		return []string{name}
 	}
-	return name
+	path, set := os.LookupEnv("PATH")
+	if !set {
+		path = defaultPath
+	}
+	for _, dir := range strings.Split(path, ":") {
+		if dir != "" { // an empty element is the current directory
+			dir += "/"
+		}
+		files = append(files, dir+name)
+	}
+	return files
+}
+
+// from is where the program would find a relative path.
+func (p *Program) from(path string) string {
+	if p.dir == "" || strings.HasPrefix(path, "/") {
+		return path
+	}
+	return p.dir + "/" + path
 }
 
 // executable asks the kernel, with the effective user as execve does.
@@ -97,12 +94,11 @@ func executable(file string) error {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
+		return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
 	case unix.S_IFDIR:
 		return unix.EISDIR
-	default:
-		return unix.EACCES
 	}
-	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+	return unix.EACCES
 }
 
 func missingFile(err error) bool { return err == unix.ENOENT || err == unix.ENOTDIR }

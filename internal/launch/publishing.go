@@ -11,16 +11,15 @@ import (
 )
 
 func publishError(claim *pidfile.Claim, errno syscall.Errno) *fault.Error {
-	e := &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place"}
+	err := pidfile.ErrLostRace
 	switch {
 	case errno == syscall.EEXIST:
-		e.Err = pidfile.ErrLostRace
 	case errno == syscall.ENOENT && claim.Successor:
-		e.Err = pidfile.ErrRemoved
+		err = pidfile.ErrRemoved
 	default:
 		return pidfile.WriteError(claim.Path, errno)
 	}
-	return e
+	return &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place", Err: err}
 }
 
 // publishPID writes the PID and moves the file into place. In the child.
