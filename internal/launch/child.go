@@ -13,16 +13,15 @@ import (
 // instruction: something has to run in between, in the new process. Package syscall runs nothing of ours there;
 // this does what its forkExec does, and the publishing.
 //
-// The child of clone(CLONE_VFORK) has one thread, which the kernel suspends in the parent until the child has
-// called execve or has ended. The Go runtime is dead there: nothing collects garbage, runs goroutines or unlocks
-// what was locked at the fork. On amd64 it shares the parent's memory, stack included, elsewhere it has a copy.
-// Hence the rules of the functions marked "in the child":
+// In the child of clone(CLONE_VFORK) the Go runtime is dead: nothing collects garbage, runs goroutines or unlocks
+// what was locked at the fork. The thread that has forked waits until the child has called execve or has ended.
+// On amd64 the child shares the parent's memory, stack included; elsewhere it has a copy. Hence the rules of the
+// functions marked "in the child":
 //
 //   - nothing but raw system calls on memory that was prepared before: no allocation, no defer, no interface, no
 //     map, no string conversion, no panic;
 //   - nothing is written but the plan and the stack below fork's frame;
-//   - nosplit, because the stack cannot grow; norace, so that nothing is added to them; noinline where a frame has
-//     to be one's own, because vfork returns in it twice;
+//   - nosplit: the stack cannot grow; norace: nothing is added; noinline: vfork returns twice in a frame;
 //   - all signals blocked, until no handler of the Go runtime is left.
 //
 // The result comes back through a page that both share in either case.
@@ -35,7 +34,7 @@ import (
 func (p *childPlan) fork() (pid int, errno syscall.Errno) {
 	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
-	child, failure := vfork(vforkFlags)
+	child, failure := vfork()
 	if child == 0 && failure == 0 {
 		p.inChild()
 		exitChild()
@@ -108,8 +107,8 @@ func (p *childPlan) closeRest() {
 	}
 }
 
-// detach makes a session and goes on in a child, which does not lead it: it can never get a controlling
-// terminal, daemon(7). That child has lost its parent by then. In the child.
+// detach makes a session and goes on in a child, which does not lead it and so can never get a controlling
+// terminal, daemon(7). Its parent ends. In the child.
 //
 //go:noinline
 //go:norace
@@ -118,7 +117,7 @@ func (p *childPlan) detach() bool {
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0); errno != 0 {
 		return p.fail(stepDetach, 0, errno)
 	}
-	child, failure := vfork(vforkFlags)
+	child, failure := vfork()
 	switch {
 	case failure != 0:
 		return p.fail(stepDetach, 0, syscall.Errno(failure))

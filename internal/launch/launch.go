@@ -1,11 +1,10 @@
 // Package launch starts a program: as a child that publishes its own PID, or in the place of this process.
-// What it does, in this order:
 //
 //  1. Find looks for the program as execvp(3) does, so that a mistake shows before anything is done. Open opens
 //     the files of its standard output and error.
-//  2. Start removes a stale PID file and forks. The child makes its session or process group, restores the limit
-//     of open files, takes the terminal, puts its PID into LISTEN_PID and the like, and sets output, umask,
-//     priority and OOM score.
+//  2. Start removes a stale PID file and forks. The child makes its session or process group, restores the limit of
+//     open files, takes the terminal, puts its PID into LISTEN_PID and the like, and sets output, umask, priority
+//     and OOM score.
 //  3. It writes its PID into the claim's hidden file and moves that into place, replacing nobody else's file.
 //  4. It changes its user, enters its directory, places its descriptors, sets the parent-death signal, its
 //     dispositions and its mask, and calls execve.
@@ -13,13 +12,11 @@
 //
 // So the PID file is there, and complete, before the program's first instruction. After a failed execve it was
 // visible for a moment: Spec.TakeBack removes it. Become does the same in this process, without what is about a
-// child, and returns only when it has failed.
-//
-// Every error is a *fault.Error; its code is 126 or 127 when it is about the program's file.
+// child, and returns only when it has failed. Every error is a *fault.Error; its code is 126 or 127 when it is about
+// the program's file.
 //
 // What is not promised: how the program goes on; that a claim is removed or given up, which is the caller's;
-// anything about the signals that this process collects, see package signals. Only a child that has failed is
-// waited for.
+// anything about the signals that this process collects. Only a child that has failed is waited for.
 package launch
 
 import (
@@ -34,8 +31,8 @@ import (
 	"pidleash/internal/plan"
 )
 
-// Spec is what to start. Program and Args are required; the zero value of every other field is "none", "no",
-// or "as pidleash".
+// Spec is what to start. Program and Args are required; the zero value of other fields is "none", "no", or "as
+// pidleash".
 type Spec struct {
 	Program     *Program
 	Args, Env   []string          // the whole of both; Args[0] is the program's name
@@ -70,9 +67,8 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 // the terminal, 0 if there was none. The error wraps pidfile.ErrLostRace when somebody else has published at
 // the claim's path meanwhile, and pidfile.ErrRemoved when the file that was to be exchanged is gone.
 //
-// The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const), and the
-// runtime ends a thread only with a goroutine that is locked to it: the caller is locked to its thread and
-// never ends.
+// The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const): the caller is locked
+// to its thread, which the runtime ends with that goroutine only, and never ends.
 func Start(s *Spec) (pid int, err error) {
 	p, err := newPlan(s)
 	if err != nil {
@@ -116,13 +112,12 @@ func reap(pid int) {
 	}
 }
 
-// Become makes this process the program, and returns when that is impossible. What the spec says of a child
-// has no effect: Claim, TakeBack, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a
-// failure standard error is as before; dispositions, standard input and output, and what the context has
-// changed in the whole process are not.
+// Become makes this process the program, and returns when that is impossible. What the spec says of a child has no
+// effect: Claim, TakeBack, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a failure standard
+// error is as before; dispositions, standard input and output, and what the context has changed in the whole process
+// are not.
 //
-// No signal is held back: from when its action is the program's, one that would end the program ends this
-// process.
+// No signal is held back: from when its action is the program's, one that would end the program ends this process.
 func Become(s *Spec) error {
 	inPlace := Spec{Program: s.Program, Args: s.Args, Context: s.Context, DirAsFound: s.DirAsFound, Files: s.Files}
 	inPlace.Ignored, inPlace.Blocked, inPlace.SameGroup = s.Ignored, s.Blocked, true
@@ -152,8 +147,8 @@ func Become(s *Spec) error {
 	return p.explain()
 }
 
-// execInPlace does what exec does in a child. syscall.Exec keeps the Go runtime from making a thread
-// meanwhile, which would fail and end the process; golang.org/issue/19546.
+// execInPlace does what exec does in a child. syscall.Exec keeps the Go runtime from making a thread meanwhile, which
+// would fail and end the process; golang.org/issue/19546.
 func (p *childPlan) execInPlace(env []string) {
 	for i, file := range p.Program.candidates {
 		err := syscall.Exec(file, p.Args, env)

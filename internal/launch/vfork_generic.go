@@ -8,16 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vforkFlags give the child a copy of this process's memory: to share it takes a function that returns twice,
-// which is assembly for each architecture.
-const vforkFlags = unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
-
-// vfork is clone(2). Flags come first on every architecture that the released binary is built for.
+// vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns
+// twice, which is assembly for each architecture. Flags come first on every one that the released binary is built
+// for.
 //
 //go:noinline
 //go:norace
 //go:nosplit
-func vfork(flags uintptr) (pid, errno uintptr) {
-	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+func vfork() (pid, errno uintptr) {
+	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	return pid, uintptr(err)
 }
