@@ -60,12 +60,16 @@ func (p *childPlan) inChild() {
 	if !p.run(0, p.publishAt) || p.Claim != nil && !p.publishPID(pid) || !p.run(p.publishAt, len(p.calls)) {
 		return
 	}
-	p.closeRest()
-	// If the parent ended before its death signal was asked for, none comes.
-	if p.parent != 0 {
-		if ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0); ppid != p.parent {
-			exitChild()
+	if first := uintptr(p.CloseFrom); first != 0 {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, ^uintptr(0)>>32, 0, 0, 0, 0)
+		for fd := first; errno != 0 && fd < 1<<16; fd++ { // before Linux 5.9
+			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
+	}
+	// If the parent ended before its death signal was asked for, none comes.
+	ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0)
+	if p.parent != 0 && ppid != p.parent {
+		exitChild()
 	}
 	p.exec()
 }
@@ -89,22 +93,6 @@ func (p *childPlan) run(from, to int) bool {
 		}
 	}
 	return true
-}
-
-// closeRest closes what the program is not to have. In the child.
-//
-//go:norace
-//go:nosplit
-func (p *childPlan) closeRest() {
-	if p.CloseFrom == 0 {
-		return
-	}
-	first := uintptr(p.CloseFrom)
-	if _, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, ^uintptr(0)>>32, 0, 0, 0, 0); errno != 0 {
-		for fd := first; fd < 1<<16; fd++ { // before Linux 5.9
-			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
-		}
-	}
 }
 
 // detach makes a session and goes on in a child, which does not lead it and so can never get a controlling

@@ -65,7 +65,7 @@ func newPlan(s *Spec) (*childPlan, error) {
 		p.Context = &plan.Context{}
 	}
 	if p.Files == nil {
-		p.Files, _ = Open(nil)
+		p.Files, _ = Open(&plan.Context{})
 	}
 	p.calls = make([]call, 0, 96) // more than there ever are, but for many descriptors
 	p.addPlace()
@@ -113,6 +113,7 @@ func (p *childPlan) setEnv() {
 	p.env = &append(list, nil)[0]
 }
 
+// setTargets has the program's arguments for each file that it may be.
 func (p *childPlan) setTargets() {
 	var argv []*byte
 	for _, arg := range p.Args {

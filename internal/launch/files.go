@@ -22,12 +22,9 @@ type Files struct {
 	own []int // to be closed
 }
 
-// Open opens the context's files anew; a nil context has none.
+// Open opens the context's files anew.
 func Open(c *plan.Context) (*Files, error) {
 	f := &Files{Stdio: [3]int{asFound, asFound, asFound}}
-	if c == nil {
-		return f, nil
-	}
 	for fd, path := range []string{1: c.Stdout, 2: c.Stderr} {
 		if path == "" {
 			continue
@@ -81,9 +78,8 @@ func (f *Files) Detach() error {
 		return &fault.Error{Object: os.DevNull, Problem: "cannot be opened", Err: err}
 	}
 	f.own = append(f.own, devNull)
-	f.Stdio[0] = devNull
-	for fd := 1; fd <= 2; fd++ {
-		if f.Stdio[fd] == asFound && !sdnotify.IsJournal(fd) {
+	for fd, from := range f.Stdio {
+		if fd == 0 || from == asFound && !sdnotify.IsJournal(fd) {
 			f.Stdio[fd] = devNull
 		}
 	}

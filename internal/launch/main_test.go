@@ -56,6 +56,9 @@ func (o *order) carryOut() int {
 	if err != nil {
 		panic(err)
 	}
+	if o.Context == nil {
+		o.Context = &plan.Context{}
+	}
 	files, err := Open(o.Context)
 	if err != nil {
 		panic(err)

@@ -111,10 +111,9 @@ func (p *Program) notExecutable(file string, err error) error {
 		return &fault.Error{Object: file, Problem: "not found", Code: fault.NotFound}
 	case err == unix.EISDIR:
 		e.Problem, e.Err = "is a directory", nil
-	case err != unix.EACCES:
-	case unix.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
+	case err == unix.EACCES && unix.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
 		e.Hint = "its file system is mounted noexec"
-	default:
+	case err == unix.EACCES:
 		e.Hint = "chmod +x"
 	}
 	return e
@@ -148,13 +147,10 @@ func (p *Program) execError(file string, errno syscall.Errno, user *plan.User) e
 
 // interpreter returns " NAME" from a script's first line, or nothing.
 func interpreter(file string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
+	f, _ := os.Open(file)
 	defer f.Close()
 	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel itself looks at
-	n, _ := f.Read(head)
+	n, _ := f.Read(head)      // 0 if f is nil
 	line, _, _ := strings.Cut(string(head[:n]), "\n")
 	rest, isScript := strings.CutPrefix(line, "#!")
 	if words := strings.Fields(rest); isScript && len(words) > 0 {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 )
 
 const unset = "(unset)"
@@ -136,7 +137,7 @@ func TestFiles(t *testing.T) {
 	f.Close()
 	equal(t, "left", openDescriptors(t)-before, 0)
 	(*Files)(nil).Close()
-	f, err = Open(nil)
+	f, err = Open(&plan.Context{})
 	must(t, err)
 	equal(t, "nothing to open", f.Stdio, [3]int{asFound, asFound, asFound})
 	if _, err := unix.FcntlInt(0, unix.F_GETFD, 0); errors.Is(err, unix.EBADF) {

@@ -69,7 +69,7 @@ func (p *childPlan) movePIDFile() syscall.Errno {
 // cwd is AT_FDCWD, as a register holds it.
 const cwd = ^uintptr(99)
 
-// pidDigits is the room for a PID and a NUL: PIDs are below 2^22, proc(5).
+// pidDigits is more than the room for a PID and a byte: PIDs are below 2^22, proc(5).
 const pidDigits = 12
 
 // spell writes the decimal digits of a PID, and a byte after them, and returns their number. In the child.
@@ -77,14 +77,13 @@ const pidDigits = 12
 //go:norace
 //go:nosplit
 func spell(to *[pidDigits]byte, pid uintptr, after byte) uintptr {
-	digits := 1
-	for rest := pid; rest >= 10; rest /= 10 {
-		digits++
+	digits := uintptr(0)
+	for unit := uintptr(1e6); unit > 0; unit /= 10 {
+		if pid >= unit {
+			to[digits%pidDigits] = '0' + byte(pid/unit%10)
+			digits++
+		}
 	}
 	to[digits%pidDigits] = after
-	for i := digits - 1; i >= 0; i-- {
-		to[i%pidDigits] = '0' + byte(pid%10)
-		pid /= 10
-	}
-	return uintptr(digits)
+	return digits
 }
