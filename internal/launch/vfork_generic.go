@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns
-// twice, which is assembly for each architecture. Flags come first on every one that the released binary is built
-// for.
+// vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns twice,
+// which is assembly for each architecture. Flags come first on every one that the released binary is built for.
 //
 //go:noinline
 //go:norace

@@ -199,8 +199,7 @@ func (c *Claim) Stamp() [2]unix.Timespec {
 	return [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.stamp.UnixNano())}
 }
 
-// Published is called when the hidden file has been moved to Path with pid in it. The File has the claim's
-// lock.
+// Published is called when the hidden file has been moved to Path with pid in it. The File has the claim's lock.
 func (c *Claim) Published(pid int) *File {
 	f := &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
 	c.lock, c.Temp = -1, ""

@@ -91,9 +91,8 @@ func heldError(pid, holder int, locked bool) error {
 
 // nameOf returns " (comm)" for messages, or nothing when the process is gone.
 func nameOf(pid int) string {
-	proc, err := process.Read(pid)
-	if err != nil {
-		return ""
+	if proc, err := process.Read(pid); err == nil {
+		return " (" + proc.Comm + ")"
 	}
-	return " (" + proc.Comm + ")"
+	return ""
 }

@@ -91,8 +91,7 @@ func (f *File) lookAtOther() (State, error) {
 	return Replaced, nil
 }
 
-// Adopt takes the file that the program has written as its own. If the program has locked it, it keeps the
-// lock.
+// Adopt takes the file that the program has written as its own. If the program has locked it, it keeps the lock.
 func (f *File) Adopt() error {
 	file, err := open(f.path)
 	if err != nil {
@@ -125,8 +124,8 @@ func (f *File) MovedAway() bool {
 // file that is Replaced or Changed stays. One that is gone already is no error: systemd removes it, too.
 func (f *File) Remove() (State, error) {
 	state, err := f.Look()
-	if state == Changed && f.namesNobody() {
-		state = Present
+	if content, failed := readContent(f.fd); state == Changed && failed == nil && unfinished(content, f.pid) {
+		state = Present // somebody has emptied it, or begun to write it
 	}
 	if state == Present || state == Rewritten {
 		if err = unix.Unlink(f.path); err == unix.ENOENT {
@@ -138,12 +137,6 @@ func (f *File) Remove() (State, error) {
 		return state, &fault.Error{Object: object(f.path), Problem: "cannot be removed", Err: err}
 	}
 	return state, nil
-}
-
-// namesNobody reports that somebody has emptied the file, or begun to write it.
-func (f *File) namesNobody() bool {
-	content, err := readContent(f.fd)
-	return err == nil && unfinished(content, f.pid)
 }
 
 func (f *File) close() { closeFD(&f.fd) }

@@ -49,9 +49,8 @@ type Report struct {
 // Inspect looks at anybody's PID file. It takes no lock and changes nothing. What it says was true at one
 // moment; see Take.
 //
-// To root a file says nothing that its writers could not do themselves: it is Untrusted when group or others
-// may write it, and when its owner may not signal the process that it names. Other users cannot do harm by
-// it, kill(2).
+// To root a file says nothing that its writers could not do themselves: it is Untrusted when group or others may
+// write it, and when its owner may not signal the process that it names. Other users cannot do harm by it, kill(2).
 func Inspect(path string) Report {
 	r := Report{Path: path}
 	file, err := open(path)
@@ -143,13 +142,10 @@ func (r *Report) trustedHolder() int {
 // isPidleash goes by the name: the binary may have been replaced since, and only root may look at others'
 // files. If the binary was renamed, the one that asks has that name, too.
 func isPidleash(pid int) bool {
-	p, err := process.Read(pid)
-	if err != nil {
-		return false
-	}
 	const commLimit = 15 // proc_pid_comm(5)
 	own := filepath.Base(os.Args[0])
-	if p.Comm != "pidleash" && p.Comm != own[:min(len(own), commLimit)] {
+	p, err := process.Read(pid)
+	if err != nil || p.Comm != "pidleash" && p.Comm != own[:min(len(own), commLimit)] {
 		return false
 	}
 	// A user can start any program by that name, through a symbolic link, one that is setuid, too. But the
@@ -159,17 +155,13 @@ func isPidleash(pid int) bool {
 		return true
 	}
 	binary := filepath.Base(exe) // with a suffix, as in "pidleash (deleted)", or with a version
-	self, err := os.Readlink("/proc/self/exe")
-	return strings.HasPrefix(binary, "pidleash") || strings.HasPrefix(binary, own) ||
-		err == nil && binary == filepath.Base(self)
+	self, _ := os.Readlink("/proc/self/exe")
+	return strings.HasPrefix(binary, "pidleash") || strings.HasPrefix(binary, own) || binary == filepath.Base(self)
 }
 
 // isForeign reports that the PIDs that this process writes mean others here.
 func isForeign(pid int) bool {
-	theirs, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/pid")
-	if err != nil {
-		return false // another user's, who can do no harm
-	}
+	theirs, hidden := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/pid") // hidden: a user's who can do no harm
 	ours, err := os.Readlink("/proc/self/ns/pid")
-	return err == nil && theirs != ours
+	return hidden == nil && err == nil && theirs != ours
 }

@@ -48,18 +48,13 @@ func lockHolder(id identity) (pid int, locked bool) {
 		if err != nil {
 			return 0, false
 		}
-		pid, sure := holderIn(locks, id)
-		switch {
-		case pid == 0:
-		case !sure && isMounted(id.dev):
-			// The list would show that device.
+		switch pid, sure := holderIn(locks, id); {
+		case pid == 0, !sure && isMounted(id.dev): // the list would show that device
 		case hasOpen(pid, id):
 			return pid, true
 		case sure:
 			return 0, true
-		default:
-			// The lock is on another file with that number.
-		}
+		} // else the lock is on another file with that number
 	}
 	return 0, false
 }
@@ -99,9 +94,8 @@ func isMounted(dev uint64) bool {
 	return err == nil && bytes.Contains(mounts, fmt.Appendf(nil, " %d:%d ", unix.Major(dev), unix.Minor(dev)))
 }
 
-// holderIn finds the holder in the text of proc_locks(5). Some file systems (btrfs, overlay) show another
-// device there than in stat(2): then the inode's number decides, if it is not ambiguous, and that is not
-// sure.
+// holderIn finds the holder in the text of proc_locks(5). Some file systems (btrfs, overlay) show another device
+// there than in stat(2): then the inode's number decides, if it is not ambiguous, and that is not sure.
 func holderIn(locks []byte, id identity) (pid int, sure bool) {
 	dev := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
 	ino := strconv.FormatUint(id.ino, 10)
@@ -112,18 +106,15 @@ func holderIn(locks []byte, id identity) (pid int, sure bool) {
 		if len(f) < 6 || f[1] != "FLOCK" {
 			continue
 		}
-		cut := strings.LastIndexByte(f[5], ':')
-		if cut < 0 || f[5][cut+1:] != ino {
-			continue
-		}
+		device, found := strings.CutSuffix(f[5], ":"+ino)
 		pid, err := strconv.Atoi(f[4])
-		if err != nil || pid <= 0 {
-			continue
-		}
-		if f[5][:cut] == dev {
+		switch {
+		case !found || err != nil || pid <= 0:
+		case device == dev:
 			return pid, true
+		default:
+			sameInode, candidates = pid, candidates+1
 		}
-		sameInode, candidates = pid, candidates+1
 	}
 	if candidates != 1 {
 		return 0, false

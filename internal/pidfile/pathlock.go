@@ -44,8 +44,7 @@ func checkPathLock(path string) error {
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
 func Reserve(path string, own ...int) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
-	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is
-	// made.
+	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is made.
 	err := l.lock()
 	if err == nil {
 		l.stale, l.StaleReason, err = lockStale(path, own)
@@ -84,8 +83,7 @@ func (l *PathLock) lock() error {
 	}
 }
 
-// Clear removes the stale file, right before the program is started. One that was published meanwhile is an
-// error.
+// Clear removes the stale file, right before the program is started. One that was published meanwhile is an error.
 func (l *PathLock) Clear() error {
 	if err := l.stale.clear(l.Path); err != nil {
 		return err
@@ -122,9 +120,8 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 	return f, nil
 }
 
-// RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the
-// file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as
-// in New.
+// RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the file, if
+// it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
 func RemoveStale(path string, own ...int) error {
 	removePathLock(path)
 	return removeStale(path, own)

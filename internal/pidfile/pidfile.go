@@ -68,8 +68,7 @@ type content struct {
 	text []byte
 }
 
-// open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file
-// ENXIO.
+// open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file ENXIO.
 func open(path string) (*content, error) {
 	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
 	if err != nil {
@@ -160,8 +159,7 @@ func parsePID(content []byte) int {
 	return int(pid)
 }
 
-// blank reports no content: nothing, white space, or the zeros that some file systems leave after a power
-// cut.
+// blank reports no content: nothing, white space, or the zeros that some file systems leave after a power cut.
 func blank(content []byte) bool {
 	return len(bytes.Trim(content, " \t\r\n\x00")) == 0
 }
