@@ -117,7 +117,7 @@ func lockIfStale(file *content, path string, own []int) (reason string, err erro
 	if named == 0 && file.stat.Size >= contentLimit {
 		return "", &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
 	}
-	if err = lock(file.fd); err == errLocked {
+	if err = lock(file.fd); err == unix.EWOULDBLOCK {
 		holder, _ := lockHolder(file.id)
 		err = heldError(named, holder, true)
 	}

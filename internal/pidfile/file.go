@@ -103,7 +103,7 @@ func (f *File) Adopt() error {
 		return nil
 	}
 	switch err := lock(f.fd); {
-	case err == errLocked:
+	case err == unix.EWOULDBLOCK:
 		f.unlocked = true
 	case err != nil:
 		return withPath(f.path, err)
@@ -204,31 +204,30 @@ func (f *File) Name(pid int) error {
 		}
 		c.Abandon()
 	}
-	if err == ErrRemoved || f.overwrite(pid) != nil {
-		return err
+	if err != ErrRemoved && f.overwrite(pid) == nil {
+		return nil
 	}
-	return nil
+	return err
 }
 
-// overwrite writes pid into the file itself, which needs no room and no right to its directory. What is left
-// of a longer PID is empty lines, until it is cut off.
+// overwrite writes pid into the file itself, which needs no room and no right to its directory. What is left of a
+// longer PID is empty lines, until it is cut off.
 func (f *File) overwrite(pid int) error {
 	fd, err := unix.Open(f.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	id, err := identityOfFD(fd)
-	if err != nil || id != f.id {
-		return errors.Join(ErrRemoved, err)
+	if id, err := identityOfFD(fd); err != nil || id != f.id {
+		return ErrRemoved
 	}
 	old, err := readContent(f.fd)
 	if err != nil {
 		return err
 	}
 	text := strconv.Itoa(pid) + "\n"
-	padding := strings.Repeat("\n", max(0, len(old)-len(text)))
-	if n, err := unix.Pwrite(fd, []byte(text+padding), 0); err != nil || n != len(text)+len(padding) {
+	padded := text + strings.Repeat("\n", max(0, len(old)-len(text)))
+	if n, err := unix.Pwrite(fd, []byte(padded), 0); err != nil || n != len(padded) {
 		return errors.Join(unix.ENOSPC, err)
 	}
 	f.pid, f.stamp = pid, time.Time{}

@@ -3,10 +3,10 @@ package pidfile
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,20 +16,15 @@ import (
 	"pidleash/internal/process"
 )
 
-// errLocked reports that another open file description holds the lock.
-var errLocked = errors.New("locked by another process")
-
-// lock takes the exclusive flock(2) on fd, or fails with errLocked at once.
+// lock takes the exclusive flock(2) on fd, or fails with EWOULDBLOCK at once: another description holds it.
 func lock(fd int) error {
 	var err error = unix.EINTR
 	for err == unix.EINTR { // see openNoFollow
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	}
 	switch err {
-	case nil:
-		return nil
-	case unix.EWOULDBLOCK:
-		return errLocked
+	case nil, unix.EWOULDBLOCK:
+		return err
 	case unix.ENOLCK, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF:
 		// EBADF: NFS turns flock into a lock that needs a writable descriptor.
 		return &fault.Error{Problem: "its file system cannot lock", Err: err, Hint: "choose a local directory such as /run"}
@@ -44,11 +39,7 @@ func lock(fd int) error {
 // be missed, though hardly twice.
 func lockHolder(id identity) (pid int, locked bool) {
 	for range 5 {
-		locks, err := readLocks()
-		if err != nil {
-			return 0, false
-		}
-		switch pid, sure := holderIn(locks, id); {
+		switch pid, sure := holderIn(readLocks(), id); {
 		case pid == 0, !sure && isMounted(id.dev): // the list would show that device
 		case hasOpen(pid, id):
 			return pid, true
@@ -69,23 +60,18 @@ func hasOpen(pid int, id identity) bool {
 	if err != nil {
 		return exists(pid)
 	}
-	for _, fd := range entries {
+	return slices.ContainsFunc(entries, func(fd os.DirEntry) bool {
 		var st unix.Stat_t
-		if unix.Stat(dir+fd.Name(), &st) == nil && identityOf(&st) == id {
-			return true
-		}
-	}
-	return false
+		return unix.Stat(dir+fd.Name(), &st) == nil && identityOf(&st) == id
+	})
 }
 
-// readLocks takes pieces as large as they come; os.ReadFile begins with 512 bytes.
-func readLocks() ([]byte, error) {
-	f, err := os.Open("/proc/locks")
-	if err != nil {
-		return nil, err
-	}
+// readLocks takes pieces as large as they come; os.ReadFile begins with 512 bytes. Nil: it cannot be read.
+func readLocks() []byte {
+	f, _ := os.Open("/proc/locks")
 	defer f.Close()
-	return io.ReadAll(bufio.NewReaderSize(f, 1<<16))
+	locks, _ := io.ReadAll(bufio.NewReaderSize(f, 1<<16)) // fails if f is nil
+	return locks
 }
 
 // isMounted reports the device of a mounted file system. What btrfs and overlay show in stat(2) is none.

@@ -65,8 +65,8 @@ func TestLock(t *testing.T) {
 		t.Errorf("nobody holds the lock, found %d", pid)
 	}
 	other := lockFile(t, path)
-	if err := lock(fd); err != errLocked {
-		t.Errorf("locked by another: %v, want errLocked", err)
+	if err := lock(fd); err != unix.EWOULDBLOCK {
+		t.Errorf("locked by another: %v, want unix.EWOULDBLOCK", err)
 	}
 	if pid, locked := lockHolder(id); pid != os.Getpid() || !locked {
 		t.Errorf("PID %d holds the lock, found %d", os.Getpid(), pid)

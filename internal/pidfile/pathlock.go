@@ -68,7 +68,7 @@ func (l *PathLock) lock() error {
 		if err == nil {
 			err = lock(fd)
 		}
-		if err == errLocked {
+		if err == unix.EWOULDBLOCK {
 			holder, _ := lockHolder(id)
 			err = heldError(Named(l.Path), holder, true)
 		}

@@ -1,16 +1,15 @@
 // Package pidfile is the identity of a PID file: who may write it, whether the one at a path is still ours,
 // and when it may be removed.
 //
-// One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes
-// the file. No descriptor and no lock is handed over.
+// One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes the
+// file. No descriptor and no lock is handed over.
 //
-// To publish a PID takes three steps. New claims the path: it refuses when somebody runs there, and prepares
-// a locked, hidden file beside it. Clear removes a stale file. Then the PID is written and the file moved
-// into place: by the child of a launch, between fork and exec, or by this process. Publish and Claimed do
-// these steps, and all of them again after a lost race. The result is a File: Look compares it with what is
-// at the path, Name has it name another PID, Remove removes it. Where the program writes the file itself
-// nothing is published before: Reserve locks the path by a file beside it, and PathLock.Publish makes the
-// File later. Inspect and Take look at anybody's PID file, for who asks and does not start.
+// New claims a path: it refuses when somebody runs there, and prepares a locked, hidden file beside it. Clear removes
+// a stale file. Then the PID is written and the file moved into place: by the child of a launch, between fork and
+// exec, or by this process. Publish and Claimed do all that, and again after a lost race. The result is a File: Look
+// compares it with what is at the path, Name has it name another PID, Remove removes it. Where the program writes
+// the file itself, Reserve locks the path by a file beside it, and PathLock.Publish makes the File later. Inspect
+// and Take look at anybody's PID file, for who asks and does not start.
 //
 // A PID file is complete whenever it can be seen: it appears by rename(2) or link(2) when its content is
 // written. The claim is a flock(2) on the file's own inode, taken before the file appears. The kernel drops
@@ -21,8 +20,8 @@
 // time. Between the last look at the path and the unlink(2) that follows there are a few microseconds in
 // which somebody else's file could take its place; POSIX has no unlink by inode.
 //
-// An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look,
-// File.Touch and Hold.Remove are the kernel's.
+// An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look, File.Touch
+// and Hold.Remove are the kernel's.
 package pidfile
 
 import (
