@@ -128,13 +128,28 @@ func lockIfStale(file *content, path string, own []int) (reason string, err erro
 	return reason, err
 }
 
-// create makes the hidden file and opens it a second time, for reading: a descriptor for writing that stays
-// open would be in the way of a remount.
+// hiddenSuffix is in the names of all hidden files of a process.
+func hiddenSuffix(pid int) string { return ".pidleash-" + strconv.Itoa(pid) + "-" }
+
+// create makes the hidden file, of a name that nobody else uses: a leftover of a crash must not stand in the way of
+// the next start. It opens the file a second time, for reading: a descriptor for writing that stays open would be in
+// the way of a remount.
 func (c *Claim) create(locked bool) error {
-	if err := c.openTemp(); err != nil {
-		return err
+	dir, base := filepath.Split(c.Path)
+	temp, err := "", error(unix.EEXIST)
+	for err == unix.EEXIST {
+		suffix := hiddenSuffix(os.Getpid()) + strconv.FormatInt(time.Now().UnixNano(), 36)
+		temp = dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
+		c.Write, err = openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 	}
-	hidden, err := open(c.Temp)
+	if err != nil {
+		return createError(filepath.Clean(dir), err)
+	}
+	c.Temp = temp
+	if err := unix.Fchmod(c.Write, mode); err != nil {
+		return &fault.Error{Problem: "cannot be made readable", Err: err}
+	}
+	hidden, err := open(temp)
 	if err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
@@ -146,31 +161,6 @@ func (c *Claim) create(locked bool) error {
 		return lock(c.lock)
 	}
 	return nil
-}
-
-// hiddenSuffix is in the names of all hidden files of a process.
-func hiddenSuffix(pid int) string { return ".pidleash-" + strconv.Itoa(pid) + "-" }
-
-// openTemp creates a file of a name that nobody else uses: a leftover of a crash must not stand in the way of
-// the next start.
-func (c *Claim) openTemp() error {
-	dir, base := filepath.Split(c.Path)
-	for {
-		suffix := hiddenSuffix(os.Getpid()) + strconv.FormatInt(time.Now().UnixNano(), 36)
-		temp := dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
-		fd, err := openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
-		if err == unix.EEXIST {
-			continue
-		}
-		if err != nil {
-			return createError(filepath.Clean(dir), err)
-		}
-		c.Temp, c.Write = temp, fd
-		if err := unix.Fchmod(fd, mode); err != nil {
-			return &fault.Error{Problem: "cannot be made readable", Err: err}
-		}
-		return nil
-	}
 }
 
 // Clear removes the stale file, if there was one. It comes last before the program is started, so that a

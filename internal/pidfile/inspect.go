@@ -83,11 +83,9 @@ func (r Report) judge(file *content) Report {
 		return r.as(Empty, "it is empty")
 	case r.PID == 0:
 		return r.as(Stale, "it names no PID")
-	}
-	if process.IsForeign() {
+	case process.IsForeign():
 		return r.as(Unreadable, "/proc is that of another PID namespace")
-	}
-	if r.Holder != 0 && isForeign(r.Holder) {
+	case r.Holder != 0 && isForeign(r.Holder):
 		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
@@ -95,10 +93,7 @@ func (r Report) judge(file *content) Report {
 		r.Program, r.Since, r.start = p.Comm, p.StartTime(), p.Start
 	}
 	// A lock that is still held says more than clocks, which may have been set.
-	if verdict == Recycled && r.Holder != 0 && process.IsProcess(r.PID) {
-		verdict = Running
-	}
-	if verdict != Running {
+	if verdict != Running && !(verdict == Recycled && r.Holder != 0 && process.IsProcess(r.PID)) {
 		return r.as(verdict, reason)
 	}
 	if !trustless || r.owner == 0 {
