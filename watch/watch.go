@@ -27,11 +27,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The time between two hints.
 const (
-	// SlowPoll is the time between two hints when events are on.
-	SlowPoll = 5 * time.Second
-	// FastPoll is the same when they are not.
-	FastPoll = time.Second
+	SlowPoll = 5 * time.Second // when events are on
+	FastPoll = time.Second     // when they are not
 )
 
 // mask is for the file, not its directory: other files in a busy directory cause no hints. ATTRIB reports an
@@ -59,13 +58,8 @@ type Watch struct {
 // New starts to watch the path, which must be absolute. It sends the first hint at once: the path may have
 // changed before the watch began.
 func New(path string, hint chan<- struct{}) *Watch {
-	w := &Watch{
-		path:   path,
-		hint:   hint,
-		events: make(chan notify.EventInfo, 1),
-		reset:  make(chan time.Duration),
-		stop:   make(chan struct{}),
-	}
+	w := &Watch{path: path, hint: hint, events: make(chan notify.EventInfo, 1)}
+	w.reset, w.stop = make(chan time.Duration), make(chan struct{})
 	w.err = w.watch()
 	w.send()
 	go w.run(w.interval())
@@ -198,8 +192,6 @@ func lowestFree(n int) []int {
 // and its pipe without the flag, and one byte written to that pipe would silently end all watching.
 func setCloseOnExec(fds []int) {
 	for _, fd := range fds {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			unix.CloseOnExec(fd)
-		}
+		unix.CloseOnExec(fd) // no effect on one that is still unused
 	}
 }
