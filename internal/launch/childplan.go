@@ -82,7 +82,12 @@ func newPlan(s *Spec) (*childPlan, error) {
 		p.temp, p.path, p.times = cString(p.Claim.Temp), cString(p.Claim.Path), p.Claim.Stamp()
 	}
 	p.setEnv()
-	p.setTargets()
+	argv := cStrings(p.Args)
+	for _, file := range p.Program.candidates {
+		path := cString(file)
+		shArgv := append([]*byte{cString(shell), path}, argv[1:]...)
+		p.targets = append(p.targets, target{path, &argv[0], &shArgv[0]})
+	}
 	return p, nil
 }
 
@@ -95,36 +100,21 @@ var ownPIDVariables = [...]string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PI
 func (p *childPlan) setEnv() {
 	self := strconv.Itoa(os.Getpid())
 	ownSockets := slices.Contains(p.Env, "LISTEN_PID="+self)
-	list := make([]*byte, 0, len(p.Env)+1)
+	var list []*byte
 	for _, entry := range p.Env {
 		name, value, _ := strings.Cut(entry, "=")
-		// Since systemd 258 LISTEN_PIDFDID says by the inode of a pidfd what LISTEN_PID says, and refuses as
-		// that does. It may be missing.
-		if name == "LISTEN_PIDFDID" && ownSockets {
-			continue
-		}
-		text := append([]byte(entry), 0)
-		if value == self && slices.Contains(ownPIDVariables[:], name) {
-			text = append([]byte(name+"="), make([]byte, pidDigits)...)
+		switch {
+		case name == "LISTEN_PIDFDID" && ownSockets:
+			// Since systemd 258 it says by the inode of a pidfd what LISTEN_PID says. It may be missing.
+		case value == self && slices.Contains(ownPIDVariables[:], name):
+			text := append([]byte(name+"="), make([]byte, pidDigits)...)
 			p.ownPID = append(p.ownPID, (*[pidDigits]byte)(text[len(name)+1:]))
+			list = append(list, &text[0])
+		default:
+			list = append(list, cString(entry))
 		}
-		list = append(list, &text[0])
 	}
 	p.env = &append(list, nil)[0]
-}
-
-// setTargets has the program's arguments for each file that it may be.
-func (p *childPlan) setTargets() {
-	var argv []*byte
-	for _, arg := range p.Args {
-		argv = append(argv, cString(arg))
-	}
-	argv = append(argv, nil)
-	for _, file := range p.Program.candidates {
-		path := cString(file)
-		shArgv := append([]*byte{cString(shell), path}, argv[1:]...)
-		p.targets = append(p.targets, target{path, &argv[0], &shArgv[0]})
-	}
 }
 
 func (p *childPlan) free() { _ = unix.Munmap(p.page) }
@@ -145,5 +135,12 @@ func (p *childPlan) explain() error {
 	return &failure
 }
 
-// cString copies into the kernel's form. What comes from execve(2) and the file system holds no NUL.
+// cString and cStrings copy into the kernel's form. What comes from execve(2) and the file system holds no NUL.
 func cString(s string) *byte { return &append([]byte(s), 0)[0] }
+
+func cStrings(list []string) (pointers []*byte) {
+	for _, s := range list {
+		pointers = append(pointers, cString(s))
+	}
+	return append(pointers, nil)
+}
