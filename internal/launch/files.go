@@ -35,8 +35,7 @@ func Open(c *plan.Context) (*Files, error) {
 			object := [...]string{1: "stdout ", 2: "stderr "}[fd] + path
 			return nil, &fault.Error{Object: object, Problem: "cannot be opened", Err: err, Hint: logHint(path, err)}
 		}
-		f.Stdio[fd] = log
-		f.own = append(f.own, log)
+		f.Stdio[fd], f.own = log, append(f.own, log)
 	}
 	return f, nil
 }
@@ -46,14 +45,10 @@ func Open(c *plan.Context) (*Files, error) {
 func openLog(path string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOCTTY | unix.O_CLOEXEC
 	fd, err := unix.Open(path, flags|unix.O_NONBLOCK, 0o640)
-	if err != nil {
-		return asFound, err
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND); err != nil {
-		unix.Close(fd)
-		return asFound, err
-	}
-	return fd, nil
+	return fd, err
 }
 
 func logHint(path string, err error) string {
