@@ -1,14 +1,12 @@
-// Package atstart knows what this process was given before Go changed it, so that the program can be given
-// the same.
+// Package atstart knows what this process was given before Go changed it, so that the program can be given the same.
 //
 // The limit of open files. Package syscall raises the soft RLIMIT_NOFILE to the hard one in its own
 // initialisation, and what it remembers it hands to its own ForkExec and Exec only. The program that pidleash
 // starts by itself must get the limit that the user set: select(2) breaks above 1,024 descriptors.
 //
-// The order makes it possible: packages whose imports are initialised are initialised in the order of their
-// import paths (Go specification, "Package initialization"; cmd/link sorts by path since Go 1.21). This one
-// imports nothing but unsafe, and its path sorts before "syscall". A test of the built binary fails if that
-// ever changes.
+// The order makes it possible: packages whose imports are initialised are initialised in the order of their import
+// paths (Go specification, "Package initialization"; cmd/link sorts by path since Go 1.21). This one imports nothing
+// but unsafe, and its path sorts before "syscall". A test of the built binary fails if that ever changes.
 package atstart
 
 import "unsafe"

@@ -1,5 +1,4 @@
-// Package cli turns arguments and environment into a plan, and
-// whatever happens into messages and an exit code.
+// Package cli turns arguments and environment into a plan, and whatever happens into messages and an exit code.
 //
 // Nothing here exits the process: Main returns the code, or does not return
 // because the process ends by the program's signal.
@@ -110,8 +109,7 @@ type command struct {
 	timeout time.Duration // 0: none
 }
 
-// parse reads the command line and the environment. Also after an error the
-// command says how to tell about it.
+// parse reads the command line and the environment. Also after an error the command says how to tell about it.
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
 	cmd.config.StartLimit = defaultStartLimit

@@ -51,8 +51,7 @@ func (c *command) atOnce(l *log, do func(path string) error) (code int) {
 	return code
 }
 
-// result is the line of -json for a file. Programs read its names: they must not
-// change.
+// result is the line of -json for a file. Programs read its names: they must not change.
 type result struct {
 	File  string `json:"file"`
 	Code  int    `json:"code"`

@@ -45,8 +45,7 @@ type audit struct {
 	found []record
 }
 
-// look takes a path of the command line: there, a directory may be a symbolic link,
-// as /var/run is.
+// look takes a path of the command line: there, a directory may be a symbolic link, as /var/run is.
 func (a *audit) look(path string) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {

@@ -16,9 +16,8 @@ import (
 	"pidleash/internal/sdnotify"
 )
 
-// Messages. Silent when all is well. One line each: "pidleash: " first, lower
-// case, no full stop, the object named, "; hint: " when the remedy is known. In
-// the journal the priority comes in front, sd-daemon(3).
+// Messages. Silent when all is well. One line each: "pidleash: " first, lower case, no full stop, the object named,
+// "; hint: " when the remedy is known. In the journal the priority comes in front, sd-daemon(3).
 
 const defaultLogLevel = "warn"
 
@@ -61,8 +60,7 @@ func newLog(level string, json bool) *log {
 // Write queues a message without a level; hclog uses LevelWrite.
 func (l *log) Write(p []byte) (int, error) { return l.LevelWrite(hclog.Info, p) }
 
-// LevelWrite queues a line, or drops and counts it when the queue is full. hclog
-// calls it under a lock of its own.
+// LevelWrite queues a line, or drops and counts it when the queue is full. hclog calls it under a lock of its own.
 func (l *log) LevelWrite(level hclog.Level, p []byte) (int, error) {
 	if l.queue == nil {
 		l.queue, l.written = make(chan []byte, logQueue), make(chan struct{})
@@ -92,8 +90,7 @@ func (l *log) format(level hclog.Level, p []byte) []byte {
 	return append(append(out, line...), '\n')
 }
 
-// visible replaces what could forge a line or drive a terminal: file names and
-// process names are anybody's.
+// visible replaces what could forge a line or drive a terminal: file names and process names are anybody's.
 func visible(line []byte) []byte {
 	return bytes.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -149,8 +146,7 @@ func writeAll(fd int, p []byte) {
 	}
 }
 
-// flush waits until everything is written, but not for ever. No message may
-// follow.
+// flush waits until everything is written, but not for ever. No message may follow.
 func (l *log) flush() {
 	if l.queue == nil || l.flushed {
 		return
@@ -169,8 +165,7 @@ func (l *log) flush() {
 	}
 }
 
-// takesMore reports that a write to the descriptor would not block: then the writer only waits
-// for its turn.
+// takesMore reports that a write to the descriptor would not block: then the writer only waits for its turn.
 func takesMore(fd int) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
 	return err == nil && n > 0

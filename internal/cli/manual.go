@@ -8,8 +8,7 @@ import (
 // columns is how wide the texts of options are, and margin where they begin.
 const columns, margin = 80, 20
 
-// withOptions puts the options into a text of -h: those of a section where a line
-// has its name in braces.
+// withOptions puts the options into a text of -h: those of a section where a line has its name in braces.
 func withOptions(text string, options []option) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -75,8 +74,7 @@ func entry(b *strings.Builder, name, text string) {
 	b.WriteString(line + "\n")
 }
 
-// manual is the text of -h: what a manual page would say, ending in examples
-// that a test runs.
+// manual is the text of -h: what a manual page would say, ending in examples that a test runs.
 const manual = `pidleash - run a program on the leash of its PID file
 
 USAGE

@@ -19,14 +19,12 @@ import (
 	"pidleash/internal/signals"
 )
 
-// given is what the command line has for one option. It is a flag of the parser:
-// the library's own types look each name up with a regular expression, several
-// times for each option, which is half a millisecond for twenty of them.
+// given is what the command line has for one option. It is a flag of the parser: the library's own types look each
+// name up with a regular expression, several times for each option, which is half a millisecond for twenty of them.
 type given struct {
 	names  []string
 	values []string
-	// isSwitch: the option takes no value; isList: a further value adds to the
-	// ones before, else it replaces them.
+	// isSwitch: the option takes no value; isList: a further value adds to the ones before, else it replaces them.
 	isSwitch, isList bool
 }
 
@@ -99,8 +97,7 @@ func (c *command) fill(given arguments, program []string) error {
 	return nil
 }
 
-// take gets every option from the command line, else from the environment, else
-// its initial value.
+// take gets every option from the command line, else from the environment, else its initial value.
 func (c *command) take(options []option, given arguments) error {
 	for _, o := range options {
 		values, source := o.find(given[o.name])
@@ -113,8 +110,7 @@ func (c *command) take(options []option, given arguments) error {
 	return nil
 }
 
-// find returns an option's values and what to call their source in a message. An
-// empty variable counts as unset.
+// find returns an option's values and what to call their source in a message. An empty variable counts as unset.
 func (o *option) find(given *given) (values []string, source string) {
 	source = "option -" + o.name
 	if given.IsSet() {
@@ -161,9 +157,8 @@ func setLogFormat(c *command, value string) error {
 	return nil
 }
 
-// setPath is for the path of a file or a directory; empty counts as not given.
-// It becomes absolute without being cleaned: "x/../y" leads elsewhere where x is a
-// symbolic link.
+// setPath is for the path of a file or a directory; empty counts as not given. It becomes absolute without being
+// cleaned: "x/../y" leads elsewhere where x is a symbolic link.
 func setPath(place *string, value string) (err error) {
 	if value != "" {
 		*place, err = absolute(value)
@@ -355,8 +350,7 @@ func setDeathSignal(c *command, value string) error {
 	return err
 }
 
-// setStartTimeout is for the readiness, and for the -while files only when somebody
-// gives it.
+// setStartTimeout is for the readiness, and for the -while files only when somebody gives it.
 func setStartTimeout(c *command, value string) (err error) {
 	c.config.StartLimit, err = parseDuration(value)
 	c.config.WhileLimit = c.config.StartLimit
@@ -382,10 +376,9 @@ func setBetween(place **int, value string, least, most int) error {
 	return nil
 }
 
-// programEnv is the environment without what pidleash has consumed: its own
-// options, and a PIDFILE that names the file in use. A program that honours
-// PIDFILE would become a second writer of that file; but one that turns itself into
-// a daemon is welcome to write it. Another user has another home.
+// programEnv is the environment without what pidleash has consumed: its own options, and a PIDFILE that names the
+// file in use. A program that honours PIDFILE would become a second writer of that file; but one that turns itself
+// into a daemon is welcome to write it. Another user has another home.
 func (c *command) programEnv(env []string) []string {
 	kept := make([]string, 0, len(env))
 	for _, entry := range env {
@@ -415,8 +408,7 @@ func (c *command) usesFile(value string) bool {
 	return namesFile(value, c.config.PIDFile) || namesFile(value, c.config.Supervisor)
 }
 
-// namesFile reports that a value of PIDFILE leads to the PID file in use, by
-// whatever name of its directory.
+// namesFile reports that a value of PIDFILE leads to the PID file in use, by whatever name of its directory.
 func namesFile(value, pidFile string) bool {
 	if value == "" || pidFile == "" {
 		return false

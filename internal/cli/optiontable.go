@@ -2,9 +2,8 @@ package cli
 
 import "pidleash/internal/plan"
 
-// option is one entry of the command line. Every option can also be set by the
-// environment, see envName; the command line replaces that. The texts of -h and
-// the README's table are made from it, see manual.go and readme_test.go.
+// option is one entry of the command line. Every option can also be set by the environment, see envName; the command
+// line replaces that. The texts of -h and the README's table are made from it, see manual.go and manual_test.go.
 type option struct {
 	name string
 	// value is what -h calls the value. Empty: the option is a switch and takes none.

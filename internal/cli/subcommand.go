@@ -10,9 +10,8 @@ import (
 	"pidleash/internal/signals"
 )
 
-// subcommand is a word that is not a program to start: a question about PID files,
-// or an order to what they name. It is one only as the very first argument, so that
-// a program of such a name is "pidleash -- status".
+// subcommand is a word that is not a program to start: a question about PID files, or an order to what they name. It
+// is one only as the very first argument, so that a program of such a name is "pidleash -- status".
 type subcommand struct {
 	name  string
 	usage string // the hint of its mistakes
@@ -70,8 +69,7 @@ func subcommandNamed(word string) *subcommand {
 	return &list[slices.IndexFunc(list, func(s subcommand) bool { return s.name == word })]
 }
 
-// main is the whole program, given the words behind the subcommand's name. It
-// returns the exit code.
+// main is the whole program, given the words behind the subcommand's name. It returns the exit code.
 func (s *subcommand) main(args []string) int {
 	signals.Default()
 	cmd, err := s.parse(args)
@@ -95,8 +93,7 @@ func (s *subcommand) parse(args []string) (*command, error) {
 	})
 }
 
-// separate takes the options out of the operands, among which they may stand, up
-// to "--".
+// separate takes the options out of the operands, among which they may stand, up to "--".
 func (s *subcommand) separate(given arguments, args []string) (options, operands []string) {
 	for i := 0; i < len(args); i++ {
 		word := args[i]
@@ -167,8 +164,7 @@ func (c *command) takeSignal(word string) (err error) {
 	return mistake("signal: "+err.Error(), hint)
 }
 
-// takeFiles makes the operands absolute; without any, it is the PID file of the
-// options.
+// takeFiles makes the operands absolute; without any, it is the PID file of the options.
 func (s *subcommand) takeFiles(c *command, operands []string) error {
 	switch {
 	case len(operands) > 0:

@@ -102,8 +102,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// widths gives each column what it needs. Where that is too much, the file and the
-// state share what the others leave.
+// widths gives each column what it needs. Where that is too much, the file and the state share what the others leave.
 func (t *table) widths() (widths [columnCount]int) {
 	total := len(gap) * (columnCount - 1)
 	for column := range widths {
@@ -131,8 +130,7 @@ func (t *table) paint(cell, colour string) string {
 	return "\x1b[" + colour + "m" + cell + "\x1b[m"
 }
 
-// cut shortens a text to a number of cells: at its end, or at its beginning, as it
-// is best for paths.
+// cut shortens a text to a number of cells: at its end, or at its beginning, as it is best for paths.
 func cut(text string, cells int, atFront bool) string {
 	if width(text) <= cells {
 		return text
@@ -153,8 +151,7 @@ func cut(text string, cells int, atFront bool) string {
 	return text + mark
 }
 
-// width is how many cells of a terminal a text takes at most: what may be a wide
-// character counts as one.
+// width is how many cells of a terminal a text takes at most: what may be a wide character counts as one.
 func width(text string) (cells int) {
 	const firstWide = 0x1100 // Hangul Jamo
 	for _, r := range text {

@@ -12,9 +12,8 @@ import (
 // userVariables name the user that a program runs as, environ(7).
 var userVariables = [...]string{"HOME", "LOGNAME", "USER"}
 
-// setUser reads "USER" or "USER:GROUP", by name or number. Without the C library
-// there are the users of /etc/passwd and /etc/group only. A number that is not
-// there needs a group, and has no home directory.
+// setUser reads "USER" or "USER:GROUP", by name or number. Without the C library there are the users of /etc/passwd
+// and /etc/group only. A number that is not there needs a group, and has no home directory.
 func setUser(c *command, value string) error {
 	if value == "" {
 		return nil
@@ -74,8 +73,7 @@ func lookUpGroup(name string) (gid string, err error) {
 	return group.Gid, nil
 }
 
-// isID reports a number that can be a user's or a group's; the highest means
-// "nobody" to setresuid(2).
+// isID reports a number that can be a user's or a group's; the highest means "nobody" to setresuid(2).
 func isID(text string) bool {
 	id, err := strconv.ParseUint(text, 10, 32)
 	return err == nil && id < 1<<32-1
