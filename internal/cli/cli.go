@@ -113,9 +113,9 @@ type command struct {
 func parse(args []string) (*command, error) {
 	cmd := &command{logLevel: defaultLogLevel}
 	cmd.config.StartLimit = defaultStartLimit
-	given := newArguments(options)
-	given["version"] = newSwitch("version")
-	return cmd, given.parse(args, "pidleash -h", func(program []string) error { return cmd.fill(given, program) })
+	all := newArguments(options)
+	all["version"] = &given{names: []string{"version"}, isSwitch: true}
+	return cmd, all.parse(args, "pidleash -h", func(program []string) error { return cmd.fill(all, program) })
 }
 
 // parse takes the options in front, and then does something with the other words.
@@ -127,10 +127,12 @@ func (a arguments) parse(args []string, hint string, action func(words []string)
 		HideHelpCommand: true,
 		HideVersion:     true,
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
-		Flags:           a.flags(),
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err, hint) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
 		Action:          func(ctx *cli.Context) error { return action(ctx.Args().Slice()) },
+	}
+	for _, g := range a {
+		app.Flags = append(app.Flags, g)
 	}
 	return app.Run(append([]string{"pidleash"}, args...))
 }

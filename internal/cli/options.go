@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"pidleash/internal/atstart"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
@@ -53,22 +51,11 @@ func (g *given) IsBoolFlag() bool { return g.isSwitch }
 type arguments map[string]*given
 
 func newArguments(options []option) arguments {
-	a := arguments{"help": newSwitch("help", "h")}
+	a := arguments{"help": {names: []string{"help", "h"}, isSwitch: true}}
 	for _, o := range options {
 		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch(), isList: o.isList}
 	}
 	return a
-}
-
-func newSwitch(names ...string) *given { return &given{names: names, isSwitch: true} }
-
-// flags is the same for the parser.
-func (a arguments) flags() []cli.Flag {
-	list := make([]cli.Flag, 0, len(a))
-	for _, g := range a {
-		list = append(list, g)
-	}
-	return list
 }
 
 const envPrefix = "PIDLEASH_"
@@ -116,7 +103,11 @@ func (o *option) find(given *given) (values []string, source string) {
 	if given.IsSet() {
 		return given.values, source
 	}
-	for _, name := range o.variables() {
+	variables := []string{envName(o.name)}
+	if o.name == "pidfile" { // systemd exports PIDFILE to units with PIDFile=, systemd.exec(5)
+		variables = append(variables, "PIDFILE")
+	}
+	for _, name := range variables {
 		value := os.Getenv(name)
 		switch {
 		case value == "":
@@ -132,15 +123,6 @@ func (o *option) find(given *given) (values []string, source string) {
 	return []string{o.initial}, source
 }
 
-// variables lists the environment variables that set the option, the strongest
-// first. systemd exports PIDFILE to units with PIDFile=, systemd.exec(5).
-func (o *option) variables() []string {
-	if o.name == "pidfile" {
-		return []string{envName(o.name), "PIDFILE"}
-	}
-	return []string{envName(o.name)}
-}
-
 func setLogLevel(c *command, value string) error {
 	if !validLogLevel(value) {
 		return errors.New("no such level")
@@ -149,12 +131,18 @@ func setLogLevel(c *command, value string) error {
 	return nil
 }
 
-func setLogFormat(c *command, value string) error {
-	c.logJSON = value == "json"
-	if value != "json" && value != "text" {
-		return errors.New("no such format")
+// setChoice puts in its place what a value stands for.
+func setChoice[T any](place *T, value, kind string, choices map[string]T) error {
+	choice, known := choices[value]
+	if !known {
+		return errors.New("no such " + kind)
 	}
+	*place = choice
 	return nil
+}
+
+func setLogFormat(c *command, value string) error {
+	return setChoice(&c.logJSON, value, "format", map[string]bool{"text": false, "json": true})
 }
 
 // setPath is for the path of a file or a directory; empty counts as not given. It becomes absolute without being
@@ -176,12 +164,10 @@ func addPath(place *[]string, value string) error {
 	return err
 }
 
-func setSwitch(place *bool, value string) error {
-	on, err := strconv.ParseBool(value)
-	if err != nil {
+func setSwitch(place *bool, value string) (err error) {
+	if *place, err = strconv.ParseBool(value); err != nil {
 		return errors.New("neither true nor false")
 	}
-	*place = on
 	return nil
 }
 
@@ -197,28 +183,24 @@ func absolute(path string) (string, error) {
 }
 
 func setRestart(c *command, value string) error {
-	policies, known := map[string]plan.RestartPolicy{"no": plan.RestartNo, "on-failure": plan.RestartOnFailure, "always": plan.RestartAlways}, false
-	if c.config.Restart.Policy, known = policies[value]; !known {
-		return errors.New("no such policy")
-	}
-	return nil
+	return setChoice(&c.config.Restart.Policy, value, "policy", map[string]plan.RestartPolicy{
+		"no": plan.RestartNo, "on-failure": plan.RestartOnFailure, "always": plan.RestartAlways,
+	})
 }
 
 // setRestartLimit reads "5/1m".
-func setRestartLimit(c *command, value string) error {
+func setRestartLimit(c *command, value string) (err error) {
+	restart := &c.config.Restart
 	left, right, ok := strings.Cut(value, "/")
 	if !ok {
 		return errors.New("no N/WINDOW")
 	}
-	limit, err := strconv.Atoi(left)
-	if err != nil || limit < 1 {
+	if restart.Limit, err = strconv.Atoi(left); err != nil || restart.Limit < 1 {
 		return fmt.Errorf("%q is not a number above 0", left)
 	}
-	window, err := parseDuration(right)
-	if err != nil || window == 0 {
+	if err := setDuration(&restart.Window, right); err != nil || restart.Window == 0 {
 		return fmt.Errorf("%q is not a duration above 0", right)
 	}
-	c.config.Restart.Limit, c.config.Restart.Window = limit, window
 	return nil
 }
 
@@ -230,8 +212,7 @@ func setRestartSignal(c *command, value string) error {
 	if !signals.Forwarded(sig) {
 		return fmt.Errorf("%s does not reach pidleash", plan.SignalName(sig))
 	}
-	switch sig {
-	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT {
 		return fmt.Errorf("%s ends the program for good", plan.SignalName(sig))
 	}
 	c.config.Restart.Signal = sig
@@ -239,25 +220,16 @@ func setRestartSignal(c *command, value string) error {
 }
 
 func setDuration(place *time.Duration, value string) (err error) {
-	*place, err = parseDuration(value)
-	return err
-}
-
-// parseDuration refuses what is negative.
-func parseDuration(value string) (time.Duration, error) {
-	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 {
-		return 0, errors.New("invalid duration")
+	if *place, err = time.ParseDuration(value); err != nil || *place < 0 {
+		return errors.New("invalid duration")
 	}
-	return d, nil
+	return nil
 }
 
 func setKillMode(c *command, value string) error {
-	modes, known := map[string]plan.KillMode{"process": plan.KillProcess, "mixed": plan.KillMixed, "group": plan.KillGroup, "tree": plan.KillTree}, false
-	if c.config.KillMode, known = modes[value]; !known {
-		return errors.New("no such mode")
-	}
-	return nil
+	return setChoice(&c.config.KillMode, value, "mode", map[string]plan.KillMode{
+		"process": plan.KillProcess, "mixed": plan.KillMixed, "group": plan.KillGroup, "tree": plan.KillTree,
+	})
 }
 
 // setRewrite reads "FROM:TO".
@@ -330,9 +302,9 @@ func setSuccess(c *command, value string) error {
 func parseCode(text string) (int, error) {
 	code, err := strconv.ParseUint(text, 10, 8)
 	if err != nil {
-		return 0, errors.New("invalid exit code")
+		err = errors.New("invalid exit code")
 	}
-	return int(code), nil
+	return int(code), err
 }
 
 func setRemovedExit(c *command, value string) error {
@@ -351,8 +323,8 @@ func setDeathSignal(c *command, value string) error {
 }
 
 // setStartTimeout is for the readiness, and for the -while files only when somebody gives it.
-func setStartTimeout(c *command, value string) (err error) {
-	c.config.StartLimit, err = parseDuration(value)
+func setStartTimeout(c *command, value string) error {
+	err := setDuration(&c.config.StartLimit, value)
 	c.config.WhileLimit = c.config.StartLimit
 	return err
 }
@@ -380,47 +352,40 @@ func setBetween(place **int, value string, least, most int) error {
 // file in use. A program that honours PIDFILE would become a second writer of that file; but one that turns itself
 // into a daemon is welcome to write it. Another user has another home.
 func (c *command) programEnv(env []string) []string {
-	kept := make([]string, 0, len(env))
-	for _, entry := range env {
+	env = slices.DeleteFunc(env, func(entry string) bool {
 		name, value, _ := strings.Cut(entry, "=")
-		if isOptionVariable(name) || name == "PIDFILE" && !c.config.Forking && c.usesFile(value) || c.userEnv[name] != "" {
-			continue
-		}
-		kept = append(kept, entry)
-	}
+		return isOptionVariable(name) || c.userEnv[name] != "" ||
+			name == "PIDFILE" && !c.config.Forking && c.usesFile(value)
+	})
 	for _, name := range userVariables {
 		if value := c.userEnv[name]; value != "" {
-			kept = append(kept, name+"="+value)
+			env = append(env, name+"="+value)
 		}
 	}
-	return kept
+	return env
 }
 
-// isOptionVariable reports a variable that sets an option, of a start or of a command.
-// The tables are asked only about names that can be one: most starts have none.
+// isOptionVariable reports a variable that sets an option, of a start or of a command. The tables are asked only
+// about names that can be one: most starts have none.
 func isOptionVariable(name string) bool {
 	sets := func(o option) bool { return envName(o.name) == name }
 	return strings.HasPrefix(name, envPrefix) && (slices.ContainsFunc(options, sets) || slices.ContainsFunc(commandOptions, sets))
 }
 
-// usesFile reports that a value of PIDFILE leads to a PID file of this start.
+// usesFile reports whether a value of PIDFILE leads to a PID file of this start, by whatever name of its directory.
 func (c *command) usesFile(value string) bool {
-	return namesFile(value, c.config.PIDFile) || namesFile(value, c.config.Supervisor)
+	path, err := absolute(value)
+	if err != nil || value == "" {
+		return false
+	}
+	dir, name := filepath.Split(path)
+	return slices.ContainsFunc([]string{c.config.PIDFile, c.config.Supervisor}, func(used string) bool {
+		return used == path || used != "" && filepath.Base(used) == name && isSameFile(filepath.Dir(used), dir)
+	})
 }
 
-// namesFile reports that a value of PIDFILE leads to the PID file in use, by whatever name of its directory.
-func namesFile(value, pidFile string) bool {
-	if value == "" || pidFile == "" {
-		return false
-	}
-	path, err := absolute(value)
-	if err != nil || filepath.Base(path) != filepath.Base(pidFile) {
-		return false
-	}
-	if path == pidFile {
-		return true
-	}
-	a, err1 := os.Stat(filepath.Dir(path))
-	b, err2 := os.Stat(filepath.Dir(pidFile))
+func isSameFile(one, other string) bool {
+	a, err1 := os.Stat(one)
+	b, err2 := os.Stat(other)
 	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }

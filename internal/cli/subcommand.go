@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strings"
 
@@ -36,11 +35,7 @@ func subcommands() []subcommand {
 }
 
 func setUntil(c *command, value string) error {
-	c.running = value == "running"
-	if value != "running" && value != "gone" {
-		return errors.New("no such state")
-	}
-	return nil
+	return setChoice(&c.running, value, "state", map[string]bool{"gone": false, "running": true})
 }
 
 // all lists its options.
