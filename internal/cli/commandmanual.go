@@ -16,19 +16,17 @@ OPTIONS
   set them by environment.
 `
 
-const jsonManual = `
+const resultManual = optionsManual + `
   A line of JSON has file, code, and error and hint if it has failed.
-`
+` + codesManual
 
-const reportManual = `
+const reportManual = optionsManual + `
   A line of JSON has file, code, state (held, running, stale, recycled, empty, missing,
   unreadable, untrusted), and as far as they are known pid, program, since, holder,
   reason.
 `
 
-const codesManual = `
-EXIT CODE, of several files the highest
-`
+const codesManual = "\nEXIT CODE, of several files the highest\n"
 
 const statusManual = `pidleash status - tell whether the programs of PID files run
 
@@ -44,7 +42,7 @@ USAGE
   As root a file says nothing that its writers could not do themselves: it is
   untrusted when group or others may write it, and when its owner is not the user of
   the process that it names.
-` + optionsManual + reportManual + codesManual + `  0                 running
+` + reportManual + codesManual + `  0                 running
   1                 dead: there is a file, and its program does not run
   3                 not running: there is no file
   4                 unknown: the file cannot be read, or not be trusted
@@ -63,7 +61,7 @@ USAGE
   the file is removed. Any other gets the schedule of -stop itself, and its file is
   left to it. Returns when the program and its pidleash are gone, so that a start
   right after it is alone. All FILEs are stopped at the same time.
-` + optionsManual + jsonManual + codesManual + `  0                 stopped, or nothing ran
+` + resultManual + `  0                 stopped, or nothing ran
   4                 not permitted; the file cannot be read, or not be trusted
   124               still running when -timeout was over
   125               a mistake on the command line
@@ -83,7 +81,7 @@ USAGE
   SIGNAL is a name or a number, with or without SIG, as HUP, -HUP, 1 or RTMIN+3. It
   reaches the process that FILE names, or nobody: never one that has taken its PID
   since.
-` + optionsManual + jsonManual + codesManual + `  0                 sent
+` + resultManual + `  0                 sent
   1                 no such process: the file is stale
   3                 no such file
   4                 not permitted; the file cannot be read, or not be trusted
@@ -100,7 +98,7 @@ USAGE
 
   Returns when all programs, and each pidleash that holds one, have ended; or, with
   -until running, when all run. Nothing is asked again and again.
-` + optionsManual + jsonManual + codesManual + `  0                 it has come about
+` + resultManual + `  0                 it has come about
   1                 no such process: the file is stale (-until gone)
   3                 no such file (-until gone)
   4                 not permitted; the file cannot be read, or not be trusted
@@ -131,7 +129,7 @@ STATES
   not running       there is no such FILE
   unreadable        it cannot be read, or is no regular file
   untrusted         to root: others could have written it
-` + optionsManual + reportManual + `
+` + reportManual + `
   A terminal gets colours, unless NO_COLOR is set or TERM is dumb, and its own width.
 ` + codesManual + `  0                 all run, or there are no PID files
   1                 one is stale, empty, or its PID is recycled

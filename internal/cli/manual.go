@@ -12,14 +12,13 @@ const columns, margin = 80, 20
 func withOptions(text string, options []option) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		section, opens := strings.CutPrefix(line, "{")
-		section, closes := strings.CutSuffix(section, "}\n")
-		if !opens || !closes {
+		section, isSection := strings.CutPrefix(line, "{")
+		if !isSection {
 			b.WriteString(line)
 			continue
 		}
 		for _, o := range options {
-			if o.section == section {
+			if section == o.section+"}\n" {
 				o.explain(&b)
 			}
 		}

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write README.md's table of options anew
 // What -h shows is the table of options, and -h and -version.
 func TestManualHasEveryOption(t *testing.T) {
 	checkManual(t, "pidleash", manual, options, "h", "version")
-	for _, s := range subcommands() {
+	for _, s := range subcommands {
 		checkManual(t, "pidleash "+s.name, s.text, s.all(), "h")
 	}
 }

@@ -24,14 +24,16 @@ type subcommand struct {
 	run       func(c *command, l *log) int
 }
 
-func subcommands() []subcommand {
-	return []subcommand{
-		{name: "status", usage: "pidleash status FILE", text: statusManual, run: (*command).status},
-		{name: "stop", usage: "pidleash stop FILE", text: stopManual, options: []string{"stop", "timeout"}, run: (*command).stop},
-		{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, takesSignal: true, run: (*command).sendSignal},
-		{name: "wait", usage: "pidleash wait FILE", text: waitManual, options: []string{"until", "timeout"}, run: (*command).wait},
-		{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, takesDirs: true, run: (*command).list},
-	}
+// subcommands is laid out by the compiler, as options is.
+var subcommands = []subcommand{
+	{name: "status", usage: "pidleash status FILE", text: statusManual, run: (*command).status},
+	{name: "stop", usage: "pidleash stop FILE", text: stopManual, run: (*command).stop,
+		options: []string{"stop", "timeout"}},
+	{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, run: (*command).sendSignal,
+		takesSignal: true},
+	{name: "wait", usage: "pidleash wait FILE", text: waitManual, run: (*command).wait,
+		options: []string{"until", "timeout"}},
+	{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, run: (*command).list, takesDirs: true},
 }
 
 func setUntil(c *command, value string) error {
@@ -55,13 +57,12 @@ func (s *subcommand) all() (list []option) {
 
 // subcommandNamed is nil for every other word.
 func subcommandNamed(word string) *subcommand {
-	switch word { // quicker than to make the table: every start comes by
-	case "status", "stop", "signal", "wait", "list":
-	default:
-		return nil
+	for i := range subcommands {
+		if subcommands[i].name == word {
+			return &subcommands[i]
+		}
 	}
-	list := subcommands()
-	return &list[slices.IndexFunc(list, func(s subcommand) bool { return s.name == word })]
+	return nil
 }
 
 // main is the whole program, given the words behind the subcommand's name. It returns the exit code.
@@ -97,12 +98,11 @@ func (s *subcommand) separate(given arguments, args []string) (options, operands
 			return options, append(operands, args[i+1:]...)
 		case len(word) < 2 || word[0] != '-' || s.takesSignal && len(operands) == 0 && isDashedSignal(word):
 			operands = append(operands, word)
-			continue
-		}
-		options = append(options, word)
-		if given.takesValue(word) && i+1 < len(args) {
+		case given.takesValue(word) && i+1 < len(args):
 			i++
-			options = append(options, args[i])
+			options = append(options, word, args[i])
+		default:
+			options = append(options, word)
 		}
 	}
 	return options, operands
@@ -148,15 +148,15 @@ func (s *subcommand) fill(c *command, given arguments, operands []string) error 
 }
 
 func (c *command) takeSignal(word string) (err error) {
-	number := strings.TrimPrefix(word, "-")
-	if c.signal, err = plan.ParseSignal(number); err == nil {
+	word = strings.TrimPrefix(word, "-")
+	c.signal, err = plan.ParseSignal(word)
+	switch {
+	case err == nil:
 		return nil
+	case word == "0":
+		return mistake("signal: "+err.Error(), "pidleash status FILE tells whether it runs")
 	}
-	hint := "a name or a number, such as HUP or 1"
-	if number == "0" {
-		hint = "pidleash status FILE tells whether it runs"
-	}
-	return mistake("signal: "+err.Error(), hint)
+	return mistake("signal: "+err.Error(), "a name or a number, such as HUP or 1")
 }
 
 // takeFiles makes the operands absolute; without any, it is the PID file of the options.

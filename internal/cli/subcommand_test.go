@@ -7,7 +7,7 @@ import (
 )
 
 func TestSubcommandNamed(t *testing.T) {
-	for _, s := range subcommands() {
+	for _, s := range subcommands {
 		if got := subcommandNamed(s.name); got == nil || got.name != s.name {
 			t.Errorf("%s is not found", s.name)
 		}
@@ -29,7 +29,7 @@ func TestSubcommandOptionsAreKnown(t *testing.T) {
 		}
 		kinds[o.name] = o
 	}
-	for _, s := range subcommands() {
+	for _, s := range subcommands {
 		if !strings.Contains(manual, "\n  "+s.name+" ") {
 			t.Errorf("pidleash -h does not tell of %s", s.name)
 		}
