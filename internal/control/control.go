@@ -20,24 +20,18 @@ import (
 	"pidleash/internal/pidfile"
 )
 
-// Exit codes of the commands, for one file.
-const (
-	codeNoProcess = 1             // no such process
-	codeNoFile    = 3             // no such file
-	codeRefused   = 4             // not permitted, unreadable or not trusted
-	codeTimeout   = fault.Timeout // timed out
-)
-
-// object is the file's name in messages.
-func object(path string) string { return "pidfile " + path }
+// failure is the error of a command about a file.
+func failure(path string, code int, problem string) *fault.Error {
+	return &fault.Error{Object: "pidfile " + path, Code: code, Problem: problem}
+}
 
 // refusal is the error for a file that cannot be read or trusted; nil: it can.
 func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
-		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: h.Reason}
+		return failure(h.Path, fault.Refused, h.Reason)
 	case pidfile.Untrusted:
-		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: "not trusted: " + h.Reason}
+		return failure(h.Path, fault.Refused, "not trusted: "+h.Reason)
 	}
 	return nil
 }
@@ -45,20 +39,22 @@ func refusal(h *pidfile.Hold) error {
 // absence is the error for a file that names no running process.
 func absence(h *pidfile.Hold) error {
 	if h.Verdict == pidfile.Missing {
-		return &fault.Error{Object: object(h.Path), Code: codeNoFile, Problem: h.Reason}
+		return failure(h.Path, fault.NoFile, h.Reason)
 	}
-	return &fault.Error{Object: object(h.Path), Code: codeNoProcess, Problem: "stale: " + h.Reason}
+	return failure(h.Path, fault.NoProcess, "stale: "+h.Reason)
 }
 
 // unsent is the error for a signal that could not be sent.
 func unsent(h *pidfile.Hold, err error) error {
-	switch {
-	case errors.Is(err, unix.ESRCH):
-		return &fault.Error{Object: object(h.Path), Code: codeNoProcess, Problem: named(h) + " has ended meanwhile"}
-	case errors.Is(err, unix.EPERM):
-		return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err, Hint: "as its user, or as root"}
+	if errors.Is(err, unix.ESRCH) {
+		return failure(h.Path, fault.NoProcess, named(h)+" has ended meanwhile")
 	}
-	return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " cannot be signaled", Err: err}
+	e := failure(h.Path, fault.Refused, named(h)+" cannot be signaled")
+	e.Err = err
+	if errors.Is(err, unix.EPERM) {
+		e.Hint = "as its user, or as root"
+	}
+	return e
 }
 
 // timeout is the error for an end that did not come in time; it names what still runs.
@@ -71,7 +67,7 @@ func timeout(h *pidfile.Hold) error {
 	case holder && h.Holder.PID != h.PID:
 		problem = fmt.Sprintf("%s and its pidleash, PID %d, still run", named(h), h.Holder.PID)
 	}
-	return &fault.Error{Object: object(h.Path), Code: codeTimeout, Problem: problem}
+	return failure(h.Path, fault.Timeout, problem)
 }
 
 // named is the process in messages.

@@ -319,7 +319,7 @@ func TestWaitForEnd(t *testing.T) {
 	must(t, syscall.Kill(p.pid, syscall.SIGTERM))
 	// It may have ended before the look: then it is stale.
 	var e *fault.Error
-	if err := <-end; err != nil && (!errors.As(err, &e) || e.Code != codeNoProcess) {
+	if err := <-end; err != nil && (!errors.As(err, &e) || e.Code != fault.NoProcess) {
 		t.Errorf("Wait: %v", err)
 	}
 }

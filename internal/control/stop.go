@@ -37,7 +37,7 @@ const (
 // its file names also gets a TERM; a watchdog, which ignores TERM, is refused.
 func Stop(path string, schedule plan.Schedule, until time.Time) error {
 	h := pidfile.Take(path)
-	defer func() { h.Close() }()
+	defer h.Close()
 	if err := refusal(h); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func Stop(path string, schedule plan.Schedule, until time.Time) error {
 			return err
 		}
 	}
-	return unleash(&h, until)
+	return unleash(h, until)
 }
 
 // isItself reports whether the file names the pidleash that holds it.
@@ -62,43 +62,41 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if err := h.Holder.Signal(0); err != nil && err != unix.ESRCH {
 		return false, unsent(h, err)
 	}
-	if !isWatchdog(h.PID) {
+	arguments, _ := os.ReadFile("/proc/" + strconv.Itoa(h.PID) + "/cmdline")
+	if !bytes.HasPrefix(arguments, []byte(plan.WatchdogName)) {
 		return false, nil
 	}
 	if h.Holder.Wait(time.Now().Add(lingerLimit)) {
 		return true, nil
 	}
-	return false, &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " is a watchdog, which ends with its program",
-		Hint: "stop it by the PID file of the program"}
-}
-
-// isWatchdog goes by argument 0.
-func isWatchdog(pid int) bool {
-	words, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && bytes.HasPrefix(words, []byte(plan.WatchdogName))
+	e := failure(h.Path, fault.Refused, named(h)+" is a watchdog, which ends with its program")
+	e.Hint = "stop it by the PID file of the program"
+	return false, e
 }
 
 // unleash removes the file and waits for the end. If the same pidleash has a file there again, it goes too.
-func unleash(h **pidfile.Hold, until time.Time) error {
+func unleash(h *pidfile.Hold, until time.Time) error {
 	if expired(until) {
-		return timeout(*h)
+		return timeout(h)
 	}
 	termAt := time.Now().Add(termDelay)
 	for pause := lookFirst; ; pause = min(2*pause, lookLast) {
-		if err := (*h).Remove(); err != nil {
-			return &fault.Error{Object: object((*h).Path), Code: codeRefused, Problem: "cannot be removed", Err: err}
+		if err := h.Remove(); err != nil {
+			e := failure(h.Path, fault.Refused, "cannot be removed")
+			e.Err = err
+			return e
 		}
 		switch {
-		case (*h).Holder.Wait(earlier(until, time.Now().Add(pause))):
-			return waitForProgram(*h, until)
+		case h.Holder.Wait(earlier(until, time.Now().Add(pause))):
+			return waitForProgram(h, until)
 		case expired(until):
-			return timeout(*h)
+			return timeout(h)
 		}
 		lookAgain(h)
-		if isItself(*h) && !termAt.IsZero() && time.Now().After(termAt) {
+		if isItself(h) && !termAt.IsZero() && time.Now().After(termAt) {
 			termAt = time.Time{} // once
-			if err := (*h).Holder.Signal(syscall.SIGTERM); err != nil && err != unix.ESRCH {
-				return unsent(*h, err)
+			if err := h.Holder.Signal(syscall.SIGTERM); err != nil && err != unix.ESRCH {
+				return unsent(h, err)
 			}
 		}
 	}
@@ -112,19 +110,18 @@ func waitForProgram(h *pidfile.Hold, until time.Time) error {
 	case expired(until):
 		return timeout(h)
 	}
-	return &fault.Error{Object: object(h.Path), Code: codeRefused, Problem: named(h) + " still runs, its pidleash has ended without it",
-		Hint: fmt.Sprintf("kill %d", h.PID)}
+	e := failure(h.Path, fault.Refused, named(h)+" still runs, its pidleash has ended without it")
+	e.Hint = fmt.Sprintf("kill %d", h.PID)
+	return e
 }
 
 // lookAgain takes the file that is at the path now, if the same pidleash holds it.
-func lookAgain(h **pidfile.Hold) {
-	now := pidfile.Take((*h).Path)
-	if now.Holder == nil || !now.Holder.Same((*h).Holder) || refusal(now) != nil {
-		now.Close()
-		return
+func lookAgain(h *pidfile.Hold) {
+	now := pidfile.Take(h.Path)
+	if now.Holder != nil && now.Holder.Same(h.Holder) && refusal(now) == nil {
+		*h, *now = *now, *h
 	}
-	(*h).Close()
-	*h = now
+	now.Close()
 }
 
 // runSchedule stops a program whose file no pidleash holds.
@@ -140,14 +137,10 @@ func runSchedule(h *pidfile.Hold, schedule plan.Schedule, until time.Time) error
 				return unsent(h, err)
 			}
 		}
-		switch wait := c.Due(); {
-		case wait.IsZero() && h.Program.Wait(until):
+		switch due := c.Due(); {
+		case h.Program.Wait(earlier(until, due)):
 			return nil
-		case wait.IsZero():
-			return timeout(h)
-		case h.Program.Wait(earlier(until, wait)):
-			return nil
-		case expired(until):
+		case due.IsZero() || expired(until):
 			return timeout(h)
 		}
 	}
@@ -164,10 +157,10 @@ func send(p *process.Held, sig syscall.Signal) error {
 
 func expired(until time.Time) bool { return !until.IsZero() && !time.Now().Before(until) }
 
-// earlier is the first of two deadlines; until may be zero: none.
-func earlier(until, other time.Time) time.Time {
-	if until.IsZero() || other.Before(until) {
+// earlier is the first of two deadlines, either of which may be zero: none.
+func earlier(one, other time.Time) time.Time {
+	if one.IsZero() || !other.IsZero() && other.Before(one) {
 		return other
 	}
-	return until
+	return one
 }

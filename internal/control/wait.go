@@ -10,7 +10,7 @@ import (
 )
 
 // Wait returns when the process that the PID file names and its pidleash have ended; or, with running, when
-// the file names a running process. until is the time limit; zero: none.
+// the file names a running process. The path must be absolute. until is the time limit; zero: none.
 //
 // To wait for an end, something must be running. With running, neither the file nor its directory need exist
 // yet, and a stale file may be replaced.
@@ -34,19 +34,18 @@ func Wait(path string, until time.Time, running bool) error {
 }
 
 func waitRunning(path string, until time.Time) error {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return &fault.Error{Object: object(path), Code: codeRefused, Problem: "cannot be found", Err: err}
-	}
 	// ".." after a symbolic link is the parent of the link's target, path_resolution(7).
 	dir, name := filepath.Split(path)
-	if real, err := filepath.EvalSymlinks(dir); err == nil && filepath.IsAbs(real) {
-		absolute = filepath.Join(real, name)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
 	}
 	hint := make(chan struct{}, 1)
-	w := watch.New(absolute, hint)
+	w := watch.New(filepath.Join(dir, name), hint)
 	defer w.Stop()
-	end := alarm(until)
+	var end <-chan time.Time // nil, which blocks for ever, without a limit
+	if !until.IsZero() {
+		end = time.After(time.Until(until))
+	}
 	for {
 		var late bool
 		select {
@@ -64,15 +63,7 @@ func waitRunning(path string, until time.Time) error {
 		case h.Verdict == pidfile.Running:
 			return nil
 		case late:
-			return &fault.Error{Object: object(path), Code: codeTimeout, Problem: "not running: " + h.Reason}
+			return failure(path, fault.Timeout, "not running: "+h.Reason)
 		}
 	}
-}
-
-// alarm delivers at the time limit; nil, which blocks for ever: there is none.
-func alarm(until time.Time) <-chan time.Time {
-	if until.IsZero() {
-		return nil
-	}
-	return time.After(time.Until(until))
 }

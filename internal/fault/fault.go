@@ -6,10 +6,17 @@ package fault
 
 import "errors"
 
+// Exit codes of the commands, for one file: of status as the Linux Standard Base has them for init scripts.
+const (
+	NoProcess = 1   // there is a file, and what it names does not run
+	NoFile    = 3   // there is no file
+	Refused   = 4   // not permitted, unreadable or not trusted
+	Timeout   = 124 // timed out
+)
+
 // Exit codes of pidleash itself. 126 and 127 mean the same as with env(1) and nohup(1).
 const (
 	Held       = 120 // another process holds the PID file
-	Timeout    = 124 // of the commands: timed out
 	Failed     = 125 // pidleash itself failed
 	CannotExec = 126 // PROGRAM cannot be executed
 	NotFound   = 127 // PROGRAM is not found
@@ -45,8 +52,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Code is the exit code for an error: Failed, unless err is or wraps an Error with another code.
 func Code(err error) int {
-	var e *Error
-	if errors.As(err, &e) && e.Code != 0 {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code != 0 {
 		return e.Code
 	}
 	return Failed
@@ -54,8 +60,7 @@ func Code(err error) int {
 
 // Hint is the remedy for an error; empty: none is known.
 func Hint(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Hint
 	}
 	return ""
