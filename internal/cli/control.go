@@ -12,13 +12,11 @@ import (
 // its own; that of the whole is the highest.
 
 func (c *command) stop(l *log) int {
-	until := c.deadline()
-	return c.atOnce(l, func(path string) error { return control.Stop(path, c.config.Stop, until) })
+	return c.atOnce(l, func(path string, until time.Time) error { return control.Stop(path, c.config.Stop, until) })
 }
 
 func (c *command) wait(l *log) int {
-	until := c.deadline()
-	return c.atOnce(l, func(path string) error { return control.Wait(path, until, c.running) })
+	return c.atOnce(l, func(path string, until time.Time) error { return control.Wait(path, until, c.running) })
 }
 
 // sendSignal keeps to the order of the files.
@@ -29,21 +27,16 @@ func (c *command) sendSignal(l *log) (code int) {
 	return code
 }
 
-// deadline is zero when there is none.
-func (c *command) deadline() (until time.Time) {
+// atOnce acts on all files at the same time, and reports the results in their order.
+func (c *command) atOnce(l *log, do func(path string, until time.Time) error) (code int) {
+	var until time.Time // zero: there is none
 	if c.timeout > 0 {
 		until = time.Now().Add(c.timeout)
 	}
-	return until
-}
-
-// atOnce acts on all files at the same time, and reports the results in their order.
-func (c *command) atOnce(l *log, do func(path string) error) (code int) {
 	results := make([]chan error, len(c.files))
 	for i, path := range c.files {
-		result := make(chan error, 1)
-		results[i] = result
-		go func() { result <- do(path) }()
+		results[i] = make(chan error, 1)
+		go func() { results[i] <- do(path, until) }()
 	}
 	for i, path := range c.files {
 		code = max(code, c.report(l, path, <-results[i]))
@@ -61,15 +54,14 @@ type result struct {
 
 // report reports the result for a file, and returns its exit code.
 func (c *command) report(l *log, path string, err error) int {
+	r := result{File: path}
 	switch {
-	case c.json:
-		r := result{File: path}
-		if err != nil {
-			r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), fault.Hint(err), fault.Code(err)
-		}
-		return max(r.Code, l.print(jsonLine(r)))
-	case err != nil:
+	case err == nil && !c.json:
+		return 0
+	case !c.json:
 		return l.fail(err)
+	case err != nil:
+		r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), fault.Hint(err), fault.Code(err)
 	}
-	return 0
+	return max(r.Code, l.print(jsonLine(r)))
 }
