@@ -6,6 +6,7 @@ package cli
 
 import (
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -66,6 +67,14 @@ func secondStart(name string) (part string, fd int) {
 		return "", 0
 	}
 	return part, fd
+}
+
+// version is what the Go command knows of the source: a tag, or the commit with its time.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // print writes what was asked for to standard output: no program runs.

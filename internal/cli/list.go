@@ -32,7 +32,7 @@ func (c *command) list(l *log) (code int) {
 	switch {
 	case c.json:
 	case len(a.found) == 0:
-		text.WriteString(textLine("no PID files in " + strings.Join(c.files, ", ")))
+		text.WriteString(visible("no PID files in "+strings.Join(c.files, ", ")) + "\n")
 	default:
 		text.WriteString(newTable(a.found).String())
 	}

@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -76,23 +76,22 @@ func (l *log) LevelWrite(level hclog.Level, p []byte) (int, error) {
 
 // format makes one line of our form from hclog's "[WARN]  pidleash: text".
 func (l *log) format(level hclog.Level, p []byte) []byte {
-	line := bytes.TrimRight(p, "\n")
+	line := strings.TrimRight(string(p), "\n")
 	if l.text {
-		if _, rest, ok := bytes.Cut(line, []byte("] ")); ok {
-			line = bytes.TrimLeft(rest, " ")
+		if _, rest, ok := strings.Cut(line, "] "); ok {
+			line = strings.TrimLeft(rest, " ")
 		}
 		line = visible(line)
 	}
-	var out []byte
 	if l.journal {
-		out = fmt.Appendf(out, "<%d>", priority(level))
+		line = fmt.Sprintf("<%d>%s", priority(level), line)
 	}
-	return append(append(out, line...), '\n')
+	return []byte(line + "\n")
 }
 
 // visible replaces what could forge a line or drive a terminal: file names and process names are anybody's.
-func visible(line []byte) []byte {
-	return bytes.Map(func(r rune) rune {
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}

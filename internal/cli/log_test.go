@@ -26,7 +26,7 @@ func TestVisible(t *testing.T) {
 		{"no UTF-8 \xff\xc3", "no UTF-8 ??"},
 		{"", ""},
 	} {
-		if got := string(visible([]byte(c[0]))); got != c[1] {
+		if got := visible(c[0]); got != c[1] {
 			t.Errorf("%q: got %q, want %q", c[0], got, c[1])
 		}
 	}

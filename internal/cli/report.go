@@ -10,16 +10,22 @@ import (
 	"unicode"
 	"unicode/utf16"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 )
 
-// Exit codes of status, as the Linux Standard Base has them for init scripts.
-const (
-	codeRunning = 0
-	codeDead    = 1 // there is a file all the same
-	codeMissing = 3
-	codeUnknown = 4
-)
+// status reports each file, and returns the highest of their codes.
+func (c *command) status(l *log) (code int) {
+	for _, path := range c.files {
+		r := newRecord(pidfile.Inspect(path))
+		line := visible(r.line()) + "\n"
+		if c.json {
+			line = jsonLine(r)
+		}
+		code = max(code, r.Code, l.print(line))
+	}
+	return code
+}
 
 // record is what status and list report of a file; -json prints it as it is. Programs
 // read its names and states: they must not change.
@@ -52,7 +58,7 @@ func newRecord(r pidfile.Report) record {
 			rec.Reason = "no program runs at the moment, or it is a -supervisor-pidfile"
 		}
 	case pidfile.Stale, pidfile.Recycled, pidfile.Empty:
-		rec.Code = codeDead
+		rec.Code = fault.NoProcess
 		if r.Verdict == pidfile.Empty {
 			rec.Reason = "" // the same as the state
 		}
@@ -60,9 +66,9 @@ func newRecord(r pidfile.Report) record {
 			rec.Reason = strings.TrimPrefix(fmt.Sprintf("%s; pidleash PID %d is still at work", rec.Reason, r.Holder), "; ")
 		}
 	case pidfile.Missing:
-		rec.Code = codeMissing
+		rec.Code = fault.NoFile
 	default:
-		rec.Code = codeUnknown
+		rec.Code = fault.Refused
 	}
 	return rec
 }
@@ -75,8 +81,7 @@ func (r *record) stateText() string {
 		text = "recycled PID"
 	case "missing":
 		text = "not running"
-	}
-	if r.State == "held" {
+	case "held":
 		text += " " + r.by()
 	}
 	if r.Reason != "" {
@@ -98,11 +103,12 @@ func (r *record) by() string {
 
 // line describes the file for a person.
 func (r *record) line() string {
-	switch {
-	case r.Code == codeDead && r.Holder == 0:
-		return r.File + ": " + r.stateText() + "; held by nobody"
-	case r.Code != codeRunning:
-		return r.File + ": " + r.stateText()
+	if r.Code != 0 {
+		text := r.File + ": " + r.stateText()
+		if r.Code == fault.NoProcess && r.Holder == 0 {
+			text += "; held by nobody"
+		}
+		return text
 	}
 	text := fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,
 		r.since.Local().Format(time.DateTime), duration(time.Since(r.since)), r.by())
@@ -114,22 +120,17 @@ func (r *record) line() string {
 
 // duration is how long in the two largest units: 3d4h, 12m30s, 5s.
 func duration(d time.Duration) string {
-	seconds := max(int64(d/time.Second), 0)
-	units := []struct {
-		name string
-		size int64
-	}{{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}
-	for i, u := range units {
-		if n := seconds / u.size; n > 0 && i+1 < len(units) {
-			next := units[i+1]
-			return strconv.FormatInt(n, 10) + u.name + strconv.FormatInt(seconds%u.size/next.size, 10) + next.name
-		}
+	const day = 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
 	}
-	return strconv.FormatInt(seconds, 10) + "s"
+	return fmt.Sprintf("%ds", max(d/time.Second, 0))
 }
-
-// textLine makes a printable line of a text that may contain anybody's file names.
-func textLine(text string) string { return string(visible([]byte(text))) + "\n" }
 
 // jsonLine makes a line of JSON that a terminal can show, too.
 func jsonLine(v any) string {

@@ -64,7 +64,7 @@ func (r *record) cells(now time.Time) []string {
 		cells[columnProgram], cells[columnSince] = r.Program, shortTime(r.since.Local(), now)
 	}
 	for i := range cells {
-		cells[i] = string(visible([]byte(cells[i])))
+		cells[i] = visible(cells[i])
 	}
 	return cells
 }
