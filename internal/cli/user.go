@@ -3,10 +3,11 @@ package cli
 import (
 	"errors"
 	"os/user"
-	"pidleash/internal/plan"
 	"slices"
 	"strconv"
 	"strings"
+
+	"pidleash/internal/plan"
 )
 
 // userVariables name the user that a program runs as, environ(7).
@@ -19,68 +20,58 @@ func setUser(c *command, value string) error {
 		return nil
 	}
 	name, group, hasGroup := strings.Cut(value, ":")
-	u := &plan.User{Name: name}
-	gid := ""
-	entry, err := lookUpUser(name)
+	id, isNumber := parseID(name)
+	u := &plan.User{Name: name, UID: id}
+	lookUp := user.Lookup
+	if isNumber {
+		lookUp = user.LookupId
+	}
+	entry, err := lookUp(name)
 	switch {
 	case err == nil:
-		u.UID, gid = parseID(entry.Uid), entry.Gid
+		u.UID, _ = parseID(entry.Uid)
+		u.GID, _ = parseID(entry.Gid)
 		c.userEnv = map[string]string{"HOME": entry.HomeDir, "LOGNAME": entry.Username, "USER": entry.Username}
 		ids, err := entry.GroupIds()
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if !hasGroup || id != entry.Gid { // GROUP takes the place of that one
-				u.Groups = append(u.Groups, parseID(id))
+		for _, text := range ids {
+			if id, _ := parseID(text); !hasGroup || id != u.GID { // GROUP takes the place of that one
+				u.Groups = append(u.Groups, id)
 			}
 		}
-	case !isID(name):
+	case !isNumber:
 		return errors.New("no such user in /etc/passwd")
 	case !hasGroup:
 		return errors.New("no such user in /etc/passwd, so its group must be given")
-	default:
-		u.UID = parseID(name)
 	}
 	if hasGroup {
-		if gid, err = lookUpGroup(group); err != nil {
+		if u.GID, err = lookUpGroup(group); err != nil {
 			return err
 		}
-		if id := parseID(gid); !slices.Contains(u.Groups, id) {
-			u.Groups = append(u.Groups, id)
+		if !slices.Contains(u.Groups, u.GID) {
+			u.Groups = append(u.Groups, u.GID)
 		}
 	}
-	u.GID = parseID(gid)
 	c.config.User = u
 	return nil
 }
 
-func lookUpUser(name string) (*user.User, error) {
-	if isID(name) {
-		return user.LookupId(name)
+func lookUpGroup(name string) (uint32, error) {
+	id, isNumber := parseID(name)
+	if !isNumber {
+		group, err := user.LookupGroup(name)
+		if err != nil {
+			return 0, errors.New("no such group in /etc/group")
+		}
+		id, _ = parseID(group.Gid)
 	}
-	return user.Lookup(name)
+	return id, nil
 }
 
-func lookUpGroup(name string) (gid string, err error) {
-	if isID(name) {
-		return name, nil
-	}
-	group, err := user.LookupGroup(name)
-	if err != nil {
-		return "", errors.New("no such group in /etc/group")
-	}
-	return group.Gid, nil
-}
-
-// isID reports a number that can be a user's or a group's; the highest means "nobody" to setresuid(2).
-func isID(text string) bool {
-	id, err := strconv.ParseUint(text, 10, 32)
-	return err == nil && id < 1<<32-1
-}
-
-// parseID is for what isID accepts.
-func parseID(text string) uint32 {
-	id, _ := strconv.ParseUint(text, 10, 32)
-	return uint32(id)
+// parseID is ok for a number that can be a user's or a group's; the highest means "nobody" to setresuid(2).
+func parseID(text string) (id uint32, ok bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil && n < 1<<32-1
 }
