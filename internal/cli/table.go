@@ -5,18 +5,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
 
-// table is what list prints for a person: a row of cells for each file, cut to the
-// width of the terminal, or in full where there is none.
+// table is what list prints for a person: a row of cells for each file, cut to the width of the terminal, or in full
+// where there is none.
 type table struct {
 	rows    [][]string // the first has the names of the columns
-	colours []string   // of each row's state
-	limit   int        // the terminal's width in cells; 0: there is none
-	colour  bool
+	colours []string   // of each row's state, as SGR numbers of console_codes(4); empty: none
+	limit   int        // the terminal's width in cells; 0: there is none, or one that does not know
 }
 
 // Columns of a table.
@@ -30,16 +28,17 @@ const (
 )
 
 func newTable(records []record) *table {
-	t := &table{
-		rows:    [][]string{{"FILE", "PID", "PROGRAM", "UP SINCE", "STATE"}},
-		colours: []string{""},
-		limit:   terminalWidth(1),
-		colour:  isTerminal(1) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	t := &table{rows: [][]string{{"FILE", "PID", "PROGRAM", "UP SINCE", "STATE"}}, colours: make([]string, len(records)+1)}
+	size, err := unix.IoctlGetWinsize(1, unix.TIOCGWINSZ)
+	if err == nil {
+		t.limit = int(size.Col)
 	}
 	now := time.Now()
 	for i := range records {
 		t.rows = append(t.rows, records[i].cells(now))
-		t.colours = append(t.colours, records[i].colour())
+		if err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+			t.colours[i+1] = records[i].colour()
+		}
 	}
 	return t
 }
@@ -88,13 +87,15 @@ func (t *table) String() string {
 		for column, cell := range row {
 			cell = cut(cell, widths[column], column == columnFile)
 			pad := strings.Repeat(" ", widths[column]-width(cell))
-			switch column {
-			case columnPID:
+			switch {
+			case column == columnPID:
 				line.WriteString(pad + cell + gap)
-			case columnState:
-				line.WriteString(t.paint(cell, t.colours[i]))
-			default:
+			case column < columnState:
 				line.WriteString(cell + pad + gap)
+			case t.colours[i] == "":
+				line.WriteString(cell)
+			default:
+				line.WriteString("\x1b[" + t.colours[i] + "m" + cell + "\x1b[m")
 			}
 		}
 		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
@@ -122,33 +123,24 @@ func (t *table) widths() (widths [columnCount]int) {
 	return widths
 }
 
-// paint gives a cell the colour of an SGR number, console_codes(4); "": none.
-func (t *table) paint(cell, colour string) string {
-	if !t.colour || colour == "" {
-		return cell
-	}
-	return "\x1b[" + colour + "m" + cell + "\x1b[m"
-}
-
 // cut shortens a text to a number of cells: at its end, or at its beginning, as it is best for paths.
 func cut(text string, cells int, atFront bool) string {
 	if width(text) <= cells {
 		return text
 	}
 	const mark = "…"
-	for len(text) > 0 && width(text) > cells-1 {
-		_, size := utf8.DecodeRuneInString(text)
-		if !atFront {
-			_, size = utf8.DecodeLastRuneInString(text)
-			text = text[:len(text)-size]
-			continue
+	left := []rune(text)
+	for len(left) > 0 && width(string(left)) > cells-1 {
+		if atFront {
+			left = left[1:]
+		} else {
+			left = left[:len(left)-1]
 		}
-		text = text[size:]
 	}
 	if atFront {
-		return mark + text
+		return mark + string(left)
 	}
-	return text + mark
+	return string(left) + mark
 }
 
 // width is how many cells of a terminal a text takes at most: what may be a wide character counts as one.
@@ -161,18 +153,4 @@ func width(text string) (cells int) {
 		}
 	}
 	return cells
-}
-
-func isTerminal(fd int) bool {
-	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	return err == nil
-}
-
-// terminalWidth is 0 where there is no terminal, or one that does not know.
-func terminalWidth(fd int) int {
-	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
-	if err != nil {
-		return 0
-	}
-	return int(size.Col)
 }
