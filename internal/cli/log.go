@@ -19,16 +19,13 @@ import (
 // Messages. Silent when all is well. One line each: "pidleash: " first, lower case, no full stop, the object named,
 // "; hint: " when the remedy is known. In the journal the priority comes in front, sd-daemon(3).
 
-const defaultLogLevel = "warn"
-
 const (
+	defaultLogLevel = "warn"
 	// logQueue is how many messages may wait for a reader of standard error.
 	logQueue = 256
 	// logPatience is how long the end of pidleash waits for a reader who does not read.
 	logPatience = time.Second
 )
-
-func validLogLevel(name string) bool { return hclog.LevelFromString(name) != hclog.NoLevel }
 
 // log is the logger and the queue behind it. Whoever logs is never delayed by a
 // reader of standard error who has stopped reading.
@@ -43,10 +40,7 @@ type log struct {
 }
 
 func newLog(level string, json bool) *log {
-	l := &log{
-		text:    !json,
-		journal: sdnotify.IsJournal(2),
-	}
+	l := &log{text: !json, journal: sdnotify.IsJournal(2)}
 	l.Logger = hclog.New(&hclog.LoggerOptions{
 		Name:        "pidleash",
 		Level:       hclog.LevelFromString(level),
@@ -121,24 +115,24 @@ func (l *log) write() {
 	set := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 	for line := range l.queue {
-		writeAll(2, line)
+		writeAll(line)
 		if n := l.dropped.Swap(0); n > 0 {
-			writeAll(2, fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
+			writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
 		}
 	}
 }
 
-// writeAll waits for a descriptor that somebody has made non-blocking; the flag
-// belongs to the program too and is left alone.
-func writeAll(fd int, p []byte) {
+// writeAll waits for a standard error that somebody has made non-blocking; the flag belongs to the program too and is
+// left alone.
+func writeAll(p []byte) {
 	for len(p) > 0 {
-		n, err := unix.Write(fd, p)
+		n, err := unix.Write(2, p)
 		switch err {
 		case nil:
 			p = p[n:]
 		case unix.EINTR:
 		case unix.EAGAIN:
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+			takesMore(-1)
 		default:
 			return // there is nowhere to report it
 		}
@@ -157,15 +151,16 @@ func (l *log) flush() {
 		case <-l.written:
 			return
 		case <-time.After(logPatience):
-			if !takesMore(2) {
+			if !takesMore(0) {
 				return // nobody reads it
 			}
 		}
 	}
 }
 
-// takesMore reports that a write to the descriptor would not block: then the writer only waits for its turn.
-func takesMore(fd int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+// takesMore reports whether a write to standard error would not block, after a wait of some milliseconds; -1 waits
+// without end.
+func takesMore(wait int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}, wait)
 	return err == nil && n > 0
 }

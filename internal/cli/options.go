@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pidleash/internal/atstart"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
@@ -124,7 +126,7 @@ func (o *option) find(given *given) (values []string, source string) {
 }
 
 func setLogLevel(c *command, value string) error {
-	if !validLogLevel(value) {
+	if hclog.LevelFromString(value) == hclog.NoLevel {
 		return errors.New("no such level")
 	}
 	c.logLevel = value
