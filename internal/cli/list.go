@@ -15,8 +15,8 @@ import (
 // defaultAudit is where a system keeps its PID files, file-hierarchy(7).
 const defaultAudit = "/run"
 
-// list reports each file given, and what looks like a PID file below each
-// directory. It returns the highest of the files' codes.
+// list reports each file given, and what looks like a PID file below each directory. It returns the highest of the
+// files' codes.
 func (c *command) list(l *log) (code int) {
 	a := &audit{log: l}
 	for _, path := range c.files {
@@ -45,6 +45,8 @@ type audit struct {
 	found []record
 }
 
+func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) }
+
 // look takes a path of the command line: there, a directory may be a symbolic link, as /var/run is.
 func (a *audit) look(path string) {
 	info, err := os.Stat(path)
@@ -58,39 +60,22 @@ func (a *audit) look(path string) {
 	a.walk(path, 0, 0)
 }
 
-func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) }
-
-// walk looks at everything below a directory, in the order of the names. kind is
-// that of the file system around it, 0 for none; flags are further ones of open(2).
-func (a *audit) walk(path string, kind int64, flags int) {
-	switch dir, kind, err := openDirectory(path, kind, flags); err {
-	case nil:
-		a.enter(dir, kind)
+// walk looks at everything below a directory, in the order of the names. outer is the kind of the file system around
+// it, 0 for none; flags are further ones of open(2).
+func (a *audit) walk(path string, outer int64, flags int) {
+	entries, kind, err := readDirectory(path, outer, flags)
+	switch err {
+	case nil, unix.ENOENT, unix.ENOTDIR, unix.ELOOP: // gone, or no directory any more
 	case errOtherKind:
 		a.log.Info("directory " + path + ": not entered: " + err.Error())
-	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP: // gone, or no directory any more
 	default:
-		a.unreadable(path, err)
+		if named, ok := errors.AsType[*fs.PathError](err); ok {
+			err = named.Err
+		}
+		a.add(pidfile.Report{Path: path + "/", Verdict: pidfile.Unreadable, Reason: "directory: " + err.Error()})
 	}
-}
-
-func (a *audit) unreadable(dir string, err error) {
-	var named *fs.PathError
-	if errors.As(err, &named) {
-		err = named.Err
-	}
-	a.add(pidfile.Report{Path: dir + "/", Verdict: pidfile.Unreadable, Reason: "directory: " + err.Error()})
-}
-
-func (a *audit) enter(dir *os.File, kind int64) {
-	entries, err := dir.ReadDir(-1)
-	dir.Close()
-	if err != nil {
-		a.unreadable(dir.Name(), err)
-	}
-	slices.SortFunc(entries, func(x, y fs.DirEntry) int { return strings.Compare(x.Name(), y.Name()) })
 	for _, e := range entries {
-		path := strings.TrimSuffix(dir.Name(), "/") + "/" + e.Name()
+		path := strings.TrimSuffix(path, "/") + "/" + e.Name()
 		switch {
 		case e.IsDir():
 			a.walk(path, kind, unix.O_NOFOLLOW)
@@ -100,6 +85,38 @@ func (a *audit) enter(dir *os.File, kind int64) {
 			}
 		}
 	}
+}
+
+// errOtherKind reports a mount of another kind of file system than the one it is in, and not in memory.
+var errOtherKind = errors.New("another kind of file system is mounted there")
+
+// readDirectory returns what is in a directory, and the kind of its file system. It does not enter what is mounted in
+// a file system of the outer kind and is of another: the roots of containers, whose PIDs mean nothing here, and what
+// waits for a network or for a user's process. 0 is any kind.
+func readDirectory(path string, outer int64, flags int) (entries []fs.DirEntry, kind int64, err error) {
+	// With O_PATH, opening the directory does not trigger an automount, open(2).
+	at, err := unix.Open(path, flags|unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unix.Close(at)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(at, &st); err != nil {
+		return nil, 0, err
+	}
+	kind = int64(st.Type)
+	if outer != 0 && kind != outer && kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
+		return nil, 0, errOtherKind
+	}
+	fd, err := unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	dir := os.NewFile(uintptr(fd), path)
+	defer dir.Close()
+	entries, err = dir.ReadDir(-1)
+	slices.SortFunc(entries, func(x, y fs.DirEntry) int { return strings.Compare(x.Name(), y.Name()) })
+	return entries, kind, err
 }
 
 // isPIDFileName goes by the names in use: nginx.pid, conmon.pidfile, tor/pid.
