@@ -5,29 +5,21 @@ import "pidleash/internal/plan"
 // option is one entry of the command line. Every option can also be set by the environment, see envName; the command
 // line replaces that. The texts of -h and the README's table are made from it, see manual.go and manual_test.go.
 type option struct {
-	name string
-	// value is what -h calls the value. Empty: the option is a switch and takes none.
-	value string
-	// section is where -h has the option: a line {section} of the manual.
-	section string
+	name    string
+	value   string // what -h calls the value; empty: the option is a switch and takes none
+	section string // where -h has the option: a line {section} of the manual
 	// set reads a value and puts it in its place.
-	set func(c *command, value string) error
-	// remedy is shown as the hint when set fails.
-	remedy string
-	// isList: the option can be given several times, in the environment with one
-	// value a line; set is called for each.
-	isList bool
-	// initial is the default value; empty: set is not called.
-	initial string
-	// unset describes the default where initial is empty, for the texts only.
-	unset string
-	// text explains the option, and choices the values that it can have.
-	text    string
-	choices []choice
-	// commandText replaces text in the commands if the option has another meaning there.
-	commandText string
+	set         func(c *command, value string) error
+	remedy      string // the hint when set fails
+	isList      bool   // it can be given several times, in the environment with a value a line; set is called for each
+	initial     string // the default value; empty: set is not called
+	unset       string // describes the default where initial is empty, for the texts only
+	text        string // explains the option
+	commandText string // replaces text in the commands if the option has another meaning there
+	choices     []choice
 }
 
+// choice is a value that an option can have.
 type choice struct{ value, text string }
 
 func (o *option) isSwitch() bool { return o.value == "" }
@@ -38,9 +30,8 @@ const (
 	delayRemedy  = "a number with its unit, such as 500ms"
 )
 
-// options lists every option of a start, in the order in which they are taken. The
-// first two set how mistakes in the others are reported. Nothing here is a function
-// call: the compiler lays the table out, and no start has to build it.
+// options lists every option of a start, in the order in which they are taken. The first two set how mistakes in the
+// others are reported. Nothing here is a function call: the compiler lays the table out, and no start has to build it.
 var options = []option{
 	{name: "log-level", value: "LEVEL", section: "messages", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel,
 		text: "trace, debug, info, warn, error or off; warn is silent when all is well"},

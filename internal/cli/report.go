@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -30,15 +29,12 @@ func (c *command) status(l *log) (code int) {
 // record is what status and list report of a file; -json prints it as it is. Programs
 // read its names and states: they must not change.
 type record struct {
-	File string `json:"file"`
-	// Code is what status ends with for this file alone.
-	Code int `json:"code"`
-	// State is the verdict; running becomes held if a pidleash holds the file.
-	State string `json:"state"`
-	PID   int    `json:"pid,omitempty"`
-	// Program and Since are set only if the process that the file names runs.
-	Program string `json:"program,omitempty"`
-	Since   string `json:"since,omitempty"` // RFC 3339
+	File    string `json:"file"`
+	Code    int    `json:"code"`  // what status ends with for this file alone
+	State   string `json:"state"` // the verdict; running becomes held if a pidleash holds the file
+	PID     int    `json:"pid,omitempty"`
+	Program string `json:"program,omitempty"` // like Since, only if the process that the file names runs
+	Since   string `json:"since,omitempty"`   // RFC 3339
 	Holder  int    `json:"holder,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 
@@ -49,8 +45,7 @@ func newRecord(r pidfile.Report) record {
 	rec := record{File: r.Path, State: r.Verdict.String(), PID: r.PID, Holder: r.Holder, Reason: r.Reason}
 	switch r.Verdict {
 	case pidfile.Running:
-		rec.Program, rec.since = r.Program, r.Since
-		rec.Since = r.Since.Format(time.RFC3339)
+		rec.Program, rec.since, rec.Since = r.Program, r.Since, r.Since.Format(time.RFC3339)
 		if r.Holder != 0 {
 			rec.State = "held"
 		}
@@ -134,11 +129,10 @@ func duration(d time.Duration) string {
 
 // jsonLine makes a line of JSON that a terminal can show, too.
 func jsonLine(v any) string {
-	var out bytes.Buffer
+	var out, b strings.Builder
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(v) // strings and numbers only
-	var b strings.Builder
 	for _, r := range strings.TrimSuffix(out.String(), "\n") {
 		if unicode.IsPrint(r) {
 			b.WriteRune(r)

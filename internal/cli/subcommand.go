@@ -12,16 +12,13 @@ import (
 // subcommand is a word that is not a program to start: a question about PID files, or an order to what they name. It
 // is one only as the very first argument, so that a program of such a name is "pidleash -- status".
 type subcommand struct {
-	name  string
-	usage string // the hint of its mistakes
-	text  string // of -h
-	// options names those beside the ones of all commands.
-	options []string
-	// takesSignal: the first operand is one, and may have a dash as in kill(1).
-	takesSignal bool
-	// takesDirs: operands may be directories, and there may be none.
-	takesDirs bool
-	run       func(c *command, l *log) int
+	name        string
+	usage       string   // the hint of its mistakes
+	text        string   // of -h
+	options     []string // beside those of all commands
+	takesSignal bool     // the first operand is one, and may have a dash as in kill(1)
+	takesDirs   bool     // operands may be directories, and there may be none
+	run         func(c *command, l *log) int
 }
 
 // subcommands is laid out by the compiler, as options is.
@@ -113,15 +110,10 @@ func isDashedSignal(word string) bool {
 	return '0' <= word[1] && word[1] <= '9' || 'A' <= word[1] && word[1] <= 'Z'
 }
 
-// takesValue reports an option whose value is the next word.
+// takesValue reports an option whose value is the next word; not one with "=".
 func (a arguments) takesValue(word string) bool {
-	name := strings.TrimPrefix(word[1:], "-")
-	for _, g := range a {
-		if slices.Contains(g.names, name) {
-			return !g.isSwitch
-		}
-	}
-	return false // unknown, or with "="
+	g := a[strings.TrimPrefix(word[1:], "-")]
+	return g != nil && !g.isSwitch
 }
 
 // fill takes every option, and then the operands.
