@@ -8,7 +8,7 @@ import (
 
 // check refuses what cannot mean anything together. Variables are spared where they would only be without effect:
 // they may be set for many programs.
-func (c *command) check(given arguments) error {
+func (c *command) check() error {
 	switch {
 	case c.daemon:
 		c.config.Way = plan.Daemon
@@ -23,7 +23,7 @@ func (c *command) check(given arguments) error {
 			return mistake(rule.reason, rule.hint)
 		}
 		for _, name := range rule.options {
-			if given[name].IsSet() {
+			if c.given[name].IsSet() {
 				return mistake("option -"+name+" "+rule.reason, rule.hint)
 			}
 		}

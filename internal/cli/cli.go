@@ -103,6 +103,7 @@ func mistake(problem, hint string) error { return &fault.Error{Problem: problem,
 
 // command is what was asked for.
 type command struct {
+	given           map[string]*given // by the option's name
 	help, version   bool
 	daemon, sidecar bool
 	userEnv         map[string]string // of -user, by name
@@ -118,17 +119,26 @@ type command struct {
 	timeout time.Duration // 0: none
 }
 
-// parse reads the command line and the environment. Also after an error the command says how to tell about it.
+// parse reads the command line and the environment of a start.
 func parse(args []string) (*command, error) {
-	cmd := &command{logLevel: defaultLogLevel}
-	cmd.config.StartLimit = defaultStartLimit
-	all := newArguments(options)
-	all["version"] = &given{names: []string{"version"}, isSwitch: true}
-	return cmd, all.parse(args, "pidleash -h", func(program []string) error { return cmd.fill(all, program) })
+	c := newCommand(options)
+	c.given["version"] = &given{names: []string{"version"}, isSwitch: true}
+	return c, c.parse(options, args, "pidleash -h", c.fill)
 }
 
-// parse takes the options in front, and then does something with the other words.
-func (a arguments) parse(args []string, hint string, action func(words []string) error) error {
+func newCommand(options []option) *command {
+	help := &given{names: []string{"help", "h"}, isSwitch: true}
+	c := &command{given: map[string]*given{"help": help}, logLevel: defaultLogLevel}
+	c.config.StartLimit = defaultStartLimit
+	for _, o := range options {
+		c.given[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch(), isList: o.isList}
+	}
+	return c
+}
+
+// parse takes the options in front and those of the environment, and then does something with the other words. Also
+// after an error the command says how to tell about it.
+func (c *command) parse(options []option, args []string, hint string, action func(words []string) error) error {
 	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
 	app := &cli.App{
 		Name:            "pidleash",
@@ -138,9 +148,18 @@ func (a arguments) parse(args []string, hint string, action func(words []string)
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err, hint) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
-		Action:          func(ctx *cli.Context) error { return action(ctx.Args().Slice()) },
+		Action: func(ctx *cli.Context) error {
+			c.help, c.version = c.given["help"].IsSet(), c.given["version"].IsSet()
+			if c.help || c.version {
+				return nil
+			}
+			if err := c.take(options); err != nil {
+				return err
+			}
+			return action(ctx.Args().Slice())
+		},
 	}
-	for _, g := range a {
+	for _, g := range c.given {
 		app.Flags = append(app.Flags, g)
 	}
 	return app.Run(append([]string{"pidleash"}, args...))

@@ -36,7 +36,7 @@ func (g *given) Apply(set *flag.FlagSet) error {
 	return nil
 }
 func (g *given) Names() []string { return g.names }
-func (g *given) IsSet() bool     { return len(g.values) > 0 }
+func (g *given) IsSet() bool     { return g != nil && len(g.values) > 0 }
 
 // String, Set and IsBoolFlag make it a flag.Value.
 func (g *given) String() string { return "" }
@@ -49,17 +49,6 @@ func (g *given) Set(value string) error {
 }
 func (g *given) IsBoolFlag() bool { return g.isSwitch }
 
-// arguments has what was given for each option, by name.
-type arguments map[string]*given
-
-func newArguments(options []option) arguments {
-	a := arguments{"help": {names: []string{"help", "h"}, isSwitch: true}}
-	for _, o := range options {
-		a[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch(), isList: o.isList}
-	}
-	return a
-}
-
 const envPrefix = "PIDLEASH_"
 
 // envName is PIDLEASH_LOG_LEVEL for log-level.
@@ -67,15 +56,9 @@ func envName(option string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
 }
 
-// fill takes the options of a start, and then the program.
-func (c *command) fill(given arguments, program []string) error {
-	if c.help, c.version = given["help"].IsSet(), given["version"].IsSet(); c.help || c.version {
-		return nil
-	}
-	if err := c.take(options, given); err != nil {
-		return err
-	}
-	if err := c.check(given); err != nil {
+// fill checks the options of a start, and takes the program.
+func (c *command) fill(program []string) error {
+	if err := c.check(); err != nil {
 		return err
 	}
 	if len(program) == 0 {
@@ -87,9 +70,9 @@ func (c *command) fill(given arguments, program []string) error {
 }
 
 // take gets every option from the command line, else from the environment, else its initial value.
-func (c *command) take(options []option, given arguments) error {
+func (c *command) take(options []option) error {
 	for _, o := range options {
-		values, source := o.find(given[o.name])
+		values, source := o.find(c.given[o.name])
 		for _, value := range values {
 			if err := o.set(c, value); err != nil {
 				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), o.remedy)
@@ -208,13 +191,12 @@ func setRestartLimit(c *command, value string) (err error) {
 
 func setRestartSignal(c *command, value string) error {
 	sig, err := plan.ParseSignal(value)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !signals.Forwarded(sig) {
+	case !signals.Forwarded(sig):
 		return fmt.Errorf("%s does not reach pidleash", plan.SignalName(sig))
-	}
-	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT {
+	case sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT:
 		return fmt.Errorf("%s ends the program for good", plan.SignalName(sig))
 	}
 	c.config.Restart.Signal = sig
@@ -359,7 +341,7 @@ func (c *command) programEnv(env []string) []string {
 		return isOptionVariable(name) || c.userEnv[name] != "" ||
 			name == "PIDFILE" && !c.config.Forking && c.usesFile(value)
 	})
-	for _, name := range userVariables {
+	for _, name := range []string{"HOME", "LOGNAME", "USER"} {
 		if value := c.userEnv[name]; value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -98,11 +98,10 @@ func (r *record) by() string {
 
 // line describes the file for a person.
 func (r *record) line() string {
-	if r.Code != 0 {
-		text := r.File + ": " + r.stateText()
-		if r.Code == fault.NoProcess && r.Holder == 0 {
-			text += "; held by nobody"
-		}
+	switch text := r.File + ": " + r.stateText(); {
+	case r.Code == fault.NoProcess && r.Holder == 0:
+		return text + "; held by nobody"
+	case r.Code != 0:
 		return text
 	}
 	text := fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,

@@ -65,37 +65,34 @@ func subcommandNamed(word string) *subcommand {
 // main is the whole program, given the words behind the subcommand's name. It returns the exit code.
 func (s *subcommand) main(args []string) int {
 	signals.Default()
-	cmd, err := s.parse(args)
-	log := newLog(cmd.logLevel, cmd.logJSON)
+	options := s.all()
+	c := newCommand(options)
+	words, operands := s.separate(c.given, args)
+	err := c.parse(options, words, "pidleash "+s.name+" -h", func(more []string) error {
+		return s.fill(c, append(more, operands...))
+	})
+	log := newLog(c.logLevel, c.logJSON)
 	defer log.flush()
 	switch {
 	case err != nil:
 		return log.fail(err)
-	case cmd.help:
-		return log.print(withOptions(s.text, s.all()))
+	case c.help:
+		return log.print(withOptions(s.text, options))
 	}
-	return s.run(cmd, log)
-}
-
-func (s *subcommand) parse(args []string) (*command, error) {
-	cmd := &command{logLevel: defaultLogLevel}
-	given := newArguments(s.all())
-	options, operands := s.separate(given, args)
-	return cmd, given.parse(options, "pidleash "+s.name+" -h", func(more []string) error {
-		return s.fill(cmd, given, append(more, operands...))
-	})
+	return s.run(c, log)
 }
 
 // separate takes the options out of the operands, among which they may stand, up to "--".
-func (s *subcommand) separate(given arguments, args []string) (options, operands []string) {
+func (s *subcommand) separate(given map[string]*given, args []string) (options, operands []string) {
 	for i := 0; i < len(args); i++ {
 		word := args[i]
+		option := given[strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-")] // nil: unknown, or with "="
 		switch {
 		case word == "--":
 			return options, append(operands, args[i+1:]...)
 		case len(word) < 2 || word[0] != '-' || s.takesSignal && len(operands) == 0 && isDashedSignal(word):
 			operands = append(operands, word)
-		case given.takesValue(word) && i+1 < len(args):
+		case option != nil && !option.isSwitch && i+1 < len(args):
 			i++
 			options = append(options, word, args[i])
 		default:
@@ -110,20 +107,8 @@ func isDashedSignal(word string) bool {
 	return '0' <= word[1] && word[1] <= '9' || 'A' <= word[1] && word[1] <= 'Z'
 }
 
-// takesValue reports an option whose value is the next word; not one with "=".
-func (a arguments) takesValue(word string) bool {
-	g := a[strings.TrimPrefix(word[1:], "-")]
-	return g != nil && !g.isSwitch
-}
-
-// fill takes every option, and then the operands.
-func (s *subcommand) fill(c *command, given arguments, operands []string) error {
-	if c.help = given["help"].IsSet(); c.help {
-		return nil
-	}
-	if err := c.take(s.all(), given); err != nil {
-		return err
-	}
+// fill takes the operands.
+func (s *subcommand) fill(c *command, operands []string) error {
 	if s.takesSignal {
 		if len(operands) == 0 {
 			return mistake(s.name+": no signal given", s.usage)
@@ -133,7 +118,7 @@ func (s *subcommand) fill(c *command, given arguments, operands []string) error 
 		}
 		operands = operands[1:]
 	}
-	if g := given["pidfile"]; g != nil && g.IsSet() && len(operands) > 0 {
+	if c.given["pidfile"].IsSet() && len(operands) > 0 {
 		return mistake(s.name+": -pidfile is without effect beside a FILE", "leave one of them out")
 	}
 	return s.takeFiles(c, operands)

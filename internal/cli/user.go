@@ -10,9 +10,6 @@ import (
 	"pidleash/internal/plan"
 )
 
-// userVariables name the user that a program runs as, environ(7).
-var userVariables = [...]string{"HOME", "LOGNAME", "USER"}
-
 // setUser reads "USER" or "USER:GROUP", by name or number. Without the C library there are the users of /etc/passwd
 // and /etc/group only. A number that is not there needs a group, and has no home directory.
 func setUser(c *command, value string) error {
