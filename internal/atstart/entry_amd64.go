@@ -4,3 +4,5 @@ package atstart
 //
 //lint:ignore U1000 the linker names it, see the Makefile
 func entry()
+
+const sysPrlimit64 = 302

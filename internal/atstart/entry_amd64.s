@@ -1,14 +1,12 @@
-// The first instructions of the released binary, which is linked with -E pidleash/internal/atstart.entry:
-// they write down what the Go runtime is about to change, block all signals, and go on to the runtime's own
-// entry.
+// The first instructions of the released binary, which is linked with -E pidleash/internal/atstart.entry: they write
+// down what the Go runtime is about to change, block all signals, and go on to the runtime's own entry.
 //
-// Blocking does two things. No signal is lost or kills pidleash before it can be forwarded, from the first
-// instruction on. And every thread that the runtime creates starts with these signals blocked, so that they
-// can be read from a signalfd(2); os/signal takes 20 to 60 µs for each signal that it enables, one to three
-// milliseconds in all.
+// Blocking does two things. No signal is lost or kills pidleash before it can be forwarded, from the first instruction
+// on. And every thread that the runtime creates starts with these signals blocked, so that they can be read from a
+// signalfd(2); os/signal takes 20 to 60 µs for each signal that it enables, one to three milliseconds in all.
 //
-// The kernel enters with argc at 0(SP) and rdx 0; all else is free to use. The system calls keep every
-// register but AX, CX and R11.
+// The kernel enters with argc at 0(SP) and rdx 0; all else is free to use. The system calls keep every register but
+// AX, CX and R11.
 
 #include "textflag.h"
 
