@@ -40,15 +40,7 @@ func Main(args []string) int {
 		return log.print("pidleash " + version() + "\n")
 	}
 	cmd.config.CommandLine = args[1:]
-	var outcome plan.Outcome
-	switch name, fd := secondStart(args[0]); name {
-	case plan.WatchdogName, plan.SupervisorName:
-		outcome, err = wrapper.Keep(&cmd.config, source, log.Logger, fd)
-	case plan.StarterName:
-		err = wrapper.StandBy(&cmd.config, source, log.Logger, fd)
-	default:
-		outcome, err = wrapper.Run(&cmd.config, source, log.Logger)
-	}
+	outcome, err := run(args[0], &cmd.config, source, log)
 	if err != nil {
 		return log.fail(err)
 	}
@@ -59,14 +51,18 @@ func Main(args []string) int {
 	return outcome.Code
 }
 
-// secondStart splits argument 0 of a second start of the binary: its part, and the descriptor of its link.
-func secondStart(name string) (part string, fd int) {
+// run carries out the plan. Argument 0 of a second start of the binary has its part and the descriptor of its link.
+func run(name string, p *plan.Plan, source *signals.Source, log *log) (plan.Outcome, error) {
 	part, number, _ := strings.Cut(name, ":")
-	fd, err := strconv.Atoi(number)
-	if err != nil {
-		return "", 0
+	if fd, err := strconv.Atoi(number); err == nil {
+		switch part {
+		case plan.WatchdogName, plan.SupervisorName:
+			return wrapper.Keep(p, source, log.Logger, fd)
+		case plan.StarterName:
+			return plan.Outcome{}, wrapper.StandBy(p, source, log.Logger, fd)
+		}
 	}
-	return part, fd
+	return wrapper.Run(p, source, log.Logger)
 }
 
 // version is what the Go command knows of the source: a tag, or the commit with its time.
@@ -131,7 +127,7 @@ func newCommand(options []option) *command {
 	c := &command{given: map[string]*given{"help": help}, logLevel: defaultLogLevel}
 	c.config.StartLimit = defaultStartLimit
 	for _, o := range options {
-		c.given[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch(), isList: o.isList}
+		c.given[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch()}
 	}
 	return c
 }

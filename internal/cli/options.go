@@ -22,10 +22,9 @@ import (
 // given is what the command line has for one option. It is a flag of the parser: the library's own types look each
 // name up with a regular expression, several times for each option, which is half a millisecond for twenty of them.
 type given struct {
-	names  []string
-	values []string
-	// isSwitch: the option takes no value; isList: a further value adds to the ones before, else it replaces them.
-	isSwitch, isList bool
+	names    []string
+	values   []string
+	isSwitch bool // it takes no value
 }
 
 // Apply, Names and IsSet make it a cli.Flag.
@@ -41,9 +40,6 @@ func (g *given) IsSet() bool     { return g != nil && len(g.values) > 0 }
 // String, Set and IsBoolFlag make it a flag.Value.
 func (g *given) String() string { return "" }
 func (g *given) Set(value string) error {
-	if !g.isList {
-		g.values = nil
-	}
 	g.values = append(g.values, value)
 	return nil
 }
@@ -85,16 +81,18 @@ func (c *command) take(options []option) error {
 // find returns an option's values and what to call their source in a message. An empty variable counts as unset.
 func (o *option) find(given *given) (values []string, source string) {
 	source = "option -" + o.name
-	if given.IsSet() {
+	switch {
+	case given.IsSet() && o.isList:
 		return given.values, source
+	case given.IsSet():
+		return given.values[len(given.values)-1:], source
 	}
 	variables := []string{envName(o.name)}
 	if o.name == "pidfile" { // systemd exports PIDFILE to units with PIDFile=, systemd.exec(5)
 		variables = append(variables, "PIDFILE")
 	}
 	for _, name := range variables {
-		value := os.Getenv(name)
-		switch {
+		switch value := os.Getenv(name); {
 		case value == "":
 		case o.isList:
 			return strings.Split(strings.TrimSuffix(value, "\n"), "\n"), "variable " + name
@@ -219,14 +217,13 @@ func setKillMode(c *command, value string) error {
 // setRewrite reads "FROM:TO".
 func setRewrite(c *command, value string) error {
 	left, right, ok := strings.Cut(value, ":")
-	if !ok {
-		return errors.New("no FROM:TO")
-	}
 	from, err := plan.ParseSignal(left)
-	if err != nil {
+	switch {
+	case !ok:
+		return errors.New("no FROM:TO")
+	case err != nil:
 		return err
-	}
-	if !signals.Forwarded(from) {
+	case !signals.Forwarded(from):
 		return fmt.Errorf("%s is not forwarded", plan.SignalName(from))
 	}
 	var to syscall.Signal

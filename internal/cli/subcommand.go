@@ -151,11 +151,9 @@ func (s *subcommand) takeFiles(c *command, operands []string) error {
 		if operand == "" {
 			return mistake(s.name+": the name of a FILE is empty", s.usage)
 		}
-		path, err := absolute(operand)
-		if err != nil {
+		if err := addPath(&c.files, operand); err != nil {
 			return err
 		}
-		c.files = append(c.files, path)
 	}
 	return nil
 }
