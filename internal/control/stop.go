@@ -46,16 +46,13 @@ func Stop(path string, schedule plan.Schedule, until time.Time) error {
 		return nil
 	case h.Holder == nil:
 		return runSchedule(h, schedule, until)
-	case isItself(h):
+	case h.Holder.PID == h.PID: // it names the pidleash that holds it
 		if ended, err := mayEnd(h); ended || err != nil {
 			return err
 		}
 	}
 	return unleash(h, until)
 }
-
-// isItself reports whether the file names the pidleash that holds it.
-func isItself(h *pidfile.Hold) bool { return h.Holder != nil && h.Holder.PID == h.PID }
 
 // mayEnd refuses a watchdog, which no TERM can end, unless it ends within lingerLimit.
 func mayEnd(h *pidfile.Hold) (ended bool, err error) {
@@ -93,7 +90,7 @@ func unleash(h *pidfile.Hold, until time.Time) error {
 			return timeout(h)
 		}
 		lookAgain(h)
-		if isItself(h) && !termAt.IsZero() && time.Now().After(termAt) {
+		if h.Holder.PID == h.PID && !termAt.IsZero() && time.Now().After(termAt) {
 			termAt = time.Time{} // once
 			if err := h.Holder.Signal(syscall.SIGTERM); err != nil && err != unix.ESRCH {
 				return unsent(h, err)
