@@ -17,14 +17,11 @@ type table struct {
 	limit   int        // the terminal's width in cells; 0: there is none, or one that does not know
 }
 
-// Columns of a table.
+// Columns of a table that are not as the others, and what stands between two.
 const (
-	columnFile = iota
-	columnPID
-	columnProgram
-	columnSince
-	columnState
-	columnCount
+	columnFile, columnPID, columnState, columnCount = 0, 1, 4, 5
+
+	gap = "  "
 )
 
 func newTable(records []record) *table {
@@ -55,17 +52,14 @@ func (r *record) colour() string {
 }
 
 func (r *record) cells(now time.Time) []string {
-	cells := []string{r.File, "-", "-", "-", r.stateText()}
+	pid, program, since := "-", "-", "-"
 	if r.PID != 0 {
-		cells[columnPID] = strconv.Itoa(r.PID)
+		pid = strconv.Itoa(r.PID)
 	}
 	if r.Program != "" {
-		cells[columnProgram], cells[columnSince] = r.Program, shortTime(r.since.Local(), now)
+		program, since = visible(r.Program), shortTime(r.since.Local(), now)
 	}
-	for i := range cells {
-		cells[i] = visible(cells[i])
-	}
-	return cells
+	return []string{visible(r.File), pid, program, since, visible(r.stateText())}
 }
 
 // shortTime is the time of a day that is today's, else the day.
@@ -75,9 +69,6 @@ func shortTime(t, now time.Time) string {
 	}
 	return t.Format(time.DateOnly)
 }
-
-// gap stands between two columns.
-const gap = "  "
 
 func (t *table) String() string {
 	widths := t.widths()
