@@ -34,9 +34,9 @@ func Main(args []string) int {
 	switch {
 	case err != nil:
 		return log.fail(err)
-	case cmd.help:
+	case cmd.given["help"].IsSet():
 		return log.print(withOptions(manual, options))
-	case cmd.version:
+	case cmd.given["version"].IsSet():
 		return log.print("pidleash " + version() + "\n")
 	}
 	cmd.config.CommandLine = args[1:]
@@ -100,7 +100,6 @@ func mistake(problem, hint string) error { return &fault.Error{Problem: problem,
 // command is what was asked for.
 type command struct {
 	given           map[string]*given // by the option's name
-	help, version   bool
 	daemon, sidecar bool
 	userEnv         map[string]string // of -user, by name
 	logLevel        string
@@ -145,8 +144,7 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err, hint) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
 		Action: func(ctx *cli.Context) error {
-			c.help, c.version = c.given["help"].IsSet(), c.given["version"].IsSet()
-			if c.help || c.version {
+			if c.given["help"].IsSet() || c.given["version"].IsSet() {
 				return nil
 			}
 			if err := c.take(options); err != nil {

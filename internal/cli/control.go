@@ -8,9 +8,7 @@ import (
 	"pidleash/internal/fault"
 )
 
-// stop, sendSignal and wait act on what PID files name. Each file has an exit code of
-// its own; that of the whole is the highest.
-
+// stop and wait act on what PID files name. Each file has an exit code of its own; that of the whole is the highest.
 func (c *command) stop(l *log) int {
 	return c.atOnce(l, func(path string, until time.Time) error { return control.Stop(path, c.config.Stop, until) })
 }

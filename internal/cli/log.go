@@ -109,8 +109,8 @@ func priority(level hclog.Level) int {
 // write is the goroutine that owns standard error.
 func (l *log) write() {
 	defer close(l.written)
-	// A background process that writes to a terminal with TOSTOP set would be
-	// sent SIGTTOU; a thread that blocks it just writes, tty_ioctl(4).
+	// A background process that writes to a terminal with TOSTOP set would be sent SIGTTOU; a thread that blocks it
+	// just writes, tty_ioctl(4).
 	runtime.LockOSThread()
 	set := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
@@ -146,14 +146,11 @@ func (l *log) flush() {
 	}
 	l.flushed = true
 	close(l.queue)
-	for {
+	for isRead := true; isRead; isRead = takesMore(0) {
 		select {
 		case <-l.written:
 			return
 		case <-time.After(logPatience):
-			if !takesMore(0) {
-				return // nobody reads it
-			}
 		}
 	}
 }

@@ -315,8 +315,7 @@ func setUmask(c *command, value string) error {
 	if err != nil || mask > 0o777 {
 		return errors.New("invalid umask")
 	}
-	bits := uint32(mask)
-	c.config.Umask = &bits
+	c.config.Umask = new(uint32(mask))
 	return nil
 }
 

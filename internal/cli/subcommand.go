@@ -76,7 +76,7 @@ func (s *subcommand) main(args []string) int {
 	switch {
 	case err != nil:
 		return log.fail(err)
-	case c.help:
+	case c.given["help"].IsSet():
 		return log.print(withOptions(s.text, options))
 	}
 	return s.run(c, log)
