@@ -59,7 +59,8 @@ func (c *command) report(l *log, path string, err error) int {
 	case !c.json:
 		return l.fail(err)
 	case err != nil:
-		r.Error, r.Hint, r.Code = strings.TrimPrefix(err.Error(), "pidfile "+path+": "), fault.Hint(err), fault.Code(err)
+		r.Error = strings.TrimPrefix(err.Error(), "pidfile "+path+": ")
+		r.Hint, r.Code = fault.Hint(err), fault.Code(err)
 	}
 	return max(r.Code, l.print(jsonLine(r)))
 }

@@ -71,7 +71,7 @@ func newRecord(r pidfile.Report) record {
 // stateText is the state in words, with the holder or the problem.
 func (r *record) stateText() string {
 	text := r.State
-	switch r.State {
+	switch text {
 	case "recycled":
 		text = "recycled PID"
 	case "missing":
@@ -98,13 +98,14 @@ func (r *record) by() string {
 
 // line describes the file for a person.
 func (r *record) line() string {
-	switch text := r.File + ": " + r.stateText(); {
+	text := r.File + ": " + r.stateText()
+	switch {
 	case r.Code == fault.NoProcess && r.Holder == 0:
 		return text + "; held by nobody"
 	case r.Code != 0:
 		return text
 	}
-	text := fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,
+	text = fmt.Sprintf("%s: running, PID %d (%s), since %s (%s), held %s", r.File, r.PID, r.Program,
 		r.since.Local().Format(time.DateTime), duration(time.Since(r.since)), r.by())
 	if r.Reason != "" {
 		text += ": " + r.Reason

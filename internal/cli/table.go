@@ -25,7 +25,8 @@ const (
 )
 
 func newTable(records []record) *table {
-	t := &table{rows: [][]string{{"FILE", "PID", "PROGRAM", "UP SINCE", "STATE"}}, colours: make([]string, len(records)+1)}
+	t := &table{colours: make([]string, len(records)+1)}
+	t.rows = append(t.rows, []string{"FILE", "PID", "PROGRAM", "UP SINCE", "STATE"})
 	size, err := unix.IoctlGetWinsize(1, unix.TIOCGWINSZ)
 	if err == nil {
 		t.limit = int(size.Col)
