@@ -152,7 +152,7 @@ func (m *Machine) goesOn() bool {
 
 // lookAgain asks for another look at what is in doubt, when that is due.
 func lookAgain(m *Machine) {
-	if !knowsFile[m.state] {
+	if !knowsFile.has(m.state) {
 		return
 	}
 	if m.reached(m.conditions.due) {

@@ -5,7 +5,7 @@
 // it the events in order, does the actions in order, and reads only Deadline and Result. An action that has
 // an answer (Launch, Look, Seek, ...) is answered by an event before the next event from outside.
 //
-// The table in table.go holds every decision: one row a state, one column an event.
+// The table in table.go holds every decision: what an event does in which states.
 package machine
 
 import (
@@ -326,7 +326,7 @@ func (m *Machine) report(t Topic) { m.actions = append(m.actions, Action{Do: Rep
 // Deadline is when Ticked is due; zero: never.
 func (m *Machine) Deadline() time.Time {
 	at := first(m.startBy, m.watch.resume)
-	if knowsFile[m.state] {
+	if knowsFile.has(m.state) {
 		at = first(at, m.file.due, m.move.due, m.conditions.due)
 	}
 	switch m.state {

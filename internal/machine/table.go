@@ -1,157 +1,100 @@
 package machine
 
-// transition is what an event does in a state.
+// transition is what an event does in some states.
 type transition func(*Machine, Event)
+
+// states is a set of states: bit s is State s.
+type states uint32
+
+func (set states) has(s State) bool { return set>>s&1 != 0 }
 
 // knowsFile has the states in which pidleash looks at the PID file and the conditions. What a look finds
 // means the same in all of them.
-var knowsFile = [numStates]bool{
-	Waiting: true, Rising: true, Answering: true, Parting: true, Running: true,
-	Commanding: true, Outliving: true, Stopping: true, Sweeping: true,
-}
-
-// looks has the columns that the knowsFile states share.
-var looks = [numKinds]transition{
-	Present:    trust,
-	Rewritten:  adopt,
-	Unknown:    ignoreUnknown,
-	Changed:    doubtFile,
-	Unfinished: doubtFile,
-	Removed:    doubtFile,
-	Replaced:   doubtFile,
-	Moving:     awaitMove,
-
-	ConditionsHold: hold,
-	ConditionsFail: doubtConditions,
-}
+const knowsFile states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running |
+	1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping
 
 // rule is the transition for an event in a state; nil: none.
 func rule(s State, k Kind) transition {
-	if f := table[s][k]; f != nil || !knowsFile[s] {
-		return f
+	for _, row := range table[k] {
+		if row.in.has(s) {
+			return row.transition
+		}
 	}
-	return looks[k]
+	return nil
 }
 
-// table has every other transition.
-//
-// Launching has no column for signals: they stay in their channel until Launch is answered. Over has no
-// transitions.
-var table = [numStates][numKinds]transition{
-	Idle: {
-		Began:          begin,
-		ConditionsHold: hold,
-		ConditionsFail: doubtConditions,
+// table has every transition. Launching has none for signals: they stay in their channel until Launch is
+// answered.
+var table = [numKinds][]struct {
+	transition
+	in states
+}{
+	Began:          {{begin, 1 << Idle}},
+	ConditionsHold: {{hold, 1<<Idle | knowsFile}},
+	ConditionsFail: {{doubtConditions, 1<<Idle | knowsFile}},
+
+	Launched:     {{launched, 1 << Launching}},
+	LaunchFailed: {{fail, 1<<Waiting | 1<<Launching | 1<<Answering}},
+	Vanished:     {{vanish, 1 << Launching}},
+	Found:        {{follow, 1 << Finding}},
+	Ready:        {{beUp, 1 << Rising}},
+	Unready: {
+		{breakOff, 1 << Waiting},
+		{giveUp, 1<<Detaching | 1<<Finding | 1<<Rising},
 	},
-	Waiting: {
-		LaunchFailed: fail,
-		Unready:      breakOff,
-		CallerGone:   abandon,
-		Asked:        restart,
-		Signaled:     endBySignal,
-		Ticked:       tick,
+
+	Answered: {
+		{leaveCaller, 1 << Answering},
+		{leaveEnded, 1 << Parting},
+		{noteAnswer, 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping},
 	},
-	Launching: {
-		Launched:     launched,
-		LaunchFailed: fail,
-		Vanished:     vanish,
+	Refused: {
+		{rise, 1 << Answering},
+		{finishParted, 1 << Parting},
 	},
-	Detaching: {
-		Unready:    giveUp,
-		CallerGone: abandon,
-		Signaled:   forwardAndKeep,
-		Ended:      detached,
-		Ticked:     tick,
+	CallerGone: {{abandon, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising | 1<<Answering}},
+
+	Signaled: {
+		{endBySignal, 1 << Waiting},
+		{forwardAndKeep, 1 << Detaching},
+		{keepSignal, 1<<Finding | 1<<Succeeding},
+		{forward, 1<<Rising | 1<<Answering | 1<<Running | 1<<Commanding | 1<<Stopping | 1<<Sweeping},
+		{heed, 1<<Parting | 1<<Outliving},
 	},
-	Finding: {
-		Found:      follow,
-		Unready:    giveUp,
-		CallerGone: abandon,
-		Signaled:   keepSignal,
-		Ticked:     tick,
+	Asked: {
+		{restart, 1<<Waiting | 1<<Rising | 1<<Running},
+		{keepWish, 1 << Answering},
 	},
-	Rising: {
-		Ready:      beUp,
-		Unready:    giveUp,
-		CallerGone: abandon,
-		Signaled:   forward,
-		Asked:      restart,
-		Halted:     suspend,
-		Died:       keepPlace,
-		Ended:      finishRun,
-		Ticked:     tick,
+
+	Present:    {{trust, knowsFile}},
+	Rewritten:  {{adopt, knowsFile}},
+	Unknown:    {{ignoreUnknown, knowsFile}},
+	Changed:    {{doubtFile, knowsFile}},
+	Unfinished: {{doubtFile, knowsFile}},
+	Removed:    {{doubtFile, knowsFile}},
+	Replaced:   {{doubtFile, knowsFile}},
+	Moving:     {{awaitMove, knowsFile}},
+
+	Halted: {{suspend, 1<<Rising | 1<<Answering | 1<<Running}},
+	Died:   {{keepPlace, 1<<Rising | 1<<Running | 1<<Commanding | 1<<Stopping}},
+	Ended: {
+		{detached, 1 << Detaching},
+		{part, 1 << Answering},
+		{finishRun, 1<<Rising | 1<<Stopping},
+		{finishOrSucceed, 1 << Running},
+		{outlive, 1 << Commanding},
+		{(*Machine).ended, 1 << Sweeping},
+		{endClosing, 1 << Closing},
 	},
-	Answering: {
-		CallerGone:   abandon,
-		Answered:     leaveCaller,
-		Refused:      rise,
-		LaunchFailed: fail,
-		Signaled:     forward,
-		Asked:        keepWish,
-		Halted:       suspend,
-		Ended:        part,
-		Ticked:       tick,
+	Explained: {
+		{explain, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Lingering},
+		{explainAndEnd, 1 << Closing},
 	},
-	Parting: {
-		Answered:  leaveEnded,
-		Refused:   finishParted,
-		Signaled:  heed,
-		Explained: explain,
-		Ticked:    tick,
-	},
-	Running: {
-		Signaled: forward,
-		Asked:    restart,
-		Halted:   suspend,
-		Died:     keepPlace,
-		Ended:    finishOrSucceed,
-		Ticked:   tick,
-	},
-	Succeeding: {
-		Signaled:    keepSignal,
-		Explained:   explain,
-		Succeeded:   succeed,
-		NoSuccessor: finishParted,
-		Ticked:      tick,
-	},
-	Commanding: {
-		Answered:     noteAnswer,
-		Signaled:     forward,
-		Died:         keepPlace,
-		Ended:        outlive,
-		CommandEnded: afterCommand,
-		Ticked:       tick,
-	},
-	Outliving: {
-		Answered:     noteAnswer,
-		Signaled:     heed,
-		Explained:    explain,
-		CommandEnded: afterCommand,
-		Ticked:       tick,
-	},
-	Stopping: {
-		Answered: noteAnswer,
-		Signaled: forward,
-		Died:     keepPlace,
-		Ended:    finishRun,
-		Ticked:   tick,
-	},
-	Sweeping: {
-		Answered:  noteAnswer,
-		Signaled:  forward,
-		Ended:     (*Machine).ended,
-		Explained: explain,
-		Left:      sweep,
-		NoneLeft:  closeRun,
-		Ticked:    tick,
-	},
-	Lingering: {
-		Explained: explain,
-		Ticked:    tick,
-	},
-	Closing: {
-		Ended:     endClosing,
-		Explained: explainAndEnd,
-		Ticked:    tick,
-	},
+	Succeeded:    {{succeed, 1 << Succeeding}},
+	NoSuccessor:  {{finishParted, 1 << Succeeding}},
+	CommandEnded: {{afterCommand, 1<<Commanding | 1<<Outliving}},
+	Left:         {{sweep, 1 << Sweeping}},
+	NoneLeft:     {{closeRun, 1 << Sweeping}},
+
+	Ticked: {{tick, knowsFile | 1<<Detaching | 1<<Finding | 1<<Succeeding | 1<<Lingering | 1<<Closing}},
 }
