@@ -14,78 +14,52 @@ func watchFile(m *Machine) {
 
 // unwatchFile turns hints off for good: the file does not matter any more.
 func unwatchFile(m *Machine) {
-	if !m.watch.on {
-		return
-	}
-	if m.watch.resume.IsZero() { // otherwise hints are off already
+	if m.watch.on && m.watch.resume.IsZero() { // otherwise hints are off already
 		m.do(Unwatch)
 	}
 	m.watch = watch{}
-	m.clear()
 }
-
-// restWatch turns hints off for a while, see farewell; the first look afterwards catches up. Another TERM
-// does not prolong the rest: somebody may send one again and again.
-func restWatch(m *Machine) {
-	if m.watch.on && m.watch.resume.IsZero() {
-		m.watch.resume = m.now.Add(farewell)
-		m.do(Unwatch)
-	}
-}
-
-// clear forgets every doubt about the file.
-func (m *Machine) clear() { m.file, m.move = doubt{}, doubt{} }
 
 // trust: the file is ours.
-func trust(m *Machine, _ Event) { m.clear() }
+func trust(m *Machine, _ Event) { m.watch.doubt = doubt{} }
 
 // adopt: the program has rewritten the file, and that file is ours from now on.
 func adopt(m *Machine, _ Event) {
-	if m.watch.on {
-		m.clear()
-		m.do(Adopt)
-	}
+	m.watch.doubt = doubt{}
+	m.do(Adopt)
 }
 
 // ignoreUnknown: the file system gives no answer. It also drops a doubt, whose deadline would stay due.
-func ignoreUnknown(m *Machine, e Event) {
-	if m.watch.on {
-		m.clear()
-		reportOnce(m, e.Kind, FileUnknown)
-	}
+func ignoreUnknown(m *Machine, _ Event) {
+	m.watch.doubt = doubt{}
+	reportOnce(m, FileUnknown)
 }
 
-func reportOnce(m *Machine, k Kind, t Topic) {
-	if !m.reported[k] {
-		m.reported[k] = true
+func reportOnce(m *Machine, t Topic) {
+	if !m.reported[t] {
+		m.reported[t] = true
 		m.report(t)
 	}
 }
 
 // doubtFile acts on what was seen once it has lasted for Settle.
 func doubtFile(m *Machine, e Event) {
-	m.move = doubt{}
+	d := &m.watch.doubt
+	if e.Kind == Removed && e.Own && m.stop.forwarded != 0 {
+		*d = doubt{} // the program cleans up after the TERM
+		return
+	}
+	if d.moving || d.due.IsZero() {
+		*d = doubt{since: m.now, due: m.now.Add(m.plan.Settle)}
+	}
 	switch {
-	case !m.watch.on:
-		return
-	case e.Kind == Removed && e.Own && m.stop.forwarded != 0:
-		m.clear() // the program cleans up after the TERM
-		return
-	case m.file.due.IsZero():
-		m.file = doubt{since: m.now, due: m.now.Add(m.plan.Settle)}
-	}
-	if m.now.Before(m.file.due) {
-		return
-	}
-	if e.Kind == Unfinished && m.now.Sub(m.file.since) < patience {
-		m.file.due = m.now.Add(patienceStep)
-		return
-	}
-	m.file = doubt{}
-	switch e.Kind {
-	case Changed:
-		reportOnce(m, Changed, FileChanged)
-	case Removed:
+	case m.now.Before(d.due):
+	case e.Kind == Unfinished && m.now.Sub(d.since) < patience:
+		d.due = m.now.Add(patienceStep)
+	case e.Kind == Changed:
+		*d = doubt{}
+		reportOnce(m, FileChanged)
+	case e.Kind == Removed:
 		stopForGood(m, FileRemoved)
 	default:
 		stopForGood(m, FileReplaced)
@@ -94,20 +68,16 @@ func doubtFile(m *Machine, e Event) {
 
 // awaitMove polls for the file that a successor is to write: no hint reports it.
 func awaitMove(m *Machine, _ Event) {
-	m.file = doubt{}
-	if !m.watch.on {
-		return
+	d := &m.watch.doubt
+	if !d.moving {
+		*d = doubt{since: m.now, moving: true}
 	}
-	if m.move.since.IsZero() {
-		m.move.since = m.now
-	}
-	since := m.now.Sub(m.move.since)
+	since := m.now.Sub(d.since)
 	if since >= movePatience {
-		m.move = doubt{}
 		stopForGood(m, FileRemoved)
 		return
 	}
-	m.move.due = m.now.Add(max(moveStep, min(since/10, patienceStep)))
+	d.due = m.now.Add(max(moveStep, min(since/10, patienceStep)))
 }
 
 // hold: every condition holds.
@@ -158,7 +128,7 @@ func lookAgain(m *Machine) {
 	if m.reached(m.conditions.due) {
 		m.do(LookAtConditions)
 	}
-	if m.reached(m.file.due) || m.reached(m.move.due) {
+	if m.reached(m.watch.doubt.due) {
 		m.do(Look)
 	}
 }

@@ -152,6 +152,7 @@ const (
 	WaitingFor                   // conditions, before the first start
 	Restarting                   // after Wait
 	RestartLimit                 // no restart is left
+	numTopics
 )
 
 // Result is the outcome of all runs.
@@ -179,15 +180,15 @@ type Machine struct {
 
 	phase
 	launches
-	doubts
-	want     want
-	caller   caller
-	end      end
-	stop     stop
-	watch    watch
-	backoff  backoff
-	kept     []Event        // signals for a daemon that is not known yet
-	reported [numKinds]bool // what is reported only once
+	want       want
+	caller     caller
+	end        end
+	stop       stop
+	watch      watch
+	conditions doubt // a condition fails
+	backoff    backoff
+	kept       []Event         // signals for a daemon that is not known yet
+	reported   [numTopics]bool // what is reported only once
 }
 
 // launches counts and times the launches.
@@ -195,13 +196,6 @@ type launches struct {
 	runs    int       // how often the program was launched
 	began   time.Time // when the last launch began
 	startBy time.Time // when the program must be up; zero: no limit, or it is up
-}
-
-// doubts are failures that must last before they count.
-type doubts struct {
-	file       doubt // the PID file is not ours, or names another PID
-	move       doubt // the renamed file is not written anew yet
-	conditions doubt // a condition fails
 }
 
 // phase is the state and its own deadline.
@@ -247,12 +241,15 @@ func (e *end) forget() { e.status, e.known, e.settled, e.failure = 0, false, fal
 type doubt struct {
 	since time.Time // when it was first seen; zero: no doubt
 	due   time.Time // when to look again; zero: only at the next hint
+	// moving: the PID file is in doubt because a successor has to write it.
+	moving bool
 }
 
-// watch is whether hints about the PID file are on.
+// watch is whether hints about the PID file are on, and what they have led to.
 type watch struct {
 	on     bool
 	resume time.Time // when a resting watch is turned on again; zero: it does not rest
+	doubt  doubt     // the file is not ours, or names another PID
 }
 
 // stop is the progress of the stop schedule in this run.
@@ -309,7 +306,8 @@ func New(p *plan.Plan, answers bool, jitter func() float64) *Machine {
 // Handle takes an event that has happened at now and returns the actions to take, in order.
 func (m *Machine) Handle(now time.Time, e Event) []Action {
 	m.now, m.actions = now, nil
-	if f := rule(m.state, e.Kind); f != nil {
+	looked := Present <= e.Kind && e.Kind <= Unknown
+	if f := rule(m.state, e.Kind); f != nil && (m.watch.on || !looked) {
 		f(m, e)
 	}
 	return m.actions
@@ -327,7 +325,7 @@ func (m *Machine) report(t Topic) { m.actions = append(m.actions, Action{Do: Rep
 func (m *Machine) Deadline() time.Time {
 	at := first(m.startBy, m.watch.resume)
 	if knowsFile.has(m.state) {
-		at = first(at, m.file.due, m.move.due, m.conditions.due)
+		at = first(at, m.watch.doubt.due, m.conditions.due)
 	}
 	switch m.state {
 	case Idle, Launching, Over:

@@ -58,7 +58,7 @@ var (
 	stateNames  = namesOf("State", int(numStates))
 	kindNames   = namesOf("Kind", int(numKinds))
 	doNames     = namesOf("Do", int(numDos))
-	topicNames  = namesOf("Topic", int(RestartLimit)+1)
+	topicNames  = namesOf("Topic", int(numTopics))
 	targetNames = []string{ToProgram: "", ToGroup: ":group", ToTree: ":tree"}
 )
 

@@ -50,7 +50,7 @@ func launchIfDue(m *Machine) {
 
 // mayLaunch reports whether only the delay is left: every condition holds, and the PID file is not in doubt.
 func (m *Machine) mayLaunch() bool {
-	return m.conditions.since.IsZero() && m.file.due.IsZero() && m.move.due.IsZero()
+	return m.conditions.since.IsZero() && m.watch.doubt.due.IsZero()
 }
 
 // wantsRestart reports whether the program should be started again after this end, regardless of the limit.

@@ -17,11 +17,16 @@ func forward(m *Machine, e Event) {
 		return
 	}
 	m.kill(sig)
-	if e.Signal == syscall.SIGTERM || sig == syscall.SIGTERM {
-		if m.stop.forwarded == 0 {
-			m.stop.forwarded, m.stop.at = sig, m.now
-		}
-		restWatch(m)
+	if e.Signal != syscall.SIGTERM && sig != syscall.SIGTERM {
+		return
+	}
+	if m.stop.forwarded == 0 {
+		m.stop.forwarded, m.stop.at = sig, m.now
+	}
+	// Another TERM does not prolong the rest: somebody may send one again and again.
+	if m.watch.on && m.watch.resume.IsZero() {
+		m.watch.resume = m.now.Add(farewell)
+		m.do(Unwatch)
 	}
 }
 
