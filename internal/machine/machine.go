@@ -181,21 +181,15 @@ type Machine struct {
 	phase
 	launches
 	want       want
-	caller     caller
-	end        end
+	waits      bool      // a caller waits for the first start: if that fails, there is no restart
+	answered   time.Time // when the caller left after its answer; zero: not yet, or there is no caller
+	result     Result    // without Removed and Up
+	settled    bool      // the exit status is known, or never will be
 	stop       stop
 	watch      watch
-	conditions doubt // a condition fails
-	backoff    backoff
+	conditions doubt           // a condition fails
 	kept       []Event         // signals for a daemon that is not known yet
 	reported   [numTopics]bool // what is reported only once
-}
-
-// launches counts and times the launches.
-type launches struct {
-	runs    int       // how often the program was launched
-	began   time.Time // when the last launch began
-	startBy time.Time // when the program must be up; zero: no limit, or it is up
 }
 
 // phase is the state and its own deadline.
@@ -203,6 +197,15 @@ type phase struct {
 	state   State
 	entered time.Time
 	due     time.Time // zero: none
+}
+
+// launches counts and times the launches.
+type launches struct {
+	runs    int           // how often the program was launched
+	began   time.Time     // when the last launch began
+	startBy time.Time     // when the program must be up; zero: no limit, or it is up
+	delay   time.Duration // before the next restart; 0: -restart-delay
+	recent  []time.Time   // the restarts within the plan's window
 }
 
 // want is what is wanted after this run. A later one in the list overrides an earlier one, never the reverse.
@@ -214,28 +217,6 @@ const (
 	finish             // none: pidleash was told to end
 	remove             // none: the file is gone, or a condition has failed
 )
-
-// caller is whether a caller waits for the first start: if that start fails, there is no restart.
-type caller uint8
-
-const (
-	nobody caller = iota
-	waits
-)
-
-// end is how the last run has ended, and what ends pidleash.
-type end struct {
-	status  syscall.WaitStatus
-	known   bool           // status is known
-	settled bool           // status is known, or never will be
-	signal  syscall.Signal // that has ended pidleash while no program was running; 0: none
-	failure error          // why the run failed: no launch, or never up; nil: neither
-	answer  time.Time      // when the caller left after its answer; zero: not yet, or there is no caller
-	atLimit bool           // -restart-limit is used up
-}
-
-// forget clears what belongs to one run.
-func (e *end) forget() { e.status, e.known, e.settled, e.failure = 0, false, false, nil }
 
 // doubt is something that must last before it counts.
 type doubt struct {
@@ -260,20 +241,17 @@ type stop struct {
 }
 
 const (
-	// patience is how long an unfinished file may take to be completed.
-	patience = time.Second
-	// patienceStep is the time between two looks at such a file.
+	// An unfinished file may take patience to be completed, and is looked at every patienceStep.
+	patience     = time.Second
 	patienceStep = 50 * time.Millisecond
-	// movePatience is how long a successor may take to write the file that the daemon has renamed: it reads
-	// its configuration first.
+	// A successor may take movePatience to write the file that the daemon has renamed: it reads its configuration
+	// first. moveStep is the time between the first two looks.
 	movePatience = 30 * time.Second
-	// moveStep is the time between the first two looks for that file.
-	moveStep = 2 * time.Millisecond
-	// seekFast is the first time between two looks for the daemon, which doubles up to seekSlow.
+	moveStep     = 2 * time.Millisecond
+	// The time between two looks for the daemon doubles from seekFast to seekSlow.
 	seekFast = 2 * time.Millisecond
 	seekSlow = 10 * time.Millisecond
-	// succession is how long a successor may take to appear after a daemon's end, successionStep the time
-	// between two looks for it.
+	// A successor may take succession to appear after a daemon's end, and is looked for every successionStep.
 	succession     = time.Second
 	successionStep = 20 * time.Millisecond
 	// A program that ends within earlyEnd after the caller may be gone before the service manager looks for
@@ -281,14 +259,13 @@ const (
 	// named a dead process, "systemctl start" would wait until its timeout.
 	earlyEnd = time.Second
 	linger   = 250 * time.Millisecond
-	// reapLimit is how long another process may take to reap the program, its child: only then does a pidfd
-	// report the exit status.
+	// Another process may take reapLimit to reap the program, its child: only then does a pidfd report the exit
+	// status.
 	reapLimit = time.Second
-	// farewell is how long the watch rests after a TERM was forwarded. The program will probably end now, and
-	// pidleash with it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
+	// The watch rests for farewell after a TERM was forwarded. The program will probably end now, and pidleash
+	// with it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
 	farewell = time.Second
-	// surveyFast and surveySlow bound the time between two looks for descendants: a tenth of the time that
-	// the state has lasted.
+	// The time between two looks for descendants is a tenth of the time that the state has lasted, within these.
 	surveyFast = 50 * time.Millisecond
 	surveySlow = 5 * time.Second
 )
@@ -296,11 +273,7 @@ const (
 // New makes a machine in Idle. answers: a caller waits for the first start. jitter returns numbers from 0 to
 // 1; a tenth of them lengthens the delay of a restart.
 func New(p *plan.Plan, answers bool, jitter func() float64) *Machine {
-	m := &Machine{plan: p, jitter: jitter}
-	if answers {
-		m.caller = waits
-	}
-	return m
+	return &Machine{plan: p, waits: answers, jitter: jitter}
 }
 
 // Handle takes an event that has happened at now and returns the actions to take, in order.
@@ -343,14 +316,9 @@ func (m *Machine) Deadline() time.Time {
 
 // Result is the outcome, once the machine is Over.
 func (m *Machine) Result() Result {
-	return Result{
-		Status:  m.end.status,
-		Known:   m.end.known,
-		Removed: m.want == remove,
-		Signal:  m.end.signal,
-		Up:      m.caller == nobody,
-		Err:     m.end.failure,
-	}
+	r := m.result
+	r.Removed, r.Up = m.want == remove, !m.waits
+	return r
 }
 
 // first is the earliest deadline; zero ones do not count.

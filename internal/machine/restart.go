@@ -15,18 +15,12 @@ const (
 	health = time.Minute
 )
 
-// backoff is what earlier restarts have led to.
-type backoff struct {
-	delay  time.Duration // before the next restart; 0: -restart-delay
-	recent []time.Time   // the restarts within the plan's window
-}
-
 // restart stops the program to start it again, or cuts a delay short.
 func restart(m *Machine, _ Event) {
-	if m.want >= finish || m.runs == 0 || m.caller == waits {
+	if m.want >= finish || m.runs == 0 || m.waits {
 		return // the program is ending, or is just being started
 	}
-	m.backoff.delay = 0
+	m.delay = 0
 	if m.state == Waiting {
 		m.due = m.now
 		launchIfDue(m)
@@ -57,31 +51,28 @@ func (m *Machine) mayLaunch() bool {
 func (m *Machine) wantsRestart() bool {
 	policy := m.plan.Restart.Policy
 	switch {
-	case m.want >= finish || m.runs == 0 || m.caller == waits:
+	case m.want >= finish || m.runs == 0 || m.waits:
 		return false
 	case m.want == again || policy == plan.RestartAlways:
 		return true
 	}
-	return policy == plan.RestartOnFailure && (m.end.failure != nil || !m.plan.Succeeds(m.end.status))
+	return policy == plan.RestartOnFailure && (m.result.Err != nil || !m.plan.Succeeds(m.result.Status))
 }
 
-// mayRestart decides about a restart. Restarts by -restart-signal do not count for the limit.
-func mayRestart(m *Machine) bool {
-	r, b := &m.plan.Restart, &m.backoff
-	if !m.wantsRestart() {
-		return false
-	}
-	if m.want == again || r.Limit == 0 {
+// withinLimit reports whether a restart is left, and counts it. Those by -restart-signal do not count.
+func (m *Machine) withinLimit() bool {
+	limit := m.plan.Restart.Limit
+	if m.want == again || limit == 0 {
 		return true
 	}
-	for len(b.recent) > 0 && m.now.Sub(b.recent[0]) >= r.Window {
-		b.recent = b.recent[1:]
+	for len(m.recent) > 0 && m.now.Sub(m.recent[0]) >= m.plan.Restart.Window {
+		m.recent = m.recent[1:]
 	}
-	m.end.atLimit = len(b.recent) >= r.Limit
-	if !m.end.atLimit {
-		b.recent = append(b.recent, m.now)
+	if len(m.recent) >= limit {
+		return false
 	}
-	return !m.end.atLimit
+	m.recent = append(m.recent, m.now)
+	return true
 }
 
 // pause waits before the next start.
@@ -92,14 +83,14 @@ func pause(m *Machine) {
 	m.want, m.startBy, m.stop = keep, time.Time{}, stop{}
 	m.do(Placeholder)
 	watchFile(m)
-	m.actions = append(m.actions, Action{Do: Report, Topic: Restarting, Wait: wait, Status: m.end.status, Err: m.end.failure, Ran: ran})
+	m.actions = append(m.actions, Action{Do: Report, Topic: Restarting, Wait: wait, Status: m.result.Status, Err: m.result.Err, Ran: ran})
 }
 
 // nextDelay returns the delay before the next start, and doubles the one after it.
 func nextDelay(m *Machine) time.Duration {
-	first, next := m.plan.Restart.Delay, &m.backoff.delay
+	first, next := m.plan.Restart.Delay, &m.delay
 	// A run that failed to come up does not reset the delay, however long it lasted.
-	if *next == 0 || m.end.failure == nil && m.now.Sub(m.began) >= health {
+	if *next == 0 || m.result.Err == nil && m.now.Sub(m.began) >= health {
 		*next = first
 	}
 	if m.want == again {
@@ -116,7 +107,7 @@ func nextDelay(m *Machine) time.Duration {
 // another process's.
 func keepPlace(m *Machine, _ Event) {
 	asked := m.want == again || m.plan.Restart.Policy != plan.RestartNo
-	if m.hasFile() && asked && m.want < finish && m.caller != waits {
+	if m.hasFile() && asked && m.want < finish && !m.waits {
 		m.do(Placeholder)
 	}
 }

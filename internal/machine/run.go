@@ -33,7 +33,7 @@ func launch(m *Machine) {
 // launched begins to wait for the program to come up.
 func launched(m *Machine, _ Event) {
 	m.runs++
-	m.end.forget()
+	m.result, m.settled = Result{}, false
 	m.stop = stop{cursor: m.plan.Stop.Begin()}
 	if m.plan.StartLimit > 0 && (m.plan.Forking || m.plan.Ready.Given) {
 		m.startBy = m.now.Add(m.plan.StartLimit)
@@ -43,7 +43,7 @@ func launched(m *Machine, _ Event) {
 		return
 	}
 	m.enter(Detaching)
-	if m.caller == waits {
+	if m.waits {
 		m.wait(seekFast)
 	}
 }
@@ -62,7 +62,7 @@ func detached(m *Machine, e Event) {
 
 // follow makes the daemon the program.
 func follow(m *Machine, _ Event) {
-	m.end.forget()
+	m.result, m.settled = Result{}, false
 	m.stop.forwarded = 0 // that TERM went to the daemon's starter
 	comeUp(m)
 	forwardKept(m)
@@ -82,7 +82,7 @@ func comeUp(m *Machine) {
 // beUp: the program is up. Report that to the caller and the service manager.
 func beUp(m *Machine, _ Event) {
 	m.startBy = time.Time{}
-	if m.caller == waits {
+	if m.waits {
 		m.enter(Answering)
 		m.do(Answer)
 	} else {
@@ -106,7 +106,7 @@ func leaveCaller(m *Machine, e Event) {
 }
 
 // noteAnswer: the caller has left after its answer.
-func noteAnswer(m *Machine, _ Event) { m.caller, m.end.answer = nobody, m.now }
+func noteAnswer(m *Machine, _ Event) { m.waits, m.answered = false, m.now }
 
 // part: the program has ended after the caller was answered. The caller may still see that, or may have left.
 func part(m *Machine, e Event) {
@@ -125,7 +125,7 @@ func rise(m *Machine, _ Event) { m.enter(Rising) }
 
 // ended records the program's end.
 func (m *Machine) ended(e Event) {
-	m.end.status, m.end.known, m.end.settled = e.Status, e.Known, e.Known
+	m.result.Status, m.result.Known, m.settled = e.Status, e.Known, e.Known
 	if e.Signal != 0 { // ^C reaches only the program, but is meant for pidleash too
 		m.wish(finish)
 	}
@@ -160,7 +160,7 @@ func finishOrSucceed(m *Machine, e Event) {
 
 // succeed makes the successor the program.
 func succeed(m *Machine, _ Event) {
-	m.end.forget()
+	m.result, m.settled = Result{}, false
 	m.enter(Running)
 	m.do(Look)
 	forwardKept(m)
@@ -168,16 +168,16 @@ func succeed(m *Machine, _ Event) {
 
 // explain records an exit status that comes later than the end.
 func explain(m *Machine, e Event) {
-	m.end.settled = true
+	m.settled = true
 	if e.Known {
-		m.end.status, m.end.known = e.Status, true
+		m.result.Status, m.result.Known = e.Status, true
 	}
 }
 
 // giveUp stops a program that has not come up, and its descendants.
 func giveUp(m *Machine, e Event) {
 	if e.Err != nil {
-		m.end.failure = e.Err
+		m.result.Err = e.Err
 	}
 	m.startBy = time.Time{}
 	if !m.wantsRestart() {
@@ -204,7 +204,7 @@ func abandon(m *Machine, e Event) {
 // breakOff: the conditions took too long to hold before the first launch.
 func breakOff(m *Machine, e Event) {
 	m.wish(finish)
-	m.end.failure = e.Err
+	m.result.Err = e.Err
 	closeRun(m, e)
 }
 
@@ -212,7 +212,7 @@ func breakOff(m *Machine, e Event) {
 // tried again: a placeholder would fail again at once.
 func fail(m *Machine, e Event) {
 	m.ended(Event{Status: e.Status, Known: true})
-	m.end.failure = e.Err
+	m.result.Err = e.Err
 	if m.runs == 0 || m.state == Answering || m.state == Waiting {
 		m.wish(finish)
 	}
@@ -227,15 +227,17 @@ func vanish(m *Machine, _ Event) {
 
 // closeRun ends the run, and pidleash too unless the program is to be started again.
 func closeRun(m *Machine, _ Event) {
-	if mayRestart(m) {
+	restarts := m.wantsRestart()
+	if restarts && m.withinLimit() {
 		pause(m)
 		return
 	}
 	unwatchFile(m)
-	if m.end.atLimit {
+	if restarts {
 		m.report(RestartLimit)
 	}
-	if !m.isEarly() {
+	early := m.now.Sub(m.answered) < earlyEnd
+	if !early || m.plan.Way != plan.Daemon || !m.hasFile() || m.want == remove {
 		leave(m)
 		return
 	}
@@ -244,19 +246,12 @@ func closeRun(m *Machine, _ Event) {
 	m.do(Linger)
 }
 
-// isEarly reports whether the program has ended so soon after the caller that the service manager may not
-// have looked for it yet, see earlyEnd.
-func (m *Machine) isEarly() bool {
-	return m.plan.Way == plan.Daemon && m.hasFile() && m.want != remove &&
-		!m.end.answer.IsZero() && m.now.Sub(m.end.answer) < earlyEnd
-}
-
 // leave removes the file and ends, if need be after a wait for the exit status.
 func leave(m *Machine) {
 	if m.hasFile() {
 		m.do(Remove)
 	}
-	if m.runs == 0 || m.end.settled {
+	if m.runs == 0 || m.settled {
 		endAll(m)
 		return
 	}
@@ -286,7 +281,7 @@ func endClosing(m *Machine, e Event) {
 func endBySignal(m *Machine, e Event) {
 	if m.tellsToEnd(e.Signal) || e.Signal == syscall.SIGHUP && m.rewritten(e.Signal) != 0 {
 		m.wish(finish)
-		m.end.signal = e.Signal
+		m.result.Signal = e.Signal
 		closeRun(m, e)
 	}
 }

@@ -66,7 +66,7 @@ func forwardAndKeep(m *Machine, e Event) {
 func keepSignal(m *Machine, e Event) {
 	heed(m, e)
 	if m.state == Finding && m.tellsToEnd(e.Signal) {
-		m.end.signal = e.Signal
+		m.result.Signal = e.Signal
 		giveUp(m, Event{})
 		return
 	}
@@ -175,7 +175,7 @@ func sweepOrClose(m *Machine, stopped bool) {
 	switch {
 	case m.plan.KillMode == plan.KillTree:
 		beginSweep(m, m.stop.cursor)
-	case m.plan.KillMode == plan.KillMixed && (stopped || m.caller == waits):
+	case m.plan.KillMode == plan.KillMixed && (stopped || m.waits):
 		beginSweep(m, m.plan.Stop.Begin())
 	default:
 		closeRun(m, Event{})
