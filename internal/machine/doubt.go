@@ -83,52 +83,27 @@ func awaitMove(m *Machine, _ Event) {
 // hold: every condition holds.
 func hold(m *Machine, _ Event) {
 	m.conditions = doubt{}
-	if m.state != Waiting {
-		return
+	if m.state == Waiting {
+		m.startBy = time.Time{}
+		launchIfDue(m)
 	}
-	m.startBy = time.Time{}
-	if m.runs == 0 {
-		m.due = m.now
-	}
-	launchIfDue(m)
 }
 
-// doubtConditions: a condition fails. When that has lasted for Settle, it stops the program for good.
+// doubtConditions: a condition fails. When that has lasted for Settle, it stops the program for good, unless
+// something else has led to the end already.
 func doubtConditions(m *Machine, _ Event) {
+	const goesOn states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running
 	c := &m.conditions
 	if c.since.IsZero() {
 		c.since = m.now
 	}
-	if m.runs == 0 || !m.goesOn() {
+	switch {
+	case m.runs == 0 || !goesOn.has(m.state) && !m.wantsRestart():
 		c.due = time.Time{}
-		return
-	}
-	if c.due.IsZero() {
+	case c.due.IsZero():
 		c.due = m.now.Add(m.plan.Settle)
 	}
-	if !m.now.Before(c.due) {
+	if m.reached(c.due) {
 		stopForGood(m, ConditionFailed)
-	}
-}
-
-// goesOn reports whether nothing has led to the end yet.
-func (m *Machine) goesOn() bool {
-	switch m.state {
-	case Waiting, Rising, Answering, Parting, Running:
-		return true
-	}
-	return m.wantsRestart()
-}
-
-// lookAgain asks for another look at what is in doubt, when that is due.
-func lookAgain(m *Machine) {
-	if !knowsFile.has(m.state) {
-		return
-	}
-	if m.reached(m.conditions.due) {
-		m.do(LookAtConditions)
-	}
-	if m.reached(m.watch.doubt.due) {
-		m.do(Look)
 	}
 }

@@ -286,13 +286,14 @@ func (m *Machine) Handle(now time.Time, e Event) []Action {
 	return m.actions
 }
 
-// do and report add actions. They are not inlined: that would double the size of this package.
+// act adds an action. It is not inlined: that would double the size of this package.
 //
 //go:noinline
-func (m *Machine) do(what Do) { m.actions = append(m.actions, Action{Do: what}) }
+func (m *Machine) act(a Action) { m.actions = append(m.actions, a) }
 
-//go:noinline
-func (m *Machine) report(t Topic) { m.actions = append(m.actions, Action{Do: Report, Topic: t}) }
+func (m *Machine) do(what Do) { m.act(Action{Do: what}) }
+
+func (m *Machine) report(t Topic) { m.act(Action{Do: Report, Topic: t}) }
 
 // Deadline is when Ticked is due; zero: never.
 func (m *Machine) Deadline() time.Time {
@@ -300,16 +301,11 @@ func (m *Machine) Deadline() time.Time {
 	if knowsFile.has(m.state) {
 		at = first(at, m.watch.doubt.due, m.conditions.due)
 	}
-	switch m.state {
-	case Idle, Launching, Over:
-		return time.Time{}
-	case Waiting:
-		if m.mayLaunch() {
-			return first(at, m.due)
-		}
+	switch {
+	case m.state == Waiting && !m.mayLaunch():
 		return at
-	case Stopping, Sweeping:
-		return first(at, m.due, m.stop.cursor.Due())
+	case m.state == Stopping || m.state == Sweeping:
+		at = first(at, m.stop.cursor.Due())
 	}
 	return first(at, m.due)
 }

@@ -17,23 +17,19 @@ const (
 
 // restart stops the program to start it again, or cuts a delay short.
 func restart(m *Machine, _ Event) {
-	if m.want >= finish || m.runs == 0 || m.waits {
-		return // the program is ending, or is just being started
-	}
-	m.delay = 0
-	if m.state == Waiting {
-		m.due = m.now
+	switch {
+	case m.state == Answering: // the caller may have left, and the one who asks has seen that
+		m.wish(again)
+	case m.want >= finish || m.runs == 0 || m.waits:
+		// The program is ending, or is just being started.
+	case m.state == Waiting:
+		m.delay, m.due = 0, m.now
 		launchIfDue(m)
-		return
+	default:
+		m.wish(again)
+		stopProgram(m)
 	}
-	m.wish(again)
-	m.startBy = time.Time{}
-	stopProgram(m)
 }
-
-// keepWish remembers that somebody has asked for a restart while the caller leaves: it may have left, and the one
-// who asks has seen that.
-func keepWish(m *Machine, _ Event) { m.wish(again) }
 
 // launchIfDue launches the program if nothing is left to wait for.
 func launchIfDue(m *Machine) {
@@ -77,28 +73,29 @@ func (m *Machine) withinLimit() bool {
 
 // pause waits before the next start.
 func pause(m *Machine) {
-	wait, ran := nextDelay(m), m.state != Launching
+	report := Action{Do: Report, Topic: Restarting, Wait: nextDelay(m), Ran: m.state != Launching}
+	report.Status, report.Err = m.result.Status, m.result.Err
 	m.enter(Waiting)
-	m.wait(wait)
+	m.wait(report.Wait)
 	m.want, m.startBy, m.stop = keep, time.Time{}, stop{}
 	m.do(Placeholder)
 	watchFile(m)
-	m.actions = append(m.actions, Action{Do: Report, Topic: Restarting, Wait: wait, Status: m.result.Status, Err: m.result.Err, Ran: ran})
+	m.act(report)
 }
 
 // nextDelay returns the delay before the next start, and doubles the one after it.
 func nextDelay(m *Machine) time.Duration {
-	first, next := m.plan.Restart.Delay, &m.delay
-	// A run that failed to come up does not reset the delay, however long it lasted.
-	if *next == 0 || m.result.Err == nil && m.now.Sub(m.began) >= health {
-		*next = first
-	}
 	if m.want == again {
-		*next = 0
+		m.delay = 0
 		return 0
 	}
-	wait := *next
-	*next = min(2*wait, max(delayLimit, first))
+	first := m.plan.Restart.Delay
+	// A run that failed to come up does not reset the delay, however long it lasted.
+	if m.delay == 0 || m.result.Err == nil && m.now.Sub(m.began) >= health {
+		m.delay = first
+	}
+	wait := m.delay
+	m.delay = min(2*wait, max(delayLimit, first))
 	// Jitter: programs that failed together should not start again together.
 	return wait + time.Duration(m.jitter()*float64(wait)/10)
 }

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"syscall"
-	"time"
 
 	"pidleash/internal/plan"
 )
@@ -16,6 +15,7 @@ func begin(m *Machine, _ Event) {
 		return
 	}
 	m.enter(Waiting)
+	m.wait(0)
 	if m.plan.WhileLimit > 0 {
 		m.startBy = m.now.Add(m.plan.WhileLimit)
 	}
@@ -50,9 +50,9 @@ func launched(m *Machine, _ Event) {
 
 // detached: what was started has ended. With exit code 0 it has left a daemon behind.
 func detached(m *Machine, e Event) {
-	m.ended(e)
+	record(m, e)
 	if e.Status.ExitStatus() != 0 {
-		giveUp(m, Event{})
+		giveUp(m, e)
 		return
 	}
 	m.enter(Finding)
@@ -81,7 +81,6 @@ func comeUp(m *Machine) {
 
 // beUp: the program is up. Report that to the caller and the service manager.
 func beUp(m *Machine, _ Event) {
-	m.startBy = time.Time{}
 	if m.waits {
 		m.enter(Answering)
 		m.do(Answer)
@@ -111,21 +110,24 @@ func noteAnswer(m *Machine, _ Event) { m.waits, m.answered = false, m.now }
 // part: the program has ended after the caller was answered. The caller may still see that, or may have left.
 func part(m *Machine, e Event) {
 	m.enter(Parting)
-	m.ended(e)
+	record(m, e)
 }
 
 // leaveEnded: the caller has left and has not seen the program's end.
 func leaveEnded(m *Machine, e Event) {
 	noteAnswer(m, e)
-	finishParted(m, e)
+	finishRun(m, e)
 }
 
 // rise: the caller has seen the program's end before the keeper has.
 func rise(m *Machine, _ Event) { m.enter(Rising) }
 
-// ended records the program's end.
-func (m *Machine) ended(e Event) {
-	m.result.Status, m.result.Known, m.settled = e.Status, e.Known, e.Known
+// record keeps the exit status. It may come later than the end.
+func record(m *Machine, e Event) {
+	if e.Known || e.Kind != Explained {
+		m.result.Status, m.result.Known = e.Status, e.Known
+	}
+	m.settled = e.Known || e.Kind == Explained
 	if e.Signal != 0 { // ^C reaches only the program, but is meant for pidleash too
 		m.wish(finish)
 	}
@@ -133,17 +135,13 @@ func (m *Machine) ended(e Event) {
 
 // finishRun ends the run with the program, unless descendants must be stopped first.
 func finishRun(m *Machine, e Event) {
-	m.ended(e)
-	finishParted(m, e)
-}
-
-// finishParted is finishRun for an end that is recorded already.
-func finishParted(m *Machine, _ Event) {
-	stopped := m.state == Stopping
+	if e.Kind == Ended { // otherwise the end is recorded already
+		record(m, e)
+	}
 	if !m.wantsRestart() {
 		unwatchFile(m)
 	}
-	sweepOrClose(m, stopped)
+	sweepOrClose(m)
 }
 
 // finishOrSucceed looks for a successor if a daemon has ended, else finishes the run.
@@ -152,7 +150,7 @@ func finishOrSucceed(m *Machine, e Event) {
 		finishRun(m, e)
 		return
 	}
-	m.ended(e)
+	record(m, e)
 	m.enter(Succeeding)
 	m.wait(successionStep)
 	m.do(SeekSuccessor)
@@ -166,64 +164,43 @@ func succeed(m *Machine, _ Event) {
 	forwardKept(m)
 }
 
-// explain records an exit status that comes later than the end.
-func explain(m *Machine, e Event) {
-	m.settled = true
-	if e.Known {
-		m.result.Status, m.result.Known = e.Status, true
-	}
-}
-
-// giveUp stops a program that has not come up, and its descendants.
+// giveUp stops a program that has not come up, and its descendants, or the wait for the first launch.
 func giveUp(m *Machine, e Event) {
-	if e.Err != nil {
-		m.result.Err = e.Err
-	}
-	m.startBy = time.Time{}
+	m.result.Err = e.Err
 	if !m.wantsRestart() {
 		unwatchFile(m)
 	}
-	if m.state == Detaching || m.state == Finding {
+	switch m.state {
+	case Waiting:
+		m.wish(finish)
+		closeRun(m, e)
+	case Detaching, Finding:
 		beginSweep(m, m.plan.Stop.Begin())
-		return
+	default:
+		beginSchedule(m)
 	}
-	beginSchedule(m)
 }
 
 // abandon: the caller is gone before the program was up. Stop the program.
 func abandon(m *Machine, e Event) {
 	m.wish(finish)
 	m.report(BrokenOff)
-	if m.state == Waiting {
-		closeRun(m, e)
-		return
-	}
 	giveUp(m, e)
-}
-
-// breakOff: the conditions took too long to hold before the first launch.
-func breakOff(m *Machine, e Event) {
-	m.wish(finish)
-	m.result.Err = e.Err
-	closeRun(m, e)
 }
 
 // fail: a launch, a placeholder or a caller's exec has failed. Only a failed launch after the first may be
 // tried again: a placeholder would fail again at once.
 func fail(m *Machine, e Event) {
-	m.ended(Event{Status: e.Status, Known: true})
+	record(m, e)
 	m.result.Err = e.Err
-	if m.runs == 0 || m.state == Answering || m.state == Waiting {
+	if m.runs == 0 || m.state != Launching {
 		m.wish(finish)
 	}
 	closeRun(m, e)
 }
 
 // vanish: the launch found no PID file to replace, so the file was removed.
-func vanish(m *Machine, _ Event) {
-	m.enter(Waiting)
-	stopForGood(m, FileRemoved)
-}
+func vanish(m *Machine, _ Event) { stopForGood(m, FileRemoved) }
 
 // closeRun ends the run, and pidleash too unless the program is to be started again.
 func closeRun(m *Machine, _ Event) {
@@ -236,8 +213,8 @@ func closeRun(m *Machine, _ Event) {
 	if restarts {
 		m.report(RestartLimit)
 	}
-	early := m.now.Sub(m.answered) < earlyEnd
-	if !early || m.plan.Way != plan.Daemon || !m.hasFile() || m.want == remove {
+	early := m.plan.Way == plan.Daemon && m.now.Sub(m.answered) < earlyEnd
+	if !early || !m.hasFile() || m.want == remove {
 		leave(m)
 		return
 	}
@@ -264,16 +241,11 @@ func endAll(m *Machine) {
 	m.do(End)
 }
 
-// explainAndEnd: the exit status is known, or never will be. That was the last thing to wait for.
-func explainAndEnd(m *Machine, e Event) {
-	explain(m, e)
-	endAll(m)
-}
-
-// endClosing: the starter of a daemon may be the last to end.
+// endClosing: the exit status was the last thing to wait for. The starter of a daemon may be the last to end.
 func endClosing(m *Machine, e Event) {
-	if e.Known {
-		explainAndEnd(m, e)
+	record(m, e)
+	if m.settled {
+		endAll(m)
 	}
 }
 

@@ -54,24 +54,18 @@ func (m *Machine) rewritten(sig syscall.Signal) syscall.Signal {
 	return sig
 }
 
-// forwardAndKeep forwards a signal to a daemon's starter, and keeps it: the starter may just be ending.
-func forwardAndKeep(m *Machine, e Event) {
-	if !e.Delivered {
-		m.kept = append(m.kept, e)
-		forward(m, e)
-	}
-}
-
-// keepSignal keeps a signal for the daemon or its successor. TERM, INT and QUIT end a start.
+// keepSignal keeps a signal for the daemon or its successor. The daemon's starter gets it, too, as it may just be
+// ending. After its end, TERM, INT and QUIT end the start.
 func keepSignal(m *Machine, e Event) {
-	heed(m, e)
-	if m.state == Finding && m.tellsToEnd(e.Signal) {
+	switch {
+	case m.state == Finding && m.tellsToEnd(e.Signal):
 		m.result.Signal = e.Signal
-		giveUp(m, Event{})
-		return
-	}
-	if !e.Delivered {
+		giveUp(m, e)
+	case !e.Delivered:
 		m.kept = append(m.kept, e)
+		if m.state == Detaching {
+			forward(m, e)
+		}
 	}
 }
 
@@ -92,19 +86,11 @@ func (m *Machine) kill(sig syscall.Signal) {
 	case m.plan.KillMode == plan.KillGroup:
 		a.Target = ToGroup
 	}
-	m.actions = append(m.actions, a)
-}
-
-// killAndContinue adds a CONT: a stopped program acts on the signal only when it continues.
-func (m *Machine) killAndContinue(sig syscall.Signal) {
-	m.kill(sig)
-	if plan.NeedsCont(sig) {
-		m.kill(syscall.SIGCONT)
-	}
+	m.act(a)
 }
 
 func suspend(m *Machine, e Event) {
-	m.actions = append(m.actions, Action{Do: Suspend, Signal: e.Signal})
+	m.act(Action{Do: Suspend, Signal: e.Signal})
 }
 
 // stopForGood: the file is gone, or a condition fails. The signal is sent before the message is written.
@@ -112,8 +98,8 @@ func stopForGood(m *Machine, t Topic) {
 	m.wish(remove)
 	m.conditions.due = time.Time{}
 	switch m.state {
-	case Waiting:
-		m.ended(Event{Known: true}) // no program was stopped
+	case Waiting, Launching:
+		record(m, Event{Known: true}) // no program was stopped
 		m.report(t)
 		closeRun(m, Event{})
 		return
@@ -147,7 +133,7 @@ func beginSchedule(m *Machine) {
 // afterCommand: the stop command has ended, or was killed. The schedule or the sweep comes next.
 func afterCommand(m *Machine, _ Event) {
 	if m.state == Outliving {
-		sweepOrClose(m, true)
+		sweepOrClose(m)
 		return
 	}
 	beginSchedule(m)
@@ -155,23 +141,25 @@ func afterCommand(m *Machine, _ Event) {
 
 // outlive: the program has ended. The stop command has the rest of its time.
 func outlive(m *Machine, e Event) {
-	limit := m.due
-	m.ended(e)
-	m.enter(Outliving)
-	m.due = limit
+	record(m, e)
+	m.state = Outliving // with the same deadline
 }
 
 // step sends the signals of the schedule that are due. After the last one there is no time limit.
 func step(m *Machine) {
 	for _, sig := range m.stop.cursor.Step(m.now) {
-		m.killAndContinue(sig)
+		m.kill(sig)
+		if plan.NeedsCont(sig) {
+			m.kill(syscall.SIGCONT)
+		}
 	}
 }
 
-// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they got
-// the same signals as the program, so the schedule goes on; in mode mixed it starts again for them. A program that has
+// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they got the same
+// signals as the program, so the schedule goes on; in mode mixed it starts again for them. A program that has
 // not come up leaves nothing behind.
-func sweepOrClose(m *Machine, stopped bool) {
+func sweepOrClose(m *Machine) {
+	stopped := m.state == Stopping || m.state == Outliving
 	switch {
 	case m.plan.KillMode == plan.KillTree:
 		beginSweep(m, m.stop.cursor)
@@ -209,7 +197,12 @@ func tick(m *Machine, _ Event) {
 		m.watch.resume = time.Time{}
 		m.do(Watch)
 	}
-	lookAgain(m)
+	if knowsFile.has(m.state) && m.reached(m.conditions.due) {
+		m.do(LookAtConditions)
+	}
+	if knowsFile.has(m.state) && m.reached(m.watch.doubt.due) {
+		m.do(Look)
+	}
 	switch m.state {
 	case Waiting:
 		if len(m.actions) == 0 {
@@ -238,7 +231,7 @@ func endWait(m *Machine) {
 		m.do(Seek)
 	case Succeeding:
 		if inState >= succession {
-			finishParted(m, Event{})
+			finishRun(m, Event{})
 			return
 		}
 		m.wait(successionStep)

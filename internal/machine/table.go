@@ -38,10 +38,7 @@ var table = [numKinds][]struct {
 	Vanished:     {{vanish, 1 << Launching}},
 	Found:        {{follow, 1 << Finding}},
 	Ready:        {{beUp, 1 << Rising}},
-	Unready: {
-		{breakOff, 1 << Waiting},
-		{giveUp, 1<<Detaching | 1<<Finding | 1<<Rising},
-	},
+	Unready:      {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
 
 	Answered: {
 		{leaveCaller, 1 << Answering},
@@ -50,21 +47,17 @@ var table = [numKinds][]struct {
 	},
 	Refused: {
 		{rise, 1 << Answering},
-		{finishParted, 1 << Parting},
+		{finishRun, 1 << Parting},
 	},
 	CallerGone: {{abandon, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising | 1<<Answering}},
 
 	Signaled: {
 		{endBySignal, 1 << Waiting},
-		{forwardAndKeep, 1 << Detaching},
-		{keepSignal, 1<<Finding | 1<<Succeeding},
+		{keepSignal, 1<<Detaching | 1<<Finding | 1<<Succeeding},
 		{forward, 1<<Rising | 1<<Answering | 1<<Running | 1<<Commanding | 1<<Stopping | 1<<Sweeping},
 		{heed, 1<<Parting | 1<<Outliving},
 	},
-	Asked: {
-		{restart, 1<<Waiting | 1<<Rising | 1<<Running},
-		{keepWish, 1 << Answering},
-	},
+	Asked: {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running}},
 
 	Present:    {{trust, knowsFile}},
 	Rewritten:  {{adopt, knowsFile}},
@@ -83,15 +76,15 @@ var table = [numKinds][]struct {
 		{finishRun, 1<<Rising | 1<<Stopping},
 		{finishOrSucceed, 1 << Running},
 		{outlive, 1 << Commanding},
-		{(*Machine).ended, 1 << Sweeping},
+		{record, 1 << Sweeping},
 		{endClosing, 1 << Closing},
 	},
 	Explained: {
-		{explain, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Lingering},
-		{explainAndEnd, 1 << Closing},
+		{record, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Lingering},
+		{endClosing, 1 << Closing},
 	},
 	Succeeded:    {{succeed, 1 << Succeeding}},
-	NoSuccessor:  {{finishParted, 1 << Succeeding}},
+	NoSuccessor:  {{finishRun, 1 << Succeeding}},
 	CommandEnded: {{afterCommand, 1<<Commanding | 1<<Outliving}},
 	Left:         {{sweep, 1 << Sweeping}},
 	NoneLeft:     {{closeRun, 1 << Sweeping}},
