@@ -20,19 +20,16 @@ func unwatchFile(m *Machine) {
 	m.watch = watch{}
 }
 
-// trust: the file is ours.
-func trust(m *Machine, _ Event) { m.watch.doubt = doubt{} }
-
-// adopt: the program has rewritten the file, and that file is ours from now on.
-func adopt(m *Machine, _ Event) {
+// trust ends every doubt about the file: it is ours, or the program has written it, which makes it ours, or the
+// file system gives no answer.
+func trust(m *Machine, e Event) {
 	m.watch.doubt = doubt{}
-	m.do(Adopt)
-}
-
-// ignoreUnknown: the file system gives no answer. It also drops a doubt, whose deadline would stay due.
-func ignoreUnknown(m *Machine, _ Event) {
-	m.watch.doubt = doubt{}
-	reportOnce(m, FileUnknown)
+	switch e.Kind {
+	case Rewritten:
+		m.do(Adopt)
+	case Unknown:
+		reportOnce(m, FileUnknown)
+	}
 }
 
 func reportOnce(m *Machine, t Topic) {

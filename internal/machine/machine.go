@@ -192,11 +192,12 @@ type Machine struct {
 	reported   [numTopics]bool // what is reported only once
 }
 
-// phase is the state and its own deadline.
+// phase is the state and what it waits for.
 type phase struct {
 	state   State
 	entered time.Time
-	due     time.Time // zero: none
+	due     time.Time   // zero: none
+	cursor  plan.Cursor // of Stopping and Sweeping: the place in the stop schedule
 }
 
 // launches counts and times the launches.
@@ -233,9 +234,8 @@ type watch struct {
 	doubt  doubt     // the file is not ours, or names another PID
 }
 
-// stop is the progress of the stop schedule in this run.
+// stop is what was done to stop the program in this run.
 type stop struct {
-	cursor    plan.Cursor
 	forwarded syscall.Signal // what a TERM was forwarded as; 0: no TERM was
 	at        time.Time      // when it was forwarded
 }
@@ -297,15 +297,12 @@ func (m *Machine) report(t Topic) { m.act(Action{Do: Report, Topic: t}) }
 
 // Deadline is when Ticked is due; zero: never.
 func (m *Machine) Deadline() time.Time {
-	at := first(m.startBy, m.watch.resume)
+	at := first(m.startBy, m.watch.resume, m.cursor.Due())
 	if knowsFile.has(m.state) {
 		at = first(at, m.watch.doubt.due, m.conditions.due)
 	}
-	switch {
-	case m.state == Waiting && !m.mayLaunch():
+	if m.state == Waiting && !m.mayLaunch() {
 		return at
-	case m.state == Stopping || m.state == Sweeping:
-		at = first(at, m.stop.cursor.Due())
 	}
 	return first(at, m.due)
 }
@@ -332,9 +329,7 @@ func (m *Machine) reached(deadline time.Time) bool {
 	return !deadline.IsZero() && !m.now.Before(deadline)
 }
 
-// enter changes the state and drops the last state's deadline.
-//
-//go:noinline
+// enter changes the state and drops what the last state waited for.
 func (m *Machine) enter(s State) {
 	m.phase = phase{state: s, entered: m.now}
 	if s > Rising {
@@ -343,8 +338,6 @@ func (m *Machine) enter(s State) {
 }
 
 // wait sets the state's own deadline.
-//
-//go:noinline
 func (m *Machine) wait(d time.Duration) { m.due = m.now.Add(d) }
 
 // wish raises what is wanted, and never lowers it.

@@ -1,10 +1,6 @@
 package machine
 
-import (
-	"syscall"
-
-	"pidleash/internal/plan"
-)
+import "pidleash/internal/plan"
 
 // A run: from the launch to the end of the program and its descendants.
 
@@ -34,7 +30,6 @@ func launch(m *Machine) {
 func launched(m *Machine, _ Event) {
 	m.runs++
 	m.result, m.settled = Result{}, false
-	m.stop = stop{cursor: m.plan.Stop.Begin()}
 	if m.plan.StartLimit > 0 && (m.plan.Forking || m.plan.Ready.Given) {
 		m.startBy = m.now.Add(m.plan.StartLimit)
 	}
@@ -175,7 +170,7 @@ func giveUp(m *Machine, e Event) {
 		m.wish(finish)
 		closeRun(m, e)
 	case Detaching, Finding:
-		beginSweep(m, m.plan.Stop.Begin())
+		beginSweep(m)
 	default:
 		beginSchedule(m)
 	}
@@ -249,9 +244,9 @@ func endClosing(m *Machine, e Event) {
 	}
 }
 
-// endBySignal: no program runs. TERM, INT, QUIT and HUP end pidleash, others are dropped.
+// endBySignal: no program runs, so a signal ends pidleash or is dropped.
 func endBySignal(m *Machine, e Event) {
-	if m.tellsToEnd(e.Signal) || e.Signal == syscall.SIGHUP && m.rewritten(e.Signal) != 0 {
+	if m.tellsToEnd(e.Signal) {
 		m.wish(finish)
 		m.result.Signal = e.Signal
 		closeRun(m, e)

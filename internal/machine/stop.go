@@ -37,13 +37,11 @@ func heed(m *Machine, e Event) {
 	}
 }
 
-// tellsToEnd reports whether pidleash ends with the program after this signal; not if -rewrite drops it.
+// tellsToEnd reports whether pidleash ends with the program after this signal; not if -rewrite drops it. While
+// no program runs, HUP is one of these signals.
 func (m *Machine) tellsToEnd(sig syscall.Signal) bool {
-	switch sig {
-	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
-		return m.rewritten(sig) != 0
-	}
-	return false
+	ends := sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT
+	return (ends || sig == syscall.SIGHUP && m.state == Waiting) && m.rewritten(sig) != 0
 }
 
 // rewritten is the signal that -rewrite sends instead; 0: none.
@@ -89,9 +87,7 @@ func (m *Machine) kill(sig syscall.Signal) {
 	m.act(a)
 }
 
-func suspend(m *Machine, e Event) {
-	m.act(Action{Do: Suspend, Signal: e.Signal})
-}
+func suspend(m *Machine, e Event) { m.act(Action{Do: Suspend, Signal: e.Signal}) }
 
 // stopForGood: the file is gone, or a condition fails. The signal is sent before the message is written.
 func stopForGood(m *Machine, t Topic) {
@@ -126,7 +122,7 @@ func stopProgram(m *Machine) {
 // beginSchedule begins the schedule after the TERM that was forwarded, if one was.
 func beginSchedule(m *Machine) {
 	m.enter(Stopping)
-	m.stop.cursor = m.plan.Stop.After(m.stop.forwarded, m.stop.at)
+	m.cursor = m.plan.Stop.After(m.stop.forwarded, m.stop.at)
 	step(m)
 }
 
@@ -147,7 +143,7 @@ func outlive(m *Machine, e Event) {
 
 // step sends the signals of the schedule that are due. After the last one there is no time limit.
 func step(m *Machine) {
-	for _, sig := range m.stop.cursor.Step(m.now) {
+	for _, sig := range m.cursor.Step(m.now) {
 		m.kill(sig)
 		if plan.NeedsCont(sig) {
 			m.kill(syscall.SIGCONT)
@@ -155,31 +151,33 @@ func step(m *Machine) {
 	}
 }
 
-// sweepOrClose decides whether the descendants of an ended program are stopped. In mode tree they got the same
-// signals as the program, so the schedule goes on; in mode mixed it starts again for them. A program that has
-// not come up leaves nothing behind.
+// sweepOrClose decides whether the descendants of an ended program are stopped. A program that has not come up
+// leaves nothing behind.
 func sweepOrClose(m *Machine) {
-	stopped := m.state == Stopping || m.state == Outliving
-	switch {
-	case m.plan.KillMode == plan.KillTree:
-		beginSweep(m, m.stop.cursor)
-	case m.plan.KillMode == plan.KillMixed && (stopped || m.waits):
-		beginSweep(m, m.plan.Stop.Begin())
-	default:
-		closeRun(m, Event{})
+	stopped := m.state == Stopping || m.state == Outliving || m.waits
+	if m.plan.KillMode == plan.KillTree || m.plan.KillMode == plan.KillMixed && stopped {
+		beginSweep(m)
+		return
 	}
+	closeRun(m, Event{})
 }
 
-func beginSweep(m *Machine, c plan.Cursor) {
+// beginSweep begins the schedule for the descendants. In mode tree they got the same signals as the program, so
+// it goes on.
+func beginSweep(m *Machine) {
+	cursor := m.plan.Stop.Begin()
+	if m.state == Stopping && m.plan.KillMode == plan.KillTree {
+		cursor = m.cursor
+	}
 	m.enter(Sweeping)
-	m.stop.cursor = c
+	m.cursor = cursor
 	m.wait(surveyFast)
 	m.do(Survey)
 }
 
 // sweep carries the schedule on. A descendant that was being forked during a KILL gets another one.
 func sweep(m *Machine, _ Event) {
-	if m.stop.cursor.Last() == syscall.SIGKILL {
+	if m.cursor.Last() == syscall.SIGKILL {
 		m.kill(syscall.SIGKILL)
 		return
 	}
@@ -203,17 +201,8 @@ func tick(m *Machine, _ Event) {
 	if knowsFile.has(m.state) && m.reached(m.watch.doubt.due) {
 		m.do(Look)
 	}
-	switch m.state {
-	case Waiting:
-		if len(m.actions) == 0 {
-			launchIfDue(m)
-		}
-		return
-	case Stopping, Sweeping:
-		step(m)
-	}
+	step(m)
 	if m.reached(m.due) {
-		m.due = time.Time{}
 		endWait(m)
 	}
 }
@@ -222,6 +211,10 @@ func tick(m *Machine, _ Event) {
 func endWait(m *Machine) {
 	inState := m.now.Sub(m.entered)
 	switch m.state {
+	case Waiting:
+		if len(m.actions) == 0 { // a look comes first
+			launchIfDue(m)
+		}
 	case Detaching:
 		// When the caller ends, its children get another parent: only those seen before are known.
 		m.wait(min(max(inState, seekFast), max(inState/10, surveyFast), surveySlow))

@@ -60,8 +60,8 @@ var table = [numKinds][]struct {
 	Asked: {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running}},
 
 	Present:    {{trust, knowsFile}},
-	Rewritten:  {{adopt, knowsFile}},
-	Unknown:    {{ignoreUnknown, knowsFile}},
+	Rewritten:  {{trust, knowsFile}},
+	Unknown:    {{trust, knowsFile}},
 	Changed:    {{doubtFile, knowsFile}},
 	Unfinished: {{doubtFile, knowsFile}},
 	Removed:    {{doubtFile, knowsFile}},
