@@ -42,14 +42,12 @@ func reportOnce(m *Machine, t Topic) {
 // doubtFile acts on what was seen once it has lasted for Settle.
 func doubtFile(m *Machine, e Event) {
 	d := &m.watch.doubt
-	if e.Kind == Removed && e.Own && m.stop.forwarded != 0 {
-		*d = doubt{} // the program cleans up after the TERM
-		return
-	}
 	if d.moving || d.due.IsZero() {
 		*d = doubt{since: m.now, due: m.now.Add(m.plan.Settle)}
 	}
 	switch {
+	case e.Kind == Removed && e.Own && m.stop.forwarded != 0:
+		*d = doubt{} // the program cleans up after the TERM
 	case m.now.Before(d.due):
 	case e.Kind == Unfinished && m.now.Sub(d.since) < patience:
 		d.due = m.now.Add(patienceStep)

@@ -340,6 +340,12 @@ func (m *Machine) enter(s State) {
 // wait sets the state's own deadline.
 func (m *Machine) wait(d time.Duration) { m.due = m.now.Add(d) }
 
+// doAndWait does something, and ends the wait for its answer or effect after a while.
+func (m *Machine) doAndWait(what Do, d time.Duration) {
+	m.do(what)
+	m.wait(d)
+}
+
 // wish raises what is wanted, and never lowers it.
 func (m *Machine) wish(w want) { m.want = max(m.want, w) }
 

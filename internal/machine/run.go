@@ -55,12 +55,20 @@ func detached(m *Machine, e Event) {
 	m.do(Seek)
 }
 
-// follow makes the daemon the program.
+// follow makes the daemon the program, or its successor, and forwards the signals that were kept for it.
 func follow(m *Machine, _ Event) {
 	m.result, m.settled = Result{}, false
-	m.stop.forwarded = 0 // that TERM went to the daemon's starter
-	comeUp(m)
-	forwardKept(m)
+	if m.state == Succeeding {
+		m.enter(Running)
+		m.do(Look)
+	} else {
+		m.stop.forwarded = 0 // that TERM went to the daemon's starter
+		comeUp(m)
+	}
+	for _, e := range m.kept {
+		forward(m, e)
+	}
+	m.kept = nil
 }
 
 // comeUp: the program runs (with -forking the daemon itself), and may have to get ready.
@@ -149,14 +157,6 @@ func finishOrSucceed(m *Machine, e Event) {
 	m.enter(Succeeding)
 	m.wait(successionStep)
 	m.do(SeekSuccessor)
-}
-
-// succeed makes the successor the program.
-func succeed(m *Machine, _ Event) {
-	m.result, m.settled = Result{}, false
-	m.enter(Running)
-	m.do(Look)
-	forwardKept(m)
 }
 
 // giveUp stops a program that has not come up, and its descendants, or the wait for the first launch.

@@ -67,14 +67,6 @@ func keepSignal(m *Machine, e Event) {
 	}
 }
 
-// forwardKept forwards the kept signals to the daemon.
-func forwardKept(m *Machine) {
-	for _, e := range m.kept {
-		forward(m, e)
-	}
-	m.kept = nil
-}
-
 // kill sends a signal to the target that the kill mode and the state ask for.
 func (m *Machine) kill(sig syscall.Signal) {
 	a := Action{Do: Kill, Signal: sig}

@@ -83,7 +83,7 @@ var table = [numKinds][]struct {
 		{record, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Lingering},
 		{endClosing, 1 << Closing},
 	},
-	Succeeded:    {{succeed, 1 << Succeeding}},
+	Succeeded:    {{follow, 1 << Succeeding}},
 	NoSuccessor:  {{finishRun, 1 << Succeeding}},
 	CommandEnded: {{afterCommand, 1<<Commanding | 1<<Outliving}},
 	Left:         {{sweep, 1 << Sweeping}},
