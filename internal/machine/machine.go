@@ -157,18 +157,12 @@ const (
 
 // Result is the outcome of all runs.
 type Result struct {
-	// Status is the program's exit status, if Known. After a failed launch it is that of a program that exits
-	// with the error's code.
-	Status syscall.WaitStatus
-	Known  bool
-	// Removed: the program was stopped because the file was removed or replaced, or a condition failed.
-	Removed bool
-	// Signal has ended pidleash while no program was running; 0: none.
-	Signal syscall.Signal
-	// Up: the caller has been told that the program is up, or there was no caller.
-	Up bool
-	// Err is why the last run failed: the launch failed, or the program did not come up.
-	Err error
+	Status  syscall.WaitStatus // if Known; after a failed launch, that of a program that exits with the error's code
+	Known   bool
+	Removed bool           // the program was stopped because the file was removed or replaced, or a condition failed
+	Signal  syscall.Signal // that has ended pidleash while no program was running; 0: none
+	Up      bool           // the caller has been told that the program is up, or there was no caller
+	Err     error          // why the last run failed: the launch failed, or the program did not come up; nil: neither
 }
 
 // Machine is one program's runs, one after the other.
@@ -221,10 +215,9 @@ const (
 
 // doubt is something that must last before it counts.
 type doubt struct {
-	since time.Time // when it was first seen; zero: no doubt
-	due   time.Time // when to look again; zero: only at the next hint
-	// moving: the PID file is in doubt because a successor has to write it.
-	moving bool
+	since  time.Time // when it was first seen; zero: no doubt
+	due    time.Time // when to look again; zero: only at the next hint
+	moving bool      // it is about a PID file that a successor is to write
 }
 
 // watch is whether hints about the PID file are on, and what they have led to.
@@ -241,33 +234,28 @@ type stop struct {
 }
 
 const (
-	// An unfinished file may take patience to be completed, and is looked at every patienceStep.
-	patience     = time.Second
-	patienceStep = 50 * time.Millisecond
-	// A successor may take movePatience to write the file that the daemon has renamed: it reads its configuration
-	// first. moveStep is the time between the first two looks.
-	movePatience = 30 * time.Second
-	moveStep     = 2 * time.Millisecond
-	// The time between two looks for the daemon doubles from seekFast to seekSlow.
-	seekFast = 2 * time.Millisecond
-	seekSlow = 10 * time.Millisecond
-	// A successor may take succession to appear after a daemon's end, and is looked for every successionStep.
-	succession     = time.Second
-	successionStep = 20 * time.Millisecond
+	// How long an unfinished file may take to be completed, and the time between two looks at it.
+	patience, patienceStep = time.Second, 50 * time.Millisecond
+	// How long a successor may take to write the file that the daemon has renamed, as it reads its configuration
+	// first, and the time between the first two looks for that file.
+	movePatience, moveStep = 30 * time.Second, 2 * time.Millisecond
+	// The time between two looks for the daemon doubles from the first to the second.
+	seekFast, seekSlow = 2 * time.Millisecond, 10 * time.Millisecond
+	// How long a successor may take to appear after a daemon's end, and the time between two looks for it.
+	succession, successionStep = time.Second, 20 * time.Millisecond
+	// The time between two looks for descendants is a tenth of the time that the state has lasted, within these.
+	surveyFast, surveySlow = 50 * time.Millisecond, 5 * time.Second
 	// A program that ends within earlyEnd after the caller may be gone before the service manager looks for
 	// it: the file then names the keeper for linger. systemd reads the file when the caller has ended; if it
 	// named a dead process, "systemctl start" would wait until its timeout.
-	earlyEnd = time.Second
-	linger   = 250 * time.Millisecond
-	// Another process may take reapLimit to reap the program, its child: only then does a pidfd report the exit
-	// status.
+	earlyEnd, linger = time.Second, 250 * time.Millisecond
+	// How long another process may take to reap the program, its child: only then does a pidfd report the status.
 	reapLimit = time.Second
-	// The watch rests for farewell after a TERM was forwarded. The program will probably end now, and pidleash
-	// with it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
+	// How long the watch rests after a TERM was forwarded. The program will probably end now, and pidleash with
+	// it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
 	farewell = time.Second
-	// The time between two looks for descendants is a tenth of the time that the state has lasted, within these.
-	surveyFast = 50 * time.Millisecond
-	surveySlow = 5 * time.Second
+	// The longest delay of a restart, unless -restart-delay is longer, and how long a run must last to reset it.
+	delayLimit, health = 30 * time.Second, time.Minute
 )
 
 // New makes a machine in Idle. answers: a caller waits for the first start. jitter returns numbers from 0 to
@@ -340,7 +328,7 @@ func (m *Machine) enter(s State) {
 // wait sets the state's own deadline.
 func (m *Machine) wait(d time.Duration) { m.due = m.now.Add(d) }
 
-// doAndWait does something, and ends the wait for its answer or effect after a while.
+// doAndWait adds an action and sets the deadline for what comes of it.
 func (m *Machine) doAndWait(what Do, d time.Duration) {
 	m.do(what)
 	m.wait(d)

@@ -8,13 +8,6 @@ import (
 
 // Restarts: whether, and after which delay.
 
-const (
-	// delayLimit is the longest delay, unless -restart-delay is longer.
-	delayLimit = 30 * time.Second
-	// health is how long a run must last to reset the delay to the first one.
-	health = time.Minute
-)
-
 // restart stops the program to start it again, or cuts a delay short.
 func restart(m *Machine, _ Event) {
 	switch {

@@ -51,8 +51,7 @@ func detached(m *Machine, e Event) {
 		return
 	}
 	m.enter(Finding)
-	m.wait(seekFast)
-	m.do(Seek)
+	m.doAndWait(Seek, seekFast)
 }
 
 // follow makes the daemon the program, or its successor, and forwards the signals that were kept for it.
@@ -155,8 +154,7 @@ func finishOrSucceed(m *Machine, e Event) {
 	}
 	record(m, e)
 	m.enter(Succeeding)
-	m.wait(successionStep)
-	m.do(SeekSuccessor)
+	m.doAndWait(SeekSuccessor, successionStep)
 }
 
 // giveUp stops a program that has not come up, and its descendants, or the wait for the first launch.
@@ -214,8 +212,7 @@ func closeRun(m *Machine, _ Event) {
 		return
 	}
 	m.enter(Lingering)
-	m.wait(linger)
-	m.do(Linger)
+	m.doAndWait(Linger, linger)
 }
 
 // leave removes the file and ends, if need be after a wait for the exit status.

@@ -163,8 +163,7 @@ func beginSweep(m *Machine) {
 	}
 	m.enter(Sweeping)
 	m.cursor = cursor
-	m.wait(surveyFast)
-	m.do(Survey)
+	m.doAndWait(Survey, surveyFast)
 }
 
 // sweep carries the schedule on. A descendant that was being forked during a KILL gets another one.
@@ -209,24 +208,20 @@ func endWait(m *Machine) {
 		}
 	case Detaching:
 		// When the caller ends, its children get another parent: only those seen before are known.
-		m.wait(min(max(inState, seekFast), max(inState/10, surveyFast), surveySlow))
-		m.do(Survey)
+		m.doAndWait(Survey, min(max(inState, seekFast), max(inState/10, surveyFast), surveySlow))
 	case Finding:
-		m.wait(min(max(inState, seekFast), seekSlow))
-		m.do(Seek)
+		m.doAndWait(Seek, min(max(inState, seekFast), seekSlow))
 	case Succeeding:
 		if inState >= succession {
 			finishRun(m, Event{})
 			return
 		}
-		m.wait(successionStep)
-		m.do(SeekSuccessor)
+		m.doAndWait(SeekSuccessor, successionStep)
 	case Commanding, Outliving:
 		m.do(KillCommand)
 		afterCommand(m, Event{})
 	case Sweeping:
-		m.wait(min(max(inState/10, surveyFast), surveySlow))
-		m.do(Survey)
+		m.doAndWait(Survey, min(max(inState/10, surveyFast), surveySlow))
 	case Lingering:
 		leave(m)
 	case Closing:
