@@ -28,14 +28,7 @@ func trust(m *Machine, e Event) {
 	case Rewritten:
 		m.do(Adopt)
 	case Unknown:
-		reportOnce(m, FileUnknown)
-	}
-}
-
-func reportOnce(m *Machine, t Topic) {
-	if !m.reported[t] {
-		m.reported[t] = true
-		m.report(t)
+		m.report(FileUnknown)
 	}
 }
 
@@ -53,7 +46,7 @@ func doubtFile(m *Machine, e Event) {
 		d.due = m.now.Add(patienceStep)
 	case e.Kind == Changed:
 		*d = doubt{}
-		reportOnce(m, FileChanged)
+		m.report(FileChanged)
 	case e.Kind == Removed:
 		stopForGood(m, FileRemoved)
 	default:

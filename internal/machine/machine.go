@@ -143,15 +143,15 @@ const (
 type Topic uint8
 
 const (
-	FileRemoved     Topic = iota // so the program is stopped
-	FileReplaced                 // so the program is stopped
-	FileChanged                  // reported once
-	FileUnknown                  // reported once
-	ConditionFailed              // so the program is stopped
-	BrokenOff                    // the caller has gone before the program was up
-	WaitingFor                   // conditions, before the first start
-	Restarting                   // after Wait
-	RestartLimit                 // no restart is left
+	FileRemoved  Topic = iota // so the program is stopped
+	FileReplaced              // so the program is stopped
+	FileChanged
+	FileUnknown
+	ConditionFailed // so the program is stopped
+	BrokenOff       // the caller has gone before the program was up
+	WaitingFor      // conditions, before the first start
+	Restarting      // after Wait
+	RestartLimit    // no restart is left
 	numTopics
 )
 
@@ -181,9 +181,9 @@ type Machine struct {
 	settled    bool      // the exit status is known, or never will be
 	stop       stop
 	watch      watch
-	conditions doubt           // a condition fails
-	kept       []Event         // signals for a daemon that is not known yet
-	reported   [numTopics]bool // what is reported only once
+	conditions doubt   // a condition fails
+	kept       []Event // signals for a daemon that is not known yet
+	reported   [numTopics]bool
 }
 
 // phase is the state and what it waits for.
@@ -281,7 +281,13 @@ func (m *Machine) act(a Action) { m.actions = append(m.actions, a) }
 
 func (m *Machine) do(what Do) { m.act(Action{Do: what}) }
 
-func (m *Machine) report(t Topic) { m.act(Action{Do: Report, Topic: t}) }
+// report adds a report, once for each topic.
+func (m *Machine) report(t Topic) {
+	if !m.reported[t] {
+		m.reported[t] = true
+		m.act(Action{Do: Report, Topic: t})
+	}
+}
 
 // Deadline is when Ticked is due; zero: never.
 func (m *Machine) Deadline() time.Time {
@@ -289,10 +295,10 @@ func (m *Machine) Deadline() time.Time {
 	if knowsFile.has(m.state) {
 		at = first(at, m.watch.doubt.due, m.conditions.due)
 	}
-	if m.state == Waiting && !m.mayLaunch() {
-		return at
+	if m.state != Waiting || m.mayLaunch() {
+		at = first(at, m.due)
 	}
-	return first(at, m.due)
+	return at
 }
 
 // Result is the outcome, once the machine is Over.
