@@ -94,31 +94,29 @@ func beUp(m *Machine, _ Event) {
 	}
 }
 
-// leaveCaller: the caller has left. Beside a program without a PID file, the keeper has nothing left to do.
+// leaveCaller: the caller has left after its answer. Beside a program without a PID file, the keeper has nothing
+// left to do.
 func leaveCaller(m *Machine, e Event) {
-	noteAnswer(m, e)
-	m.enter(Running)
+	m.waits, m.answered = false, m.now
 	switch {
+	case m.state == Parting: // the caller has not seen the program's end
+		finishRun(m, e)
+	case m.state != Answering:
+		return
 	case m.plan.Beside() && !m.hasFile():
 		endAll(m)
-	case m.want == again: // somebody has asked before the caller was seen to leave
-		restart(m, e)
+	default:
+		m.enter(Running)
+		if m.want == again { // somebody has asked before the caller was seen to leave
+			restart(m, e)
+		}
 	}
 }
-
-// noteAnswer: the caller has left after its answer.
-func noteAnswer(m *Machine, _ Event) { m.waits, m.answered = false, m.now }
 
 // part: the program has ended after the caller was answered. The caller may still see that, or may have left.
 func part(m *Machine, e Event) {
 	m.enter(Parting)
 	record(m, e)
-}
-
-// leaveEnded: the caller has left and has not seen the program's end.
-func leaveEnded(m *Machine, e Event) {
-	noteAnswer(m, e)
-	finishRun(m, e)
 }
 
 // rise: the caller has seen the program's end before the keeper has.

@@ -40,11 +40,7 @@ var table = [numKinds][]struct {
 	Ready:        {{beUp, 1 << Rising}},
 	Unready:      {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
 
-	Answered: {
-		{leaveCaller, 1 << Answering},
-		{leaveEnded, 1 << Parting},
-		{noteAnswer, 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping},
-	},
+	Answered: {{leaveCaller, 1<<Answering | 1<<Parting | 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
 	Refused: {
 		{rise, 1 << Answering},
 		{finishRun, 1 << Parting},
