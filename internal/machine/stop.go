@@ -85,17 +85,15 @@ func suspend(m *Machine, e Event) { m.act(Action{Do: Suspend, Signal: e.Signal})
 func stopForGood(m *Machine, t Topic) {
 	m.wish(remove)
 	m.conditions.due = time.Time{}
-	switch m.state {
-	case Waiting, Launching:
-		record(m, Event{Known: true}) // no program was stopped
-		m.report(t)
-		closeRun(m, Event{})
-		return
-	case Rising, Answering, Running:
+	if m.state == Rising || m.state == Answering || m.state == Running {
 		stopProgram(m)
 	}
 	m.report(t)
 	unwatchFile(m)
+	if m.state == Waiting || m.state == Launching {
+		record(m, Event{Known: true}) // no program was stopped
+		closeRun(m, Event{})
+	}
 }
 
 // stopProgram begins with the stop command, or with the schedule.
