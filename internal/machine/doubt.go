@@ -4,7 +4,6 @@ import "time"
 
 // Looks at the PID file and at the conditions. What stops the program or causes a warning must last first.
 
-// watchFile turns hints on, if there is a PID file.
 func watchFile(m *Machine) {
 	if m.hasFile() && !m.watch.on {
 		m.watch = watch{on: true}
@@ -20,8 +19,7 @@ func unwatchFile(m *Machine) {
 	m.watch = watch{}
 }
 
-// trust ends every doubt about the file: it is ours, or the program has written it, which makes it ours, or the
-// file system gives no answer.
+// trust: the file is ours, or becomes ours because the program has written it, or the file system gives no answer.
 func trust(m *Machine, e Event) {
 	m.watch.doubt = doubt{}
 	switch e.Kind {
@@ -68,7 +66,6 @@ func awaitMove(m *Machine, _ Event) {
 	d.due = m.now.Add(max(moveStep, min(since/10, patienceStep)))
 }
 
-// hold: every condition holds.
 func hold(m *Machine, _ Event) {
 	m.conditions = doubt{}
 	if m.state == Waiting {
@@ -77,8 +74,7 @@ func hold(m *Machine, _ Event) {
 	}
 }
 
-// doubtConditions: a condition fails. When that has lasted for Settle, it stops the program for good, unless
-// something else has led to the end already.
+// doubtConditions stops the program for good when a condition has failed for Settle, unless pidleash is ending anyway.
 func doubtConditions(m *Machine, _ Event) {
 	const goesOn states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running
 	c := &m.conditions

@@ -24,7 +24,6 @@ func restart(m *Machine, _ Event) {
 	}
 }
 
-// launchIfDue launches the program if nothing is left to wait for.
 func launchIfDue(m *Machine) {
 	if m.mayLaunch() && m.reached(m.due) {
 		launch(m)
@@ -64,7 +63,6 @@ func (m *Machine) withinLimit() bool {
 	return true
 }
 
-// pause waits before the next start.
 func pause(m *Machine) {
 	report := Action{Do: Report, Topic: Restarting, Wait: nextDelay(m), Ran: m.state != Launching}
 	report.Status, report.Err = m.result.Status, m.result.Err
@@ -78,11 +76,11 @@ func pause(m *Machine) {
 
 // nextDelay returns the delay before the next start, and doubles the one after it.
 func nextDelay(m *Machine) time.Duration {
+	first := m.plan.Restart.Delay
 	if m.want == again {
 		m.delay = 0
 		return 0
 	}
-	first := m.plan.Restart.Delay
 	// A run that failed to come up does not reset the delay, however long it lasted.
 	if m.delay == 0 || m.result.Err == nil && m.now.Sub(m.began) >= health {
 		m.delay = first

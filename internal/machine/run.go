@@ -26,7 +26,6 @@ func launch(m *Machine) {
 	m.do(Launch)
 }
 
-// launched begins to wait for the program to come up.
 func launched(m *Machine, _ Event) {
 	m.runs++
 	m.result, m.settled = Result{}, false
@@ -81,7 +80,7 @@ func comeUp(m *Machine) {
 	beUp(m, Event{})
 }
 
-// beUp: the program is up. Report that to the caller and the service manager.
+// beUp reports to the caller and the service manager that the program is up.
 func beUp(m *Machine, _ Event) {
 	if m.waits {
 		m.enter(Answering)
@@ -94,8 +93,7 @@ func beUp(m *Machine, _ Event) {
 	}
 }
 
-// leaveCaller: the caller has left after its answer. Beside a program without a PID file, the keeper has nothing
-// left to do.
+// leaveCaller: the caller has left after its answer.
 func leaveCaller(m *Machine, e Event) {
 	m.waits, m.answered = false, m.now
 	switch {
@@ -103,7 +101,7 @@ func leaveCaller(m *Machine, e Event) {
 		finishRun(m, e)
 	case m.state != Answering:
 		return
-	case m.plan.Beside() && !m.hasFile():
+	case m.plan.Beside() && !m.hasFile(): // nothing is left to do
 		endAll(m)
 	default:
 		m.enter(Running)
@@ -172,15 +170,15 @@ func giveUp(m *Machine, e Event) {
 	}
 }
 
-// abandon: the caller is gone before the program was up. Stop the program.
+// abandon: the caller is gone before the program was up.
 func abandon(m *Machine, e Event) {
 	m.wish(finish)
 	m.report(BrokenOff)
 	giveUp(m, e)
 }
 
-// fail: a launch, a placeholder or a caller's exec has failed. Only a failed launch after the first may be
-// tried again: a placeholder would fail again at once.
+// fail: a launch, a placeholder or a caller's exec has failed. Only a launch after the first may be tried again: a
+// placeholder would fail again at once.
 func fail(m *Machine, e Event) {
 	record(m, e)
 	m.result.Err = e.Err

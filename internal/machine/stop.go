@@ -9,7 +9,6 @@ import (
 
 // Signals: forwarded ones, and those of the stop schedule.
 
-// forward sends a received signal to the program, as -rewrite says.
 func forward(m *Machine, e Event) {
 	heed(m, e)
 	sig := m.rewritten(e.Signal)
@@ -173,7 +172,6 @@ func sweep(m *Machine, _ Event) {
 	step(m)
 }
 
-// tick: a deadline has passed.
 func tick(m *Machine, _ Event) {
 	if m.reached(m.startBy) {
 		m.startBy = time.Time{}

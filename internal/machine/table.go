@@ -32,29 +32,25 @@ var table = [numKinds][]struct {
 	Began:          {{begin, 1 << Idle}},
 	ConditionsHold: {{hold, 1<<Idle | knowsFile}},
 	ConditionsFail: {{doubtConditions, 1<<Idle | knowsFile}},
-
-	Launched:     {{launched, 1 << Launching}},
-	LaunchFailed: {{fail, 1<<Waiting | 1<<Launching | 1<<Answering}},
-	Vanished:     {{vanish, 1 << Launching}},
-	Found:        {{follow, 1 << Finding}},
-	Ready:        {{beUp, 1 << Rising}},
-	Unready:      {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
-
-	Answered: {{leaveCaller, 1<<Answering | 1<<Parting | 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
+	Launched:       {{launched, 1 << Launching}},
+	LaunchFailed:   {{fail, 1<<Waiting | 1<<Launching | 1<<Answering}},
+	Vanished:       {{vanish, 1 << Launching}},
+	Found:          {{follow, 1 << Finding}},
+	Ready:          {{beUp, 1 << Rising}},
+	Unready:        {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
+	Answered:       {{leaveCaller, 1<<Answering | 1<<Parting | 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
 	Refused: {
 		{rise, 1 << Answering},
 		{finishRun, 1 << Parting},
 	},
 	CallerGone: {{abandon, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising | 1<<Answering}},
-
 	Signaled: {
 		{endBySignal, 1 << Waiting},
 		{keepSignal, 1<<Detaching | 1<<Finding | 1<<Succeeding},
 		{forward, 1<<Rising | 1<<Answering | 1<<Running | 1<<Commanding | 1<<Stopping | 1<<Sweeping},
 		{heed, 1<<Parting | 1<<Outliving},
 	},
-	Asked: {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running}},
-
+	Asked:      {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running}},
 	Present:    {{trust, knowsFile}},
 	Rewritten:  {{trust, knowsFile}},
 	Unknown:    {{trust, knowsFile}},
@@ -63,9 +59,8 @@ var table = [numKinds][]struct {
 	Removed:    {{doubtFile, knowsFile}},
 	Replaced:   {{doubtFile, knowsFile}},
 	Moving:     {{awaitMove, knowsFile}},
-
-	Halted: {{suspend, 1<<Rising | 1<<Answering | 1<<Running}},
-	Died:   {{keepPlace, 1<<Rising | 1<<Running | 1<<Commanding | 1<<Stopping}},
+	Halted:     {{suspend, 1<<Rising | 1<<Answering | 1<<Running}},
+	Died:       {{keepPlace, 1<<Rising | 1<<Running | 1<<Commanding | 1<<Stopping}},
 	Ended: {
 		{detached, 1 << Detaching},
 		{part, 1 << Answering},
@@ -84,6 +79,5 @@ var table = [numKinds][]struct {
 	CommandEnded: {{afterCommand, 1<<Commanding | 1<<Outliving}},
 	Left:         {{sweep, 1 << Sweeping}},
 	NoneLeft:     {{closeRun, 1 << Sweeping}},
-
-	Ticked: {{tick, knowsFile | 1<<Detaching | 1<<Finding | 1<<Succeeding | 1<<Lingering | 1<<Closing}},
+	Ticked:       {{tick, knowsFile | 1<<Detaching | 1<<Finding | 1<<Succeeding | 1<<Lingering | 1<<Closing}},
 }
