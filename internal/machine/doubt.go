@@ -59,11 +59,10 @@ func awaitMove(m *Machine, _ Event) {
 		*d = doubt{since: m.now, moving: true}
 	}
 	since := m.now.Sub(d.since)
+	d.due = m.now.Add(max(moveStep, min(since/10, patienceStep)))
 	if since >= movePatience {
 		stopForGood(m, FileRemoved)
-		return
 	}
-	d.due = m.now.Add(max(moveStep, min(since/10, patienceStep)))
 }
 
 func hold(m *Machine, _ Event) {
@@ -74,7 +73,7 @@ func hold(m *Machine, _ Event) {
 	}
 }
 
-// doubtConditions stops the program for good when a condition has failed for Settle, unless pidleash is ending anyway.
+// doubtConditions stops the program for good when a condition has failed for Settle, unless it is ending anyway.
 func doubtConditions(m *Machine, _ Event) {
 	const goesOn states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running
 	c := &m.conditions

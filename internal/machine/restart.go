@@ -26,7 +26,9 @@ func restart(m *Machine, _ Event) {
 
 func launchIfDue(m *Machine) {
 	if m.mayLaunch() && m.reached(m.due) {
-		launch(m)
+		m.enter(Launching)
+		m.began = m.now
+		m.do(Launch)
 	}
 }
 

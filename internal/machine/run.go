@@ -6,24 +6,18 @@ import "pidleash/internal/plan"
 
 // begin launches the program, or waits until every condition holds.
 func begin(m *Machine, _ Event) {
-	if m.conditions.since.IsZero() {
-		launch(m)
-		return
-	}
 	m.enter(Waiting)
 	m.wait(0)
+	launchIfDue(m)
+	if m.state == Launching {
+		return
+	}
 	if m.plan.WhileLimit > 0 {
 		m.startBy = m.now.Add(m.plan.WhileLimit)
 	}
 	m.do(Placeholder)
 	watchFile(m)
 	m.report(WaitingFor)
-}
-
-func launch(m *Machine) {
-	m.enter(Launching)
-	m.began = m.now
-	m.do(Launch)
 }
 
 func launched(m *Machine, _ Event) {
@@ -131,26 +125,20 @@ func record(m *Machine, e Event) {
 	}
 }
 
-// finishRun ends the run with the program, unless descendants must be stopped first.
+// finishRun ends the run with the program, unless a successor may show or descendants must be stopped first.
 func finishRun(m *Machine, e Event) {
 	if e.Kind == Ended { // otherwise the end is recorded already
 		record(m, e)
+	}
+	if m.state == Running && m.plan.Forking && m.hasFile() {
+		m.enter(Succeeding)
+		m.doAndWait(SeekSuccessor, successionStep)
+		return
 	}
 	if !m.wantsRestart() {
 		unwatchFile(m)
 	}
 	sweepOrClose(m)
-}
-
-// finishOrSucceed looks for a successor if a daemon has ended, else finishes the run.
-func finishOrSucceed(m *Machine, e Event) {
-	if !m.plan.Forking || !m.hasFile() {
-		finishRun(m, e)
-		return
-	}
-	record(m, e)
-	m.enter(Succeeding)
-	m.doAndWait(SeekSuccessor, successionStep)
 }
 
 // giveUp stops a program that has not come up, and its descendants, or the wait for the first launch.

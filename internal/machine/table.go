@@ -23,8 +23,7 @@ func rule(s State, k Kind) transition {
 	return nil
 }
 
-// table has every transition. Launching has none for signals: they stay in their channel until Launch is
-// answered.
+// table has every transition. Launching has none for signals: they stay in their channel until Launch is answered.
 var table = [numKinds][]struct {
 	transition
 	in states
@@ -38,7 +37,8 @@ var table = [numKinds][]struct {
 	Found:          {{follow, 1 << Finding}},
 	Ready:          {{beUp, 1 << Rising}},
 	Unready:        {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
-	Answered:       {{leaveCaller, 1<<Answering | 1<<Parting | 1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
+	Answered: {{leaveCaller, 1<<Answering | 1<<Parting |
+		1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
 	Refused: {
 		{rise, 1 << Answering},
 		{finishRun, 1 << Parting},
@@ -64,8 +64,7 @@ var table = [numKinds][]struct {
 	Ended: {
 		{detached, 1 << Detaching},
 		{part, 1 << Answering},
-		{finishRun, 1<<Rising | 1<<Stopping},
-		{finishOrSucceed, 1 << Running},
+		{finishRun, 1<<Rising | 1<<Running | 1<<Stopping},
 		{outlive, 1 << Commanding},
 		{record, 1 << Sweeping},
 		{endClosing, 1 << Closing},
