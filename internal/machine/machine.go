@@ -171,7 +171,6 @@ type Machine struct {
 	jitter  func() float64 // from 0 to 1
 	now     time.Time      // of the current event
 	actions []Action       // so far, for the current event
-
 	phase
 	launches
 	want       want
@@ -190,7 +189,7 @@ type Machine struct {
 type phase struct {
 	state   State
 	entered time.Time
-	due     time.Time   // zero: none
+	due     time.Time   // the state's own deadline; zero: none
 	cursor  plan.Cursor // of Stopping and Sweeping: the place in the stop schedule
 }
 
@@ -236,8 +235,8 @@ type stop struct {
 const (
 	// How long an unfinished file may take to be completed, and the time between two looks at it.
 	patience, patienceStep = time.Second, 50 * time.Millisecond
-	// How long a successor may take to write the file that the daemon has renamed, as it reads its configuration
-	// first, and the time between the first two looks for that file.
+	// How long a successor, which reads its configuration first, may take to write the file that the daemon has
+	// renamed, and the time between the first two looks for that file.
 	movePatience, moveStep = 30 * time.Second, 2 * time.Millisecond
 	// The time between two looks for the daemon doubles from the first to the second.
 	seekFast, seekSlow = 2 * time.Millisecond, 10 * time.Millisecond
@@ -323,7 +322,7 @@ func (m *Machine) reached(deadline time.Time) bool {
 	return !deadline.IsZero() && !m.now.Before(deadline)
 }
 
-// enter changes the state and drops what the last state waited for.
+// enter changes the state and drops what the last one waited for.
 func (m *Machine) enter(s State) {
 	m.phase = phase{state: s, entered: m.now}
 	if s > Rising {
@@ -331,7 +330,6 @@ func (m *Machine) enter(s State) {
 	}
 }
 
-// wait sets the state's own deadline.
 func (m *Machine) wait(d time.Duration) { m.due = m.now.Add(d) }
 
 // doAndWait adds an action and sets the deadline for what comes of it.

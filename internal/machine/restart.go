@@ -6,8 +6,6 @@ import (
 	"pidleash/internal/plan"
 )
 
-// Restarts: whether, and after which delay.
-
 // restart stops the program to start it again, or cuts a delay short.
 func restart(m *Machine, _ Event) {
 	switch {

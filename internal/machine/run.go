@@ -63,7 +63,7 @@ func follow(m *Machine, _ Event) {
 	m.kept = nil
 }
 
-// comeUp: the program runs (with -forking the daemon itself), and may have to get ready.
+// comeUp: the program itself runs, and may have to get ready.
 func comeUp(m *Machine) {
 	m.enter(Rising)
 	watchFile(m)

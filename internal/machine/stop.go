@@ -36,8 +36,8 @@ func heed(m *Machine, e Event) {
 	}
 }
 
-// tellsToEnd reports whether pidleash ends with the program after this signal; not if -rewrite drops it. While
-// no program runs, HUP is one of these signals.
+// tellsToEnd reports whether pidleash is to end after this signal; not if -rewrite drops it. While no program runs,
+// HUP is one of them.
 func (m *Machine) tellsToEnd(sig syscall.Signal) bool {
 	ends := sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT
 	return (ends || sig == syscall.SIGHUP && m.state == Waiting) && m.rewritten(sig) != 0
