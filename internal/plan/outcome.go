@@ -17,17 +17,15 @@ func BySignal(sig syscall.Signal) Outcome { return Outcome{Signal: sig, Code: 12
 // OutcomeOf is the program's own end, with Success and RemovedExit applied. removed: the program was stopped
 // because its file was removed, or a condition failed.
 func (p *Plan) OutcomeOf(status syscall.WaitStatus, removed bool) Outcome {
-	o := Outcome{Code: status.ExitStatus()}
-	if status.Signaled() {
-		o = BySignal(status.Signal())
-	}
 	switch {
 	case removed && p.RemovedExit != nil:
 		return Outcome{Code: *p.RemovedExit}
-	case p.Success[o.Code]:
+	case p.Success[ExitCode(status)]:
 		return Outcome{}
+	case status.Signaled():
+		return BySignal(status.Signal())
 	}
-	return o
+	return Outcome{Code: status.ExitStatus()}
 }
 
 // ExitCode is a shell's code for an end: 128+N for death by signal N.

@@ -42,34 +42,28 @@ const FirstFD = 3
 func ParseReady(text string) (Ready, error) {
 	r := Ready{Given: true}
 	kind, rest, hasRest := strings.Cut(text, ":")
+	var err error
 	switch {
 	case text == "exec":
-		return r, nil
 	case text == "notify":
 		r.Kind = ReadyNotify
-		return r, nil
-	case text == "log":
+	case kind == "log":
 		r.Kind = ReadyLog
-		return r, nil
-	case kind == "log" && hasRest:
-		match, err := regexp.Compile(rest)
-		if err != nil {
-			return r, err
+		if hasRest {
+			r.Match, err = regexp.Compile(rest)
 		}
-		r.Kind, r.Match = ReadyLog, match
-		return r, nil
 	case kind == "fd":
-		n, err := strconv.ParseUint(rest, 10, 16)
-		if err != nil || n < FirstFD {
-			return r, fmt.Errorf("not a descriptor from %d on", FirstFD)
+		n, invalid := strconv.ParseUint(rest, 10, 16)
+		if invalid != nil || n < FirstFD {
+			err = fmt.Errorf("not a descriptor from %d on", FirstFD)
 		}
 		r.Kind, r.FD = ReadyFD, int(n)
-		return r, nil
+	default:
+		r.Kind = ReadyAfter
+		r.After, err = time.ParseDuration(text)
+		if err != nil || r.After <= 0 {
+			err = errors.New("unknown condition")
+		}
 	}
-	after, err := time.ParseDuration(text)
-	if err != nil || after <= 0 {
-		return r, errors.New("unknown condition")
-	}
-	r.Kind, r.After = ReadyAfter, after
-	return r, nil
+	return r, err
 }

@@ -26,7 +26,7 @@ const DefaultSchedule = "TERM/10s/KILL"
 // A bare number is a wait in seconds, "-9" a signal's number, "forever" a wait without end.
 func ParseSchedule(text string) (Schedule, error) {
 	var s Schedule
-	signals := 0
+	hasSignal := false
 	for i, item := range strings.Split(text, "/") {
 		step, err := parseStep(item)
 		if err != nil {
@@ -38,12 +38,10 @@ func ParseSchedule(text string) (Schedule, error) {
 		if i > 0 && s[i-1].Forever {
 			return nil, fmt.Errorf("%q comes after forever", item)
 		}
-		if step.Signal != 0 {
-			signals++
-		}
+		hasSignal = hasSignal || step.Signal != 0
 		s = append(s, step)
 	}
-	if signals == 0 {
+	if !hasSignal {
 		return nil, errors.New("it has no signal")
 	}
 	return s, nil
@@ -96,36 +94,33 @@ func (s Schedule) FirstWait() time.Duration {
 
 // Cursor is a place in a schedule that is being carried out. The zero value is the end of an empty schedule.
 type Cursor struct {
-	schedule Schedule
-	next     int            // index of the next step
-	due      time.Time      // when the next step is due; zero: at once
-	last     syscall.Signal // the last signal that was due; 0: none
+	rest Schedule       // the next step and those after it
+	due  time.Time      // when the next step is due; zero: at once
+	last syscall.Signal // the last signal that was due; 0: none
 }
 
 // Begin is the place before the first item.
-func (s Schedule) Begin() Cursor { return Cursor{schedule: s} }
+func (s Schedule) Begin() Cursor { return Cursor{rest: s} }
 
 // After is the place after sig, as if the schedule had sent it at that time: the next wait counts from then.
 // If the schedule does not have the signal, it is the beginning.
 func (s Schedule) After(sig syscall.Signal, sent time.Time) Cursor {
-	c := s.Begin()
 	for i, step := range s {
 		if sig != 0 && step.Signal == sig {
-			c.next, c.last = i+1, sig
+			c := Cursor{rest: s[i+1:], last: sig}
 			c.wait(sent)
-			break
+			return c
 		}
 	}
-	return c
+	return s.Begin()
 }
 
 // Step returns the signals that are due by now, in order. Call it again at Due.
 func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
 	for !c.AtEnd() && !now.Before(c.due) {
-		if c.schedule[c.next].Signal != 0 {
-			c.last = c.schedule[c.next].Signal
-			signals = append(signals, c.last)
-			c.next++
+		if sig := c.rest[0].Signal; sig != 0 {
+			c.last, c.rest = sig, c.rest[1:]
+			signals = append(signals, sig)
 		}
 		c.wait(now)
 	}
@@ -135,16 +130,14 @@ func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
 // wait begins the next step if it is a wait.
 func (c *Cursor) wait(from time.Time) {
 	c.due = time.Time{}
-	if c.next < len(c.schedule) && c.schedule[c.next].Signal == 0 && !c.schedule[c.next].Forever {
-		c.due = from.Add(c.schedule[c.next].Wait)
-		c.next++
+	if !c.AtEnd() && c.rest[0].Signal == 0 {
+		c.due = from.Add(c.rest[0].Wait)
+		c.rest = c.rest[1:]
 	}
 }
 
 // AtEnd reports whether no further signal will be due.
-func (c *Cursor) AtEnd() bool {
-	return c.next >= len(c.schedule) || c.schedule[c.next].Forever
-}
+func (c *Cursor) AtEnd() bool { return len(c.rest) == 0 || c.rest[0].Forever }
 
 // Due is when the next signal is due; zero: at once, or none is left.
 func (c *Cursor) Due() time.Time {
