@@ -48,7 +48,7 @@ func (l *loop) suspend(a machine.Action) {
 
 // placeholder makes the PID file name the keeper while no program runs.
 func (l *loop) placeholder() {
-	l.manager.idle()
+	l.relay.Idle()
 	l.program.reaper.WatchOrphans()
 	if l.leash.file != nil || l.program.launches > 0 {
 		l.leash.placeholder()

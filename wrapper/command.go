@@ -2,6 +2,7 @@ package wrapper
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,12 +25,6 @@ func (l *loop) runCommand() {
 }
 
 func (l *loop) startCommand() error {
-	env := []string{"MAINPID=" + strconv.Itoa(l.program.pid())}
-	for _, entry := range l.manager.env {
-		if !strings.HasPrefix(entry, "MAINPID=") {
-			env = append(env, entry)
-		}
-	}
 	files, err := launch.Open(&l.plan.Context)
 	if err != nil {
 		return err
@@ -38,7 +33,9 @@ func (l *loop) startCommand() error {
 	spec := spec(l, files, nil)
 	spec.Program = launch.Shell()
 	spec.Args = []string{"/bin/sh", "-c", l.plan.StopCommand}
-	spec.Env, spec.DeathSignal, spec.SameGroup, spec.Inherit = env, syscall.SIGKILL, false, nil
+	env := slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
+	spec.Env = append(env, "MAINPID="+strconv.Itoa(l.program.pid()))
+	spec.DeathSignal, spec.SameGroup, spec.Inherit = syscall.SIGKILL, false, nil
 	pid, err := launch.Start(spec)
 	if err != nil {
 		return err

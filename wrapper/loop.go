@@ -2,7 +2,9 @@ package wrapper
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,6 +16,7 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/ready"
+	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
 	"pidleash/internal/terminal"
 )
@@ -36,7 +39,7 @@ type loop struct {
 	ready      *ready.Waiter      // nil: nothing to wait for
 	logs       []*ready.Log       // the program's logs, for its last words
 	terminal   *terminal.Terminal // nil: none
-	manager    *manager
+	relay      *sdnotify.Relay
 }
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
@@ -65,11 +68,33 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		}
 	}
 	var err error
-	if l.manager, err = newManager(p, log, r); err != nil {
+	if l.relay, err = newRelay(p, log, r); err != nil {
 		return nil, err
 	}
 	l.conditions = condition.Open(p.While, p.WhileRunning, log)
 	return l, nil
+}
+
+// newRelay puts a relay between the program and the service manager. Without NOTIFY_SOCKET, or with a program that
+// is not the keeper's child, only -ready notify needs one.
+func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) {
+	asked := p.Ready.Kind == plan.ReadyNotify
+	if !asked && !r.isParent {
+		return &sdnotify.Relay{Env: p.Env}, nil
+	}
+	users := []int{os.Geteuid()}
+	if p.User != nil {
+		users = append(users, int(p.User.UID))
+	}
+	relay, err := sdnotify.NewRelay(p.Env, asked, users...)
+	if err != nil && asked {
+		return nil, &fault.Error{Object: "option -ready notify", Problem: err.Error()}
+	}
+	if err != nil {
+		log.Warn(fmt.Sprintf("NOTIFY_SOCKET: the program's messages cannot be relayed: %v", err))
+	}
+	relay.OwnReady = p.Ready.Given && !asked
+	return relay, nil
 }
 
 // run returns when there is nothing left to do.
@@ -98,8 +123,8 @@ func (l *loop) run() {
 			l.happen(l.lookAtConditions())
 		case got := <-l.role.signals(l):
 			l.signaled(l.signals.Read(got))
-		case <-l.manager.pings():
-			l.manager.ping()
+		case <-l.relay.Pings():
+			l.relay.Ping()
 		case <-l.timer.C:
 			l.happen(machine.Event{Kind: machine.Ticked})
 		}
@@ -134,11 +159,11 @@ func (l *loop) do(a machine.Action) {
 	case machine.SeekSuccessor:
 		seekSuccessor(l)
 	case machine.Await:
-		l.ready.Await(l.manager.ready())
+		l.ready.Await(l.relay.Ready())
 	case machine.Answer:
 		l.answerCaller()
 	case machine.ReportReady:
-		l.manager.reportReady()
+		l.relay.ReportReady()
 	case machine.Late:
 		l.answer(machine.Event{Kind: machine.Unready, Err: late(l)})
 	case machine.Watch:
@@ -187,7 +212,8 @@ func (l *loop) launch() machine.Event {
 	err := startProgram(l)
 	switch {
 	case err == nil:
-		l.manager.started(l.program.pid(), l.program.launches, l.conditions != nil)
+		l.relay.Start(l.program.pid())
+		reportLaunch(l)
 		return machine.Event{Kind: machine.Launched}
 	case errors.Is(err, pidfile.ErrRemoved):
 		return machine.Event{Kind: machine.Vanished}

@@ -31,6 +31,7 @@ type program struct {
 	family *process.Family // nil: the program is not below this process or its caller
 	finder *daemon.Finder  // nil: the program does not become a daemon
 	sweeps bool            // the machine waits for the end of the descendants
+	reason string          // why pidleash has stopped the program; empty: it has not
 
 	command int // PID of the stop command; 0: it does not run
 

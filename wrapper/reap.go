@@ -120,7 +120,7 @@ func (l *loop) reportEnd(status syscall.WaitStatus, known bool) {
 		l.log.Warn(fmt.Sprintf("PID %d has ended, its exit status is unknown: it is the child of another process", pid))
 	case !known:
 		l.log.Info(fmt.Sprintf("PID %d has ended, its exit status is unknown: the kernel reports it since Linux 6.15", pid))
-	case l.role.isParent || plan.IsClean(status) || l.manager.reason != "":
+	case l.role.isParent || plan.IsClean(status) || l.program.reason != "":
 		l.log.Info(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
 	default:
 		l.log.Warn(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))

@@ -20,20 +20,24 @@ func report(l *loop, a machine.Action) {
 	path, pid := l.plan.PIDFile, l.program.pid()
 	switch a.Topic {
 	case machine.FileRemoved:
-		reportLoss(l, "removed", fmt.Sprintf("removed, stopping PID %d", pid))
+		reportStop(l, "PID file "+path+" removed", "pidfile "+path+": removed")
 	case machine.FileReplaced:
-		reportLoss(l, "replaced", fmt.Sprintf("replaced by another file, stopping PID %d", pid))
+		what := "pidfile " + path + ": replaced"
+		if pid != 0 {
+			what += " by another file"
+		}
+		reportStop(l, "PID file "+path+" replaced", what)
 	case machine.FileChanged:
 		l.log.Warn(fmt.Sprintf("pidfile %s: names another PID than %d now, going on", path, pid))
 	case machine.FileUnknown:
 		l.log.Warn(fmt.Sprintf("pidfile %s: cannot be looked at, going on: %v", path, l.leash.lookErr))
 	case machine.ConditionFailed:
-		reportFailed(l)
+		reportStop(l, l.conditions.Failed(), l.conditions.Failed())
 	case machine.BrokenOff:
 		l.log.Info("the start was broken off")
 	case machine.WaitingFor:
 		l.log.Info("waiting for " + l.conditions.Missing())
-		l.manager.status("Waiting for " + l.conditions.Missing())
+		l.relay.Send("STATUS=Waiting for " + l.conditions.Missing())
 	case machine.Restarting:
 		reportRestart(l, a)
 	case machine.RestartLimit:
@@ -41,28 +45,28 @@ func report(l *loop, a machine.Action) {
 	}
 }
 
-// reportLoss reports that the file was removed or replaced.
-func reportLoss(l *loop, state, stopping string) {
-	l.leash.lock.Release() // another start need not wait
-	l.manager.stopping("PID file " + l.plan.PIDFile + " " + state)
-	switch {
-	case l.program.held == nil && l.program.launches == 0:
-		stopping = state + ", not starting"
-	case l.program.held == nil:
-		stopping = state + ", not starting again"
+// reportLaunch tells the service manager that the program runs, unless that goes without saying.
+func reportLaunch(l *loop) {
+	if again := l.program.launches - 1; again > 0 {
+		l.relay.Send(fmt.Sprintf("STATUS=Restarted as PID %d, %d times so far", l.program.pid(), again))
+	} else if l.conditions != nil {
+		l.relay.Send("STATUS=")
 	}
-	l.log.Warn(fmt.Sprintf("pidfile %s: %s", l.plan.PIDFile, stopping))
 }
 
-// reportFailed reports that a condition fails.
-func reportFailed(l *loop) {
-	reason := l.conditions.Failed()
-	l.manager.stopping(reason)
-	if l.program.held == nil {
-		l.log.Warn(reason + ", not starting again")
-		return
+// reportStop reports why the program is stopped, or not started.
+func reportStop(l *loop, reason, message string) {
+	l.leash.lock.Release() // another start need not wait
+	l.program.reason = reason
+	l.relay.Send("STATUS=Stopping: " + reason)
+	fate := "not starting again"
+	switch {
+	case l.program.held != nil:
+		fate = fmt.Sprintf("stopping PID %d", l.program.pid())
+	case l.program.launches == 0:
+		fate = "not starting"
 	}
-	l.log.Warn(fmt.Sprintf("%s, stopping PID %d", reason, l.program.pid()))
+	l.log.Warn(message + ", " + fate)
 }
 
 // reportRestart reports why the program is started again.
@@ -82,7 +86,7 @@ func reportRestart(l *loop, a machine.Action) {
 		level = hclog.Warn // but not without a delay, where restarts may be frequent
 	}
 	l.log.Log(level, text)
-	l.manager.status(text)
+	l.relay.Send("STATUS=" + text)
 }
 
 // late is the error of a program that is not up in time.
@@ -116,11 +120,20 @@ func lastWords(l *loop) string {
 	return text.String()
 }
 
+// drainLimit is how long the service manager may take to read the program's last messages; systemd-notify(1)
+// waits as long.
+const drainLimit = 5 * time.Second
+
 // outcomeOf is how pidleash ends after the loop.
 func outcomeOf(l *loop) (plan.Outcome, error) {
 	r := l.machine.Result()
 	l.program.reapCommand()
-	l.manager.end(l.program.launches > 0 && l.program.held == nil)
+	if l.program.held == nil && !l.relay.Drain(drainLimit) {
+		l.log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")
+	}
+	if l.program.reason != "" { // last, so that it stays visible
+		l.relay.Send("STATUS=Stopped: " + l.program.reason)
+	}
 	l.leash.release()
 	if l.caller != nil && !r.Up {
 		l.caller.fail(failureOf(l, r))
@@ -147,7 +160,7 @@ func failureOf(l *loop, r machine.Result) error {
 	case r.Signal != 0:
 		return errors.New("told to end by " + plan.SignalName(r.Signal))
 	case r.Removed:
-		e.Problem = "stopped before it was up: " + l.manager.reason
+		e.Problem = "stopped before it was up: " + l.program.reason
 	case !r.Known:
 		e.Problem = "stopped before it was up"
 	default:

@@ -136,7 +136,7 @@ func prepareReady(l *loop) (err error) {
 	l.logs = ready.Note(paths...)
 	l.ready.Close() // of the last run
 	l.ready = nil
-	l.manager.forgetReady()
+	l.relay.ForgetReady()
 	if l.plan.Ready.Given {
 		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...))
 	}
@@ -149,7 +149,7 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 	spec := &launch.Spec{
 		Program:    l.program.file,
 		Args:       l.plan.Args,
-		Env:        l.manager.env,
+		Env:        l.relay.Env,
 		Context:    &l.plan.Context,
 		DirAsFound: l.program.dirAsFound,
 		Files:      files,

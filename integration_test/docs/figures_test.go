@@ -37,7 +37,7 @@ var lineLimits = map[string]int{
 	"internal/ready":     230,
 	"internal/terminal":  200,
 	"internal/link":      110,
-	"internal/sdnotify":  310,
+	"internal/sdnotify":  345,
 	"internal/fault":     70,
 	"internal/control":   370,
 	"internal/cli":       2250,

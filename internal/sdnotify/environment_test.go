@@ -16,7 +16,7 @@ func TestVariable(t *testing.T) {
 		{"C", "", -1},
 		{"", "", -1},
 	} {
-		if i, value := Variable(env, c.name); i != c.i || value != c.value {
+		if i, value := variable(env, c.name); i != c.i || value != c.value {
 			t.Errorf("%q: %d, %q; want %d, %q", c.name, i, value, c.i, c.value)
 		}
 	}
@@ -30,11 +30,11 @@ func TestPingInterval(t *testing.T) {
 		"9223372036854775807":  0, // longer than a Duration
 		"99999999999999999999": 0,
 	} {
-		if got := PingInterval([]string{"A=1", "WATCHDOG_USEC=" + value}); got != want {
+		if got := pingInterval([]string{"A=1", "WATCHDOG_USEC=" + value}); got != want {
 			t.Errorf("%q: %v, want %v", value, got, want)
 		}
 	}
-	if got := PingInterval(nil); got != 0 {
+	if got := pingInterval(nil); got != 0 {
 		t.Errorf("without the variable: %v", got)
 	}
 }

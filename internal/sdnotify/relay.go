@@ -6,11 +6,11 @@
 // descriptors. Only MAINPID= is dropped, because systemd would refuse all that pidleash passes on after it.
 //
 // It does not promise that the service manager reads, nor that a message arrives that is sent after Drain.
+// A Relay belongs to one goroutine.
 package sdnotify
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,18 +20,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Relay is a socket for the program and what goes to the service manager.
+// Relay is a socket for the program and what goes to the service manager. The zero value has neither.
 type Relay struct {
+	// Env is the program's environment. NewRelay puts the socket's address there.
+	Env []string
 	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before Start.
 	OwnReady bool
 
-	in, out int
-	address string        // of in, as NOTIFY_SOCKET has it
-	manager string        // its address
-	users   []uint32      // whose messages are passed on
-	program atomic.Int64  // whose messages are, too; 0: not started
-	ready   chan error    // the program has said READY=1
-	done    chan struct{} // closed when everything before the end has been passed on
+	in, out  int
+	address  string        // of in, as NOTIFY_SOCKET has it; empty: nothing is relayed
+	manager  string        // its address; empty: there is none
+	users    []uint32      // whose messages are passed on
+	program  atomic.Int64  // whose messages are, too; 0: not started
+	ready    chan error    // the program has said READY=1
+	done     chan struct{} // closed when everything before the end has been passed on
+	interval time.Duration // between two pings; 0: the service manager wants none
+	ticker   *time.Ticker  // pings while no program runs; nil: the program pings
 }
 
 // maxMessage is more than systemd reads of one message (4096 bytes).
@@ -40,25 +44,37 @@ const maxMessage = 64 << 10
 // maxDescriptors is the kernel's limit for one message, SCM_MAX_FD of unix(7).
 const maxDescriptors = 253
 
-// NewRelay makes a socket for messages to the service manager at address, the value of NOTIFY_SOCKET; empty:
-// there is none, and they go nowhere. What root and the given users send there is passed on from Start on.
+// NewRelay makes a socket for messages to the service manager, whose address is NOTIFY_SOCKET in env. Without it
+// they go nowhere, and no socket is made unless asked. What root and the given users send there is passed on from
+// Start on. With an error the Relay does nothing.
 //
 // The socket's address is an abstract one that the kernel chooses, unix(7): it needs no directory, and a
 // program of another user can reach it. Anybody else in the same network namespace can, too: hence the users.
-func NewRelay(address string, users ...int) (*Relay, error) {
+func NewRelay(env []string, asked bool, users ...int) (*Relay, error) {
+	none := &Relay{Env: env}
+	i, address := variable(env, "NOTIFY_SOCKET")
+	if address == "" && !asked {
+		return none, nil
+	}
 	// A path or an abstract address, "@" standing for its NUL. There are others, which newer systemd has for
 	// virtual machines.
 	if address != "" && !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
-		return nil, fmt.Errorf("%q is neither a path nor an abstract address", address)
+		return none, fmt.Errorf("%q is neither a path nor an abstract address", address)
 	}
-	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, ready: make(chan error, 1), done: make(chan struct{})}
+	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, interval: pingInterval(env)}
 	for _, user := range users {
 		r.users = append(r.users, uint32(user))
 	}
 	if err := r.open(); err != nil {
 		r.close()
-		return nil, err
+		return none, err
 	}
+	r.ready, r.done = make(chan error, 1), make(chan struct{})
+	r.Env = slices.Clone(env)
+	if i < 0 {
+		i, r.Env = len(env), append(r.Env, "")
+	}
+	r.Env[i] = "NOTIFY_SOCKET=" + r.address
 	return r, nil
 }
 
@@ -81,11 +97,7 @@ func (r *Relay) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("getsockname: %w", err)
 	}
-	name, ok := self.(*unix.SockaddrUnix)
-	if !ok || !strings.HasPrefix(name.Name, "@") {
-		return errors.New("no abstract address")
-	}
-	r.address = name.Name
+	r.address = self.(*unix.SockaddrUnix).Name
 	return nil
 }
 
@@ -96,9 +108,6 @@ func (r *Relay) close() {
 		}
 	}
 }
-
-// Address is the NOTIFY_SOCKET for the program.
-func (r *Relay) Address() string { return r.address }
 
 // Ready carries nil when the program has said READY=1.
 func (r *Relay) Ready() <-chan error { return r.ready }
@@ -111,11 +120,42 @@ func (r *Relay) ForgetReady() {
 	}
 }
 
-// Start passes on what is sent and what has been sent since NewRelay. The program is its process itself: it
-// may have changed its user, and systemd would not care. Later calls name another one.
+// Start passes on what is sent and what has been sent since NewRelay, and ends Idle. The program is its process
+// itself: it may have changed its user, and systemd would not care. Later calls name another one.
 func (r *Relay) Start(program int) {
-	if r.program.Swap(int64(program)) == 0 {
+	if r.ticker != nil {
+		r.ticker.Stop()
+		r.ticker = nil
+	}
+	if r.address != "" && r.program.Swap(int64(program)) == 0 {
 		go r.run()
+	}
+}
+
+// Idle pings while no program runs: otherwise the service manager would end pidleash as hung,
+// sd_watchdog_enabled(3). The first ping is sent at once, one more is to be sent by Ping for each of Pings.
+func (r *Relay) Idle() {
+	if r.interval != 0 && r.ticker == nil {
+		r.Ping()
+		r.ticker = time.NewTicker(r.interval)
+	}
+}
+
+// Pings delivers when the next ping is due; nil: the program pings.
+func (r *Relay) Pings() <-chan time.Time {
+	if r.ticker == nil {
+		return nil
+	}
+	return r.ticker.C
+}
+
+// Ping sends a ping.
+func (r *Relay) Ping() { r.Send("WATCHDOG=1") }
+
+// ReportReady sends READY=1 if it is not the program's to say.
+func (r *Relay) ReportReady() {
+	if r.OwnReady {
+		r.Send("READY=1")
 	}
 }
 
@@ -137,6 +177,9 @@ func (r *Relay) to() unix.Sockaddr { return &unix.SockaddrUnix{Name: r.manager} 
 // Drain ends the relay. It returns true when everything that was sent before has been passed on, false when
 // the service manager has not read it within the limit.
 func (r *Relay) Drain(limit time.Duration) bool {
+	if r.program.Load() == 0 {
+		return true
+	}
 	// What is in the queue can still be read, and after it comes the end.
 	if unix.Shutdown(r.in, unix.SHUT_RD) != nil {
 		return false

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func newBed(t *testing.T, users ...int) *bed {
 	if err := unix.SetsockoptTimeval(b.manager, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		t.Fatal(err)
 	}
-	relay, err := NewRelay(path, users...)
+	relay, err := NewRelay([]string{"NOTIFY_SOCKET=" + path}, false, users...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func (b *bed) send(text string, fds ...int) {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if err := unix.Sendmsg(b.program, []byte(text), rights, &unix.SockaddrUnix{Name: b.relay.Address()}, 0); err != nil {
+	if err := unix.Sendmsg(b.program, []byte(text), rights, &unix.SockaddrUnix{Name: b.relay.address}, 0); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -231,7 +232,7 @@ func TestDrain(t *testing.T) {
 	for i := range 5 {
 		b.expect(fmt.Sprint("STATUS=", i))
 	}
-	err := unix.Sendto(b.program, []byte("late"), 0, &unix.SockaddrUnix{Name: b.relay.Address()})
+	err := unix.Sendto(b.program, []byte("late"), 0, &unix.SockaddrUnix{Name: b.relay.address})
 	if err != unix.EPIPE {
 		t.Errorf("a message after Drain: %v, want EPIPE", err)
 	}
@@ -260,7 +261,7 @@ func TestStuckManager(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for _, address := range []string{"relative", "vsock:2:1234", "\x00abstract"} {
-		if _, err := NewRelay(address); err == nil {
+		if _, err := NewRelay([]string{"NOTIFY_SOCKET=" + address}, true); err == nil {
 			t.Errorf("NewRelay(%q) has not failed", address)
 		}
 	}
@@ -307,4 +308,50 @@ func FuzzWithoutMainPID(f *testing.F) {
 			t.Errorf("of %q remain the lines %q, want %q", text, got, want)
 		}
 	})
+}
+
+// A program finds the socket in its environment, whether or not there was one.
+func TestEnvironment(t *testing.T) {
+	for _, env := range [][]string{nil, {"A=1", "NOTIFY_SOCKET=@x", "B=2"}} {
+		before := slices.Clone(env)
+		relay, err := NewRelay(env, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, address := variable(relay.Env, "NOTIFY_SOCKET"); address == "" || address != relay.address {
+			t.Errorf("of %q the environment is %q, the address %q", before, relay.Env, relay.address)
+		}
+		if !slices.Equal(env, before) {
+			t.Errorf("%q has become %q", before, env)
+		}
+		relay.close()
+	}
+}
+
+// Without a service manager nothing is relayed, sent or waited for.
+func TestNobodyToNotify(t *testing.T) {
+	r, err := NewRelay([]string{"A=1"}, false)
+	if err != nil || !slices.Equal(r.Env, []string{"A=1"}) {
+		t.Fatalf("%q, %v", r.Env, err)
+	}
+	r.Idle()
+	r.Start(1)
+	r.ForgetReady()
+	r.ReportReady()
+	r.Send("STATUS=x")
+	if r.Ready() != nil || r.Pings() != nil || !r.Drain(limit) {
+		t.Error("there is something to wait for")
+	}
+}
+
+func TestPings(t *testing.T) {
+	b := newBed(t, me())
+	b.relay.interval = time.Millisecond
+	b.relay.Idle()
+	b.expect("WATCHDOG=1")
+	<-b.relay.Pings()
+	b.runs()
+	if b.relay.Pings() != nil {
+		t.Error("pings while the program runs")
+	}
 }
