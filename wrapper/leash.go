@@ -86,14 +86,6 @@ func (s *leash) reportStale(reason string) {
 	}
 }
 
-// ready clears the path for a daemon, as the last step before its launch.
-func (s *leash) ready() error {
-	if s.lock == nil {
-		return nil
-	}
-	return s.lock.Clear()
-}
-
 // takeBack undoes what the child of a failed launch has published.
 func (s *leash) takeBack(c *pidfile.Claim, pid int) {
 	if c == nil {

@@ -15,6 +15,7 @@ import (
 	"pidleash/internal/machine"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
+	"pidleash/internal/process"
 	"pidleash/internal/ready"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
@@ -52,20 +53,22 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		timer:   time.NewTimer(time.Hour),
 		caller:  caller,
 		signals: s,
-		program: newProgram(p, file, caller.pid()),
+		program: newProgram(p, file, caller),
 		leash:   &leash{plan: p, log: log, hints: make(chan struct{}, 1)},
 	}
 	l.timer.Stop()
-	if r.isParent && r.onTerminal {
+	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)
 		if l.terminal != nil && p.SameGroup {
 			s.NoteOrigins()
 		}
 	}
 	if !r.isParent {
-		if err := checkPidfd(); err != nil {
-			return nil, err
+		h, err := process.Hold(os.Getpid()) // to know before the launch whether that is possible
+		if err != nil {
+			return nil, noPidfd(err)
 		}
+		h.Close()
 	}
 	var err error
 	if l.relay, err = newRelay(p, log, r); err != nil {
@@ -121,7 +124,7 @@ func (l *loop) run() {
 			l.happen(look(l))
 		case <-l.conditions.C():
 			l.happen(l.lookAtConditions())
-		case got := <-l.role.signals(l):
+		case got := <-l.role.signals(l.signals):
 			l.signaled(l.signals.Read(got))
 		case <-l.relay.Pings():
 			l.relay.Ping()

@@ -40,13 +40,13 @@ type program struct {
 }
 
 // newProgram notes the earlier children of this process, or of its caller.
-func newProgram(p *plan.Plan, file *launch.Program, caller int) *program {
+func newProgram(p *plan.Plan, file *launch.Program, caller *callerEnd) *program {
 	top := os.Getpid()
-	if caller != 0 && p.Beside() {
-		top = caller
+	if p.Beside() {
+		top = caller.pid()
 	}
 	family := process.NewFamily(top)
-	if top != os.Getpid() {
+	if p.Beside() {
 		family.Exclude(os.Getpid())
 	}
 	s := &program{file: file, reaper: process.NewReaper(), family: family, sent: map[syscall.Signal]bool{}}

@@ -107,7 +107,6 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	}
 	if l.program.finder == nil || l.program.finder.Known() {
 		l.ready.Close()
-		l.ready = nil
 	}
 	l.happen(machine.Event{Kind: machine.Ended, Status: status, Known: known, Signal: key})
 }

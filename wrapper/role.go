@@ -14,14 +14,11 @@ import (
 
 // role is what differs between the kinds of keepers. It is chosen once, when the process starts.
 type role struct {
-	// isParent: the program is the keeper's child.
-	isParent bool
-	// onTerminal: the keeper may have a controlling terminal.
-	onTerminal bool
-	// prepare runs first, before anything can fail.
-	prepare func()
+	isParent   bool   // the program is the keeper's child
+	onTerminal bool   // the keeper may have a controlling terminal
+	prepare    func() // runs first, before anything can fail
 	// signals are the received signals that are for the program.
-	signals func(*loop) <-chan os.Signal
+	signals func(*signals.Source) <-chan os.Signal
 	// start starts the program with its files and publishes the claim; nil: there is no claim.
 	start func(*loop, *launch.Files, *pidfile.Claim) (*process.Held, error)
 }
@@ -33,8 +30,8 @@ type role struct {
 //	supervisor  second start     its child                           for the program
 //	watchdog    second start     the caller's child, or the caller  ignored
 var (
-	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: ownSignals, start: startChild}
-	supervisor = role{isParent: true, prepare: beginSupervisor, signals: ownSignals, start: startChild}
+	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
+	supervisor = role{isParent: true, prepare: beginSupervisor, signals: (*signals.Source).C, start: startChild}
 	watchdog   = role{prepare: beginWatchdog, signals: noSignals, start: startBeside}
 )
 
@@ -43,9 +40,7 @@ func beginSupervisor() { adoptOrphans(); nameItself() }
 // beginWatchdog ignores signals to the whole unit: the watchdog must outlive the program to remove its file.
 func beginWatchdog() { signals.Outlive(); nameItself() }
 
-func ownSignals(l *loop) <-chan os.Signal { return l.signals.C() }
-
-func noSignals(*loop) <-chan os.Signal { return nil }
+func noSignals(*signals.Source) <-chan os.Signal { return nil }
 
 // adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
 // program's orphaned descendants. PID 1 is that anyway.

@@ -2,7 +2,6 @@ package wrapper
 
 import (
 	"errors"
-	"os"
 	"runtime"
 	"syscall"
 
@@ -19,12 +18,16 @@ import (
 // startProgram claims the PID file and starts the program.
 func startProgram(l *loop) error {
 	return l.leash.claim(func(c *pidfile.Claim) (int, error) {
-		files, err := prepare(l)
+		files, err := launch.Open(&l.plan.Context)
 		if err != nil {
 			return 0, err
 		}
 		defer files.Close()
+		if err := prepare(l, files); err != nil {
+			return 0, err
+		}
 		h, err := l.role.start(l, files, c)
+		l.ready.Launched()
 		if err != nil {
 			return 0, err
 		}
@@ -43,7 +46,6 @@ func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, 
 		spec.Terminal = l.terminal.Lend()
 	}
 	pid, err := launch.Start(spec)
-	l.ready.Launched()
 	if err != nil {
 		l.terminal.TakeBack(pid)
 		return nil, err
@@ -71,7 +73,6 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 		return nil, errCallerGone
 	}
 	pid, err := launch.Start(spec)
-	l.ready.Launched()
 	if err != nil {
 		return nil, err
 	}
@@ -109,36 +110,21 @@ func takeCaller(l *loop, c *pidfile.Claim) (*process.Held, error) {
 // errCallerGone has no hint: the caller that would print it is gone.
 var errCallerGone = errors.New("the caller has gone")
 
-// prepare does what must precede the launch: it opens the program's files, publishes the keeper's own PID,
-// and prepares for readiness.
-func prepare(l *loop) (files *launch.Files, err error) {
-	if files, err = launch.Open(&l.plan.Context); err != nil {
-		return nil, err
-	}
-	if err = l.leash.publishSupervisor(); err == nil && l.plan.Way != plan.Foreground {
-		err = files.Detach()
-	}
-	if err == nil {
-		err = prepareReady(l)
-	}
-	if err == nil {
-		err = l.leash.ready()
-	}
-	if err != nil {
-		files.Close()
-		return nil, err
-	}
-	return files, nil
-}
-
-func prepareReady(l *loop) (err error) {
+// prepare does what must precede the launch, once the program's files are open.
+func prepare(l *loop, files *launch.Files) error {
 	paths := append([]string{l.plan.Stderr, l.plan.Stdout}, l.plan.ReadyFiles...)
 	l.logs = ready.Note(paths...)
-	l.ready.Close() // of the last run
-	l.ready = nil
-	l.relay.ForgetReady()
-	if l.plan.Ready.Given {
+	err := l.leash.publishSupervisor()
+	if err == nil && l.plan.Way != plan.Foreground {
+		err = files.Detach()
+	}
+	if err == nil && l.plan.Ready.Given {
+		l.relay.ForgetReady()
+		l.ready.Close() // of the last run
 		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...))
+	}
+	if err == nil && l.leash.lock != nil {
+		err = l.leash.lock.Clear()
 	}
 	return err
 }
@@ -163,16 +149,6 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 		spec.Inherit = []launch.Descriptor{{FD: fd, To: to}}
 	}
 	return spec
-}
-
-// checkPidfd checks before the launch that a process that is not a child can be held.
-func checkPidfd() error {
-	h, err := process.Hold(os.Getpid())
-	if err != nil {
-		return noPidfd(err)
-	}
-	defer h.Close()
-	return nil
 }
 
 func noPidfd(err error) error {
