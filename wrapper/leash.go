@@ -39,17 +39,21 @@ type leash struct {
 func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err error) {
 	switch {
 	case s.plan.PIDFile == "":
-		_, err = launch(nil)
-		return err
+	case s.plan.Forking:
+		if s.lock, err = pidfile.Reserve(s.plan.PIDFile, s.own...); err != nil {
+			return err
+		}
+		s.reportStale(s.lock.StaleReason)
 	case s.file != nil:
 		return s.succeed(launch)
-	case s.plan.Forking:
-		return s.lockPath(launch)
+	default:
+		s.file, err = pidfile.Claimed(s.plan.PIDFile, func(c *pidfile.Claim) (int, error) {
+			s.reportStale(c.StaleReason)
+			return launch(c)
+		}, s.own...)
+		return err
 	}
-	s.file, err = pidfile.Claimed(s.plan.PIDFile, func(c *pidfile.Claim) (int, error) {
-		s.reportStale(c.StaleReason)
-		return launch(c)
-	}, s.own...)
+	_, err = launch(nil)
 	return err
 }
 
@@ -70,14 +74,11 @@ func (s *leash) succeed(launch func(*pidfile.Claim) (pid int, err error)) error 
 	return nil
 }
 
-// lockPath keeps other starts away until the daemon is known.
-func (s *leash) lockPath(launch func(*pidfile.Claim) (pid int, err error)) (err error) {
-	if s.lock, err = pidfile.Reserve(s.plan.PIDFile, s.own...); err != nil {
-		return err
+// warn logs an error that does not end anything.
+func (s *leash) warn(err error) {
+	if err != nil {
+		s.log.Warn(err.Error())
 	}
-	s.reportStale(s.lock.StaleReason)
-	_, err = launch(nil)
-	return err
 }
 
 func (s *leash) reportStale(reason string) {
@@ -97,9 +98,7 @@ func (s *leash) takeBack(c *pidfile.Claim, pid int) {
 		s.placeholder()
 		return
 	}
-	if err := c.TakeBack(pid); err != nil {
-		s.log.Warn(err.Error())
-	}
+	s.warn(c.TakeBack(pid))
 }
 
 // publishSupervisor publishes the keeper's own PID, once.
@@ -129,12 +128,9 @@ func (s *leash) placeholder() {
 		return
 	}
 	err := s.file.Restore(os.Getpid())
-	switch {
-	case err == nil:
-		s.named = true
-	case errors.Is(err, pidfile.ErrRemoved) || errors.Is(err, pidfile.ErrLostRace): // the next look sees it
-	default:
-		s.log.Warn(err.Error())
+	s.named = err == nil
+	if !errors.Is(err, pidfile.ErrRemoved) && !errors.Is(err, pidfile.ErrLostRace) { // the next look sees these
+		s.warn(err)
 	}
 	s.renewWatch()
 }
@@ -144,11 +140,8 @@ func (s *leash) linger() {
 	if s.file == nil || s.named {
 		return
 	}
-	if state, err := s.file.Look(); err != nil || state != pidfile.Present {
-		return
-	}
-	if err := s.file.Name(os.Getpid()); err != nil {
-		s.log.Warn(err.Error())
+	if state, err := s.file.Look(); err == nil && state == pidfile.Present {
+		s.warn(s.file.Name(os.Getpid()))
 	}
 }
 
@@ -234,17 +227,13 @@ func (s *leash) name(pid int) machine.Kind {
 		return machine.Rewritten
 	}
 	s.followWatch.Renew()
-	if err := s.file.Name(pid); err != nil {
-		s.log.Warn(err.Error())
-	}
+	s.warn(s.file.Name(pid))
 	s.renewWatch()
 	return machine.Present
 }
 
 func (s *leash) adopt() {
-	if err := s.file.Adopt(); err != nil {
-		s.log.Warn(err.Error())
-	}
+	s.warn(s.file.Adopt())
 	s.renewWatch()
 }
 
@@ -254,10 +243,8 @@ func (s *leash) remove() {
 		return // no daemon was found, so nothing was published
 	}
 	state, err := s.file.Remove()
-	switch {
-	case err != nil:
-		s.log.Warn(err.Error())
-	case state == pidfile.Changed:
+	s.warn(err)
+	if err == nil && state == pidfile.Changed {
 		s.log.Warn(fmt.Sprintf("pidfile %s: left there, it names another PID", s.plan.PIDFile))
 	}
 }
@@ -269,11 +256,8 @@ func (s *leash) release() {
 		s.lock.RemoveStale()
 	}
 	s.lock.Release()
-	if s.supervisor == nil {
-		return
+	if s.supervisor != nil {
+		_, err := s.supervisor.Remove()
+		s.warn(err)
 	}
-	if _, err := s.supervisor.Remove(); err != nil {
-		s.log.Warn(err.Error())
-	}
-	s.supervisor = nil
 }
