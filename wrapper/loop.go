@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"pidleash/internal/condition"
 	"pidleash/internal/fault"
@@ -112,12 +114,16 @@ func (l *loop) run() {
 			l.reap()
 		case <-l.program.ended():
 			l.heldEnded()
-		case <-l.program.explained():
+		case <-l.program.reaped:
 			l.explain()
 		case m, attached := <-l.caller.c():
 			l.hear(m, attached)
 		case err := <-l.ready.C():
-			l.happen(readiness(err))
+			e := machine.Event{Kind: machine.Ready, Err: err}
+			if err != nil {
+				e.Kind = machine.Unready
+			}
+			l.happen(e)
 		case <-l.leash.hints:
 			l.happen(look(l))
 		case <-l.leash.again:
@@ -187,8 +193,10 @@ func (l *loop) do(a machine.Action) {
 		l.leash.remove()
 	case machine.Kill:
 		l.kill(a.Signal, a.Target)
-	case machine.Suspend:
-		l.suspend(a)
+	case machine.Suspend: // pidleash too, because job control has stopped the program
+		if l.terminal.Suspended(l.program.pid(), a.Signal, l.signals.StopSelf) {
+			l.kill(syscall.SIGCONT, machine.ToGroup)
+		}
 	case machine.RunCommand:
 		l.runCommand()
 	case machine.KillCommand:
@@ -210,6 +218,41 @@ func (l *loop) lookAtConditions() machine.Event {
 	return machine.Event{Kind: machine.ConditionsFail}
 }
 
+// signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has
+// sent it to the program as well; but when a terminal hangs up, only the session leader gets the HUP.
+func (l *loop) signaled(r signals.Received) {
+	if r.Signal == l.plan.Restart.Signal {
+		l.happen(machine.Event{Kind: machine.Asked})
+		return
+	}
+	session, _ := unix.Getsid(0)
+	hangup := r.Signal == syscall.SIGHUP && session == os.Getpid()
+	delivered := r.ToGroup && l.plan.SameGroup && l.program.held != nil && !hangup
+	l.happen(machine.Event{Kind: machine.Signaled, Signal: r.Signal, Delivered: delivered})
+}
+
+func (l *loop) kill(sig syscall.Signal, to machine.Target) {
+	whom, err := l.program.send(sig, to)
+	l.log.Debug(fmt.Sprintf("sending %s to %s", plan.SignalName(sig), whom))
+	if errors.Is(err, unix.ESRCH) && (l.plan.Forking || !l.role.isParent) {
+		return // the program has ended, and an event will report that
+	}
+	if err != nil {
+		l.log.Warn(fmt.Sprintf("cannot send %s to %s: %v", plan.SignalName(sig), whom, err))
+	}
+}
+
+// placeholder makes the PID file name the keeper while no program runs.
+func (l *loop) placeholder() {
+	l.relay.Idle()
+	l.program.reaper.WatchOrphans()
+	if l.leash.file != nil {
+		l.leash.placeholder()
+	} else if err := l.leash.begin(); err != nil {
+		l.answer(failedLaunch(err))
+	}
+}
+
 // launch starts the program and returns the event that answers Launch.
 func (l *loop) launch() machine.Event {
 	err := startProgram(l)
@@ -229,10 +272,5 @@ func failedLaunch(err error) machine.Event {
 	return machine.Event{Kind: machine.LaunchFailed, Err: err, Known: true, Status: exitStatus(fault.Code(err))}
 }
 
-// readiness is the event for the result of a wait for readiness.
-func readiness(err error) machine.Event {
-	if err != nil {
-		return machine.Event{Kind: machine.Unready, Err: err}
-	}
-	return machine.Event{Kind: machine.Ready}
-}
+// exitStatus is the wait(2) status of a process that exits with the code.
+func exitStatus(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }

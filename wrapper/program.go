@@ -78,9 +78,6 @@ func (s *program) started(h *process.Held) {
 // follow makes another process the program.
 func (s *program) follow(h *process.Held) { s.held, s.reaped, s.waiting = h, nil, false }
 
-// hasEnded records the program's end.
-func (s *program) hasEnded() { s.held, s.last, s.waiting = nil, s.held, false }
-
 // leave is called when the caller has ended: the program is now the service manager's child.
 func (s *program) leave() {
 	s.family = nil
@@ -99,9 +96,6 @@ func (s *program) ended() <-chan struct{} {
 
 // was reports whether pid is the PID of the program that ran last.
 func (s *program) was(pid int) bool { return s.last != nil && s.last.PID == pid }
-
-// explained delivers when the exit status is known, or never will be.
-func (s *program) explained() <-chan struct{} { return s.reaped }
 
 // send sends a signal and names its target for messages.
 func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err error) {
@@ -149,13 +143,13 @@ func (s *program) members() (map[int]process.Ticks, error) {
 // survey looks whether any descendant of the program is left.
 func (s *program) survey() machine.Event {
 	s.sweeps = true
-	if s.family == nil {
-		if left, err := s.members(); err != nil || len(left) == 0 {
-			return machine.Event{Kind: machine.NoneLeft}
-		}
-		return machine.Event{Kind: machine.Left}
+	none := false
+	if s.family != nil {
+		_, none = s.family.Left()
+	} else if left, err := s.members(); err != nil || len(left) == 0 {
+		none = true
 	}
-	if _, none := s.family.Left(); none {
+	if none {
 		return machine.Event{Kind: machine.NoneLeft}
 	}
 	return machine.Event{Kind: machine.Left}

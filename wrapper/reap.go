@@ -94,18 +94,16 @@ func (l *loop) endWaited() {
 
 // programEnded handles the program's end.
 func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
-	group := l.program.held.Group
-	key := l.terminal.Ended(status, group, func(sig syscall.Signal) bool { return l.program.sent[sig] })
-	l.program.hasEnded()
-	if known {
-		l.program.reaped = nil
-	} else {
-		l.program.reaped = l.program.last.Reaped(reapLimit)
+	p := l.program
+	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
+	p.held, p.last, p.waiting, p.reaped = nil, p.held, false, nil
+	if !known {
+		p.reaped = p.last.Reaped(reapLimit)
 	}
 	if known && !l.role.isParent && l.caller == nil {
 		l.reportEnd(status, known)
 	}
-	if l.program.finder == nil || l.program.finder.Known() {
+	if p.finder == nil || p.finder.Known() {
 		l.ready.Close()
 	}
 	l.happen(machine.Event{Kind: machine.Ended, Status: status, Known: known, Signal: key})

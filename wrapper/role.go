@@ -2,7 +2,6 @@ package wrapper
 
 import (
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -53,6 +52,3 @@ func adoptOrphans() {
 
 // nameItself sets the process's name, which would be "exe", proc_pid_comm(5).
 func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }
-
-// exitStatus is the wait(2) status of a process that exits with the code.
-func exitStatus(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }
