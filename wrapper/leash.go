@@ -124,7 +124,7 @@ func (s *leash) begin() (err error) {
 
 // placeholder makes the file name the keeper: readers find a live process, and a removal still means stop.
 func (s *leash) placeholder() {
-	if s.file == nil || s.named {
+	if s.named {
 		return
 	}
 	err := s.file.Restore(os.Getpid())
@@ -140,7 +140,7 @@ func (s *leash) linger() {
 	if s.file == nil || s.named {
 		return
 	}
-	if state, err := s.file.Look(); err == nil && state == pidfile.Present {
+	if state, _ := s.file.Look(); state == pidfile.Present {
 		s.warn(s.file.Name(os.Getpid()))
 	}
 }

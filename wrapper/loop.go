@@ -198,7 +198,10 @@ func (l *loop) do(a machine.Action) {
 			l.kill(syscall.SIGCONT, machine.ToGroup)
 		}
 	case machine.RunCommand:
-		l.runCommand()
+		if err := startCommand(l); err != nil {
+			l.log.Warn(fmt.Sprintf("stop command: %v", err))
+			l.answer(machine.Event{Kind: machine.CommandEnded})
+		}
 	case machine.KillCommand:
 		l.program.killCommand(l.log)
 	case machine.Survey:

@@ -1,12 +1,14 @@
 package wrapper
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
@@ -153,4 +155,29 @@ func (s *program) survey() machine.Event {
 		return machine.Event{Kind: machine.NoneLeft}
 	}
 	return machine.Event{Kind: machine.Left}
+}
+
+// killCommand kills the command's process group and its descendants in other groups. Descendants whose parent
+// ended earlier count as the program's.
+func (s *program) killCommand(log hclog.Logger) {
+	others, err := process.DescendantsOf(s.command)
+	if err != nil {
+		log.Debug(fmt.Sprintf("stop command: %v", err))
+	}
+	log.Warn("stop command: killed, it ran longer than the first wait of the stop schedule")
+	if err := unix.Kill(-s.command, syscall.SIGKILL); err != nil {
+		log.Warn(fmt.Sprintf("stop command: cannot be killed: %v", err))
+	}
+	for pid, start := range others {
+		process.KillExactly(pid, start, syscall.SIGKILL)
+	}
+}
+
+// reapCommand waits for a stop command that has just been killed.
+func (s *program) reapCommand() {
+	for s.command != 0 {
+		if _, err := syscall.Wait4(s.command, nil, 0, nil); err != syscall.EINTR {
+			s.command = 0
+		}
+	}
 }

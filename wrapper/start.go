@@ -3,6 +3,9 @@ package wrapper
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -149,6 +152,32 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 		spec.Inherit = []launch.Descriptor{{FD: fd, To: to}}
 	}
 	return spec
+}
+
+// startCommand starts the stop command in the program's context. It gets its own process group, so that all of it
+// can be killed.
+func startCommand(l *loop) error {
+	files, err := launch.Open(&l.plan.Context)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	spec := spec(l, files, nil)
+	spec.Program = launch.Shell()
+	spec.Args = []string{"/bin/sh", "-c", l.plan.StopCommand}
+	env := slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
+	spec.Env = append(env, "MAINPID="+strconv.Itoa(l.program.pid()))
+	spec.DeathSignal, spec.SameGroup, spec.Inherit = syscall.SIGKILL, false, nil
+	pid, err := launch.Start(spec)
+	if err != nil {
+		return err
+	}
+	l.program.command = pid
+	if l.program.family != nil {
+		l.program.family.Exclude(pid)
+	}
+	l.program.reaper.Watch()
+	return nil
 }
 
 func noPidfd(err error) error {
