@@ -87,9 +87,9 @@ func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) 
 	if !asked && !r.isParent {
 		return &sdnotify.Relay{Env: p.Env}, nil
 	}
-	users := []int{os.Geteuid()}
+	users := []uint32{uint32(os.Geteuid())}
 	if p.User != nil {
-		users = append(users, int(p.User.UID))
+		users = append(users, p.User.UID)
 	}
 	relay, err := sdnotify.NewRelay(p.Env, asked, users...)
 	if err != nil && asked {
@@ -133,7 +133,7 @@ func (l *loop) run() {
 		case got := <-l.role.signals(l.signals):
 			l.signaled(l.signals.Read(got))
 		case <-l.relay.Pings():
-			l.relay.Ping()
+			l.relay.Idle()
 		case <-l.timer.C:
 			l.happen(machine.Event{Kind: machine.Ticked})
 		}

@@ -56,18 +56,15 @@ const reapLimit = time.Second
 // heldEnded handles the end of a program that is held by a pidfd. While there is a caller, the caller reaps
 // the program and reports its status.
 func (l *loop) heldEnded() {
-	h := l.program.held
-	if status, ok := l.program.reaper.Wait(h.PID); ok && !status.Stopped() {
+	p := l.program
+	if status, ok := p.reaper.Wait(p.held.PID); ok && !status.Stopped() {
 		l.programEnded(status, true) // it had become a child of this process
 		return
 	}
-	l.program.reaped = h.Reaped(reapLimit)
-	if l.caller != nil && !l.caller.gone {
-		l.program.waiting = true
-		return
+	p.waiting, p.reaped = true, p.held.Reaped(reapLimit)
+	if l.caller == nil || l.caller.gone {
+		l.endWaited()
 	}
-	status, known := h.Status()
-	l.programEnded(status, known)
 }
 
 // explain reads the exit status of a program that another process has reaped.

@@ -35,7 +35,7 @@ type Relay struct {
 	ready    chan error    // the program has said READY=1
 	done     chan struct{} // closed when everything before the end has been passed on
 	interval time.Duration // between two pings; 0: the service manager wants none
-	ticker   *time.Ticker  // pings while no program runs; nil: the program pings
+	ping     <-chan time.Time
 }
 
 // maxMessage is more than systemd reads of one message (4096 bytes).
@@ -50,7 +50,7 @@ const maxDescriptors = 253
 //
 // The socket's address is an abstract one that the kernel chooses, unix(7): it needs no directory, and a
 // program of another user can reach it. Anybody else in the same network namespace can, too: hence the users.
-func NewRelay(env []string, asked bool, users ...int) (*Relay, error) {
+func NewRelay(env []string, asked bool, users ...uint32) (*Relay, error) {
 	none := &Relay{Env: env}
 	i, address := variable(env, "NOTIFY_SOCKET")
 	if address == "" && !asked {
@@ -61,10 +61,7 @@ func NewRelay(env []string, asked bool, users ...int) (*Relay, error) {
 	if address != "" && !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
 		return none, fmt.Errorf("%q is neither a path nor an abstract address", address)
 	}
-	r := &Relay{in: -1, out: -1, manager: address, users: []uint32{0}, interval: pingInterval(env)}
-	for _, user := range users {
-		r.users = append(r.users, uint32(user))
-	}
+	r := &Relay{in: -1, out: -1, manager: address, users: append(users, 0), interval: pingInterval(env)}
 	if err := r.open(); err != nil {
 		r.close()
 		return none, err
@@ -102,11 +99,8 @@ func (r *Relay) open() (err error) {
 }
 
 func (r *Relay) close() {
-	for _, fd := range []int{r.in, r.out} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
+	unix.Close(r.in)
+	unix.Close(r.out)
 }
 
 // Ready carries nil when the program has said READY=1.
@@ -123,34 +117,23 @@ func (r *Relay) ForgetReady() {
 // Start passes on what is sent and what has been sent since NewRelay, and ends Idle. The program is its process
 // itself: it may have changed its user, and systemd would not care. Later calls name another one.
 func (r *Relay) Start(program int) {
-	if r.ticker != nil {
-		r.ticker.Stop()
-		r.ticker = nil
-	}
+	r.ping = nil
 	if r.address != "" && r.program.Swap(int64(program)) == 0 {
 		go r.run()
 	}
 }
 
-// Idle pings while no program runs: otherwise the service manager would end pidleash as hung,
-// sd_watchdog_enabled(3). The first ping is sent at once, one more is to be sent by Ping for each of Pings.
+// Idle pings, because no program does: otherwise the service manager would end pidleash as hung,
+// sd_watchdog_enabled(3). It is to be called again when Pings delivers.
 func (r *Relay) Idle() {
-	if r.interval != 0 && r.ticker == nil {
-		r.Ping()
-		r.ticker = time.NewTicker(r.interval)
+	if r.interval != 0 {
+		r.Send("WATCHDOG=1")
+		r.ping = time.After(r.interval)
 	}
 }
 
-// Pings delivers when the next ping is due; nil: the program pings.
-func (r *Relay) Pings() <-chan time.Time {
-	if r.ticker == nil {
-		return nil
-	}
-	return r.ticker.C
-}
-
-// Ping sends a ping.
-func (r *Relay) Ping() { r.Send("WATCHDOG=1") }
+// Pings delivers when the next ping is due; nil: the program pings, or nobody needs to.
+func (r *Relay) Pings() <-chan time.Time { return r.ping }
 
 // ReportReady sends READY=1 if it is not the program's to say.
 func (r *Relay) ReportReady() {
@@ -235,18 +218,14 @@ func (r *Relay) forward(m message) {
 // filter drops the lines that would make another process the unit's main one, and READY=1 where that is not
 // the program's to say. It keeps all others as they are. To systemd a carriage return ends a line, too.
 func (r *Relay) filter(text []byte) []byte {
-	if !bytes.Contains(text, []byte("MAINPID")) && !bytes.Contains(text, []byte("READY=1")) {
-		return text
-	}
 	var kept []byte
 	for len(text) > 0 {
 		end := bytes.IndexAny(text, "\n\r") + 1
 		if end == 0 {
 			end = len(text)
 		}
-		line := text[:end]
-		if !r.drops(line) {
-			kept = append(kept, line...)
+		if !r.drops(text[:end]) {
+			kept = append(kept, text[:end]...)
 		}
 		text = text[end:]
 	}

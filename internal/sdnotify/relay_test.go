@@ -26,7 +26,7 @@ type bed struct {
 }
 
 // newBed has a relay that listens to root and users, and not yet runs.
-func newBed(t *testing.T, users ...int) *bed {
+func newBed(t *testing.T, users ...uint32) *bed {
 	t.Helper()
 	b := &bed{T: t, program: socket(t), manager: socket(t)}
 	path := filepath.Join(t.TempDir(), "notify")
@@ -96,7 +96,7 @@ func (b *bed) expect(want string) []int {
 }
 
 // me is the user of this test.
-func me() int { return os.Geteuid() }
+func me() uint32 { return uint32(os.Geteuid()) }
 
 func TestInOrder(t *testing.T) {
 	b := newBed(t, me()).runs()
@@ -191,12 +191,12 @@ func as(t *testing.T, user int, f func()) {
 func TestUsers(t *testing.T) {
 	for _, test := range []struct {
 		what    string
-		users   []int
+		users   []uint32
 		trusted bool
 	}{
-		{"nobody has been named", []int{nobody}, true},
+		{"nobody has been named", []uint32{nobody}, true},
 		{"only root is trusted", nil, false},
-		{"others have been named", []int{1, nobody - 1}, false},
+		{"others have been named", []uint32{1, nobody - 1}, false},
 	} {
 		b := newBed(t, test.users...).runs()
 		as(t, nobody, func() { b.send("STATUS=of nobody") })
@@ -349,7 +349,11 @@ func TestPings(t *testing.T) {
 	b.relay.interval = time.Millisecond
 	b.relay.Idle()
 	b.expect("WATCHDOG=1")
-	<-b.relay.Pings()
+	for range 3 {
+		<-b.relay.Pings()
+		b.relay.Idle()
+		b.expect("WATCHDOG=1")
+	}
 	b.runs()
 	if b.relay.Pings() != nil {
 		t.Error("pings while the program runs")
