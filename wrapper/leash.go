@@ -89,16 +89,15 @@ func (s *leash) reportStale(reason string) {
 
 // takeBack undoes what the child of a failed launch has published.
 func (s *leash) takeBack(c *pidfile.Claim, pid int) {
-	if c == nil {
-		return
-	}
-	if c.Successor && c.Visible() {
+	switch {
+	case c == nil:
+	case c.Successor && c.Visible():
 		s.file.Succeed(c, pid)
 		s.named = false // it names the child that has failed
 		s.placeholder()
-		return
+	default:
+		s.warn(c.TakeBack(pid))
 	}
-	s.warn(c.TakeBack(pid))
 }
 
 // publishSupervisor publishes the keeper's own PID, once.
@@ -112,11 +111,10 @@ func (s *leash) publishSupervisor() (err error) {
 // begin publishes the keeper's PID before the first launch.
 func (s *leash) begin() (err error) {
 	if s.plan.PIDFile != "" {
-		var reason string
-		if s.file, reason, err = pidfile.Publish(s.plan.PIDFile, os.Getpid(), s.own...); err != nil {
+		err = s.claim(func(c *pidfile.Claim) (int, error) { return os.Getpid(), c.Publish(os.Getpid()) })
+		if err != nil {
 			return err
 		}
-		s.reportStale(reason)
 		s.named = true
 	}
 	return s.publishSupervisor()
@@ -198,7 +196,6 @@ var states = [...]machine.Kind{
 	pidfile.Unknown:    machine.Unknown,
 }
 
-// look looks at the path of the PID file.
 func (s *leash) look() (pidfile.State, machine.Event) {
 	state, err := s.file.Look()
 	s.lookErr = err
@@ -237,7 +234,6 @@ func (s *leash) adopt() {
 	s.renewWatch()
 }
 
-// remove removes the file if it is still ours.
 func (s *leash) remove() {
 	if s.file == nil {
 		return // no daemon was found, so nothing was published

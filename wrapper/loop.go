@@ -102,7 +102,6 @@ func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) 
 	return relay, nil
 }
 
-// run returns when there is nothing left to do.
 func (l *loop) run() {
 	defer l.conditions.Close()
 	l.happen(l.lookAtConditions())
@@ -213,7 +212,6 @@ func (l *loop) do(a machine.Action) {
 	}
 }
 
-// lookAtConditions looks whether every condition holds.
 func (l *loop) lookAtConditions() machine.Event {
 	if l.conditions.Look() {
 		return machine.Event{Kind: machine.ConditionsHold}
@@ -237,10 +235,8 @@ func (l *loop) signaled(r signals.Received) {
 func (l *loop) kill(sig syscall.Signal, to machine.Target) {
 	whom, err := l.program.send(sig, to)
 	l.log.Debug(fmt.Sprintf("sending %s to %s", plan.SignalName(sig), whom))
-	if errors.Is(err, unix.ESRCH) && (l.plan.Forking || !l.role.isParent) {
-		return // the program has ended, and an event will report that
-	}
-	if err != nil {
+	mayBeGone := l.plan.Forking || !l.role.isParent // an event will report its end
+	if err != nil && !(mayBeGone && errors.Is(err, unix.ESRCH)) {
 		l.log.Warn(fmt.Sprintf("cannot send %s to %s: %v", plan.SignalName(sig), whom, err))
 	}
 }
@@ -259,21 +255,18 @@ func (l *loop) placeholder() {
 // launch starts the program and returns the event that answers Launch.
 func (l *loop) launch() machine.Event {
 	err := startProgram(l)
-	switch {
-	case err == nil:
-		l.relay.Start(l.program.pid())
-		reportLaunch(l)
-		return machine.Event{Kind: machine.Launched}
-	case errors.Is(err, pidfile.ErrRemoved):
+	if errors.Is(err, pidfile.ErrRemoved) {
 		return machine.Event{Kind: machine.Vanished}
 	}
-	return failedLaunch(err)
+	if err != nil {
+		return failedLaunch(err)
+	}
+	l.relay.Start(l.program.pid())
+	reportLaunch(l)
+	return machine.Event{Kind: machine.Launched}
 }
 
 // failedLaunch is a failed launch, with the status of a program that exits with the error's code.
 func failedLaunch(err error) machine.Event {
-	return machine.Event{Kind: machine.LaunchFailed, Err: err, Known: true, Status: exitStatus(fault.Code(err))}
+	return machine.Event{Kind: machine.LaunchFailed, Err: err, Known: true, Status: syscall.WaitStatus(fault.Code(err) << 8)}
 }
-
-// exitStatus is the wait(2) status of a process that exits with the code.
-func exitStatus(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }

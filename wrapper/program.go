@@ -35,10 +35,8 @@ type program struct {
 	sweeps bool            // the machine waits for the end of the descendants
 	reason string          // why pidleash has stopped the program; empty: it has not
 
-	command int // PID of the stop command; 0: it does not run
-
-	// dirAsFound: the program starts in pidleash's first working directory, even if its user may not enter.
-	dirAsFound bool
+	command    int  // PID of the stop command; 0: it does not run
+	dirAsFound bool // the program starts in pidleash's first working directory, even if its user may not enter
 }
 
 // newProgram notes the earlier children of this process, or of its caller.
@@ -66,7 +64,6 @@ func (s *program) pid() int {
 	return s.held.PID
 }
 
-// started records a newly launched program.
 func (s *program) started(h *process.Held) {
 	s.last.Close()
 	s.held, s.last, s.reaped, s.waiting, s.sweeps = h, nil, nil, false, false
@@ -90,7 +87,7 @@ func (s *program) leave() {
 
 // ended delivers the end of a program that is not a child; nil: none runs.
 func (s *program) ended() <-chan struct{} {
-	if s.held == nil || s.waiting {
+	if s.waiting {
 		return nil
 	}
 	return s.held.Ended()
@@ -170,14 +167,5 @@ func (s *program) killCommand(log hclog.Logger) {
 	}
 	for pid, start := range others {
 		process.KillExactly(pid, start, syscall.SIGKILL)
-	}
-}
-
-// reapCommand waits for a stop command that has just been killed.
-func (s *program) reapCommand() {
-	for s.command != 0 {
-		if _, err := syscall.Wait4(s.command, nil, 0, nil); err != syscall.EINTR {
-			s.command = 0
-		}
 	}
 }

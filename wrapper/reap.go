@@ -89,7 +89,6 @@ func (l *loop) endWaited() {
 	}
 }
 
-// programEnded handles the program's end.
 func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	p := l.program
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })

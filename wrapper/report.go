@@ -69,7 +69,6 @@ func reportStop(l *loop, reason, message string) {
 	l.log.Warn(message + ", " + fate)
 }
 
-// reportRestart reports why the program is started again.
 func reportRestart(l *loop, a machine.Action) {
 	why := l.plan.Args[0] + " " + plan.Describe(a.Status)
 	var e *fault.Error
@@ -120,15 +119,13 @@ func lastWords(l *loop) string {
 	return text.String()
 }
 
-// drainLimit is how long the service manager may take to read the program's last messages; systemd-notify(1)
-// waits as long.
-const drainLimit = 5 * time.Second
-
 // outcomeOf is how pidleash ends after the loop.
 func outcomeOf(l *loop) (plan.Outcome, error) {
 	r := l.machine.Result()
-	l.program.reapCommand()
-	if l.program.held == nil && !l.relay.Drain(drainLimit) {
+	if l.program.command != 0 { // it has just been killed
+		_, _ = syscall.Wait4(l.program.command, nil, 0, nil)
+	}
+	if l.program.held == nil && !l.relay.Drain(5*time.Second) { // systemd-notify(1) waits as long
 		l.log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")
 	}
 	if l.program.reason != "" { // last, so that it stays visible
@@ -145,7 +142,7 @@ func outcomeOf(l *loop) (plan.Outcome, error) {
 	case r.Err != nil && !r.Removed:
 		return plan.Outcome{}, r.Err
 	case !r.Known && l.role.isParent:
-		r.Status = exitStatus(fault.Failed)
+		r.Status = syscall.WaitStatus(fault.Failed << 8) // as of wait(2)
 	}
 	l.terminal.PassOn()
 	return l.plan.OutcomeOf(r.Status, r.Removed && l.role.isParent), nil

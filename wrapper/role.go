@@ -22,22 +22,13 @@ type role struct {
 	start func(*loop, *launch.Files, *pidfile.Claim) (*process.Held, error)
 }
 
-// The three roles.
-//
-//	role        process          the program is                      signals
-//	foreground  the started one  its child                           for the program
-//	supervisor  second start     its child                           for the program
-//	watchdog    second start     the caller's child, or the caller  ignored
+// The foreground is the process that was started. The others are second starts: a supervisor is the program's parent,
+// a watchdog is beside it. A signal to the whole unit must not end the watchdog before it has removed the file.
 var (
 	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
-	supervisor = role{isParent: true, prepare: beginSupervisor, signals: (*signals.Source).C, start: startChild}
-	watchdog   = role{prepare: beginWatchdog, signals: noSignals, start: startBeside}
+	supervisor = role{isParent: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
+	watchdog   = role{prepare: signals.Outlive, signals: noSignals, start: startBeside}
 )
-
-func beginSupervisor() { adoptOrphans(); nameItself() }
-
-// beginWatchdog ignores signals to the whole unit: the watchdog must outlive the program to remove its file.
-func beginWatchdog() { signals.Outlive(); nameItself() }
 
 func noSignals(*signals.Source) <-chan os.Signal { return nil }
 
@@ -49,6 +40,3 @@ func adoptOrphans() {
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
 }
-
-// nameItself sets the process's name, which would be "exe", proc_pid_comm(5).
-func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }

@@ -39,7 +39,6 @@ func startProgram(l *loop) error {
 	})
 }
 
-// startChild starts the program as a child.
 func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, error) {
 	spec := spec(l, files, c)
 	if !l.plan.Forking {
