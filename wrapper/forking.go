@@ -108,7 +108,7 @@ func look(l *loop) machine.Event {
 		if e, ok := followSuccessor(l); ok {
 			return e
 		}
-		l.leash.lookAgain(finder.LookAgain(time.Now()))
+		l.leash.again = at(finder.LookAgain(time.Now()))
 	}
 	state, e := l.leash.look()
 	switch {

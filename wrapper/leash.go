@@ -151,14 +151,6 @@ func (s *leash) publishDaemon(pid int) (err error) {
 	return err
 }
 
-// lookAgain sets when to look again; zero: not before the next hint.
-func (s *leash) lookAgain(at time.Time) {
-	s.again = nil
-	if !at.IsZero() {
-		s.again = time.After(time.Until(at))
-	}
-}
-
 func (s *leash) startWatch() {
 	s.watch = watch.New(s.plan.PIDFile, s.hints)
 	if err := s.watch.Err(); err != nil {

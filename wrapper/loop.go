@@ -26,13 +26,13 @@ import (
 
 // loop is the one goroutine that owns the program. It feeds the machine events and carries out its actions.
 type loop struct {
-	plan    *plan.Plan
-	log     hclog.Logger
-	role    *role
-	machine *machine.Machine
-	timer   *time.Timer     // for the machine's deadline
-	queue   []machine.Event // events not yet handled
-	over    bool
+	plan     *plan.Plan
+	log      hclog.Logger
+	role     *role
+	machine  *machine.Machine
+	deadline <-chan time.Time // the machine's; nil: it has none
+	queue    []machine.Event  // events not yet handled
+	over     bool
 
 	caller     *callerEnd // nil: there is none, or it has ended
 	signals    *signals.Source
@@ -52,13 +52,11 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		log:     log,
 		role:    r,
 		machine: machine.New(p, caller != nil, rand.Float64),
-		timer:   time.NewTimer(time.Hour),
 		caller:  caller,
 		signals: s,
 		program: newProgram(p, file, caller),
 		leash:   &leash{plan: p, log: log, hints: make(chan struct{}, 1)},
 	}
-	l.timer.Stop()
 	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)
 		if l.terminal != nil && p.SameGroup {
@@ -133,7 +131,7 @@ func (l *loop) run() {
 			l.signaled(l.signals.Read(got))
 		case <-l.relay.Pings():
 			l.relay.Idle()
-		case <-l.timer.C:
+		case <-l.deadline:
 			l.happen(machine.Event{Kind: machine.Ticked})
 		}
 	}
@@ -148,11 +146,15 @@ func (l *loop) happen(e machine.Event) {
 			l.do(a)
 		}
 	}
-	if at := l.machine.Deadline(); at.IsZero() {
-		l.timer.Stop()
-	} else {
-		l.timer.Reset(time.Until(at))
+	l.deadline = at(l.machine.Deadline())
+}
+
+// at delivers at a time; nil: never, the time is zero.
+func at(t time.Time) <-chan time.Time {
+	if t.IsZero() {
+		return nil
 	}
+	return time.After(time.Until(t))
 }
 
 // answer queues the event that answers an action.

@@ -145,8 +145,9 @@ func (s *program) survey() machine.Event {
 	none := false
 	if s.family != nil {
 		_, none = s.family.Left()
-	} else if left, err := s.members(); err != nil || len(left) == 0 {
-		none = true
+	} else {
+		left, _ := s.members()
+		none = len(left) == 0
 	}
 	if none {
 		return machine.Event{Kind: machine.NoneLeft}

@@ -23,7 +23,7 @@ const (
 // lineLimits is how many lines each room may have, assembly and comments included.
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2170,
+	"wrapper":            1900,
 	"watch":              210,
 	"internal/plan":      530,
 	"internal/machine":   1380,
@@ -37,7 +37,7 @@ var lineLimits = map[string]int{
 	"internal/ready":     230,
 	"internal/terminal":  200,
 	"internal/link":      110,
-	"internal/sdnotify":  345,
+	"internal/sdnotify":  320,
 	"internal/fault":     70,
 	"internal/control":   370,
 	"internal/cli":       2250,

@@ -38,11 +38,10 @@ type Relay struct {
 	ping     <-chan time.Time
 }
 
-// maxMessage is more than systemd reads of one message (4096 bytes).
-const maxMessage = 64 << 10
-
-// maxDescriptors is the kernel's limit for one message, SCM_MAX_FD of unix(7).
-const maxDescriptors = 253
+const (
+	maxMessage     = 64 << 10 // more than systemd reads of one message, 4096 bytes
+	maxDescriptors = 253      // the kernel's limit for one message, SCM_MAX_FD of unix(7)
+)
 
 // NewRelay makes a socket for messages to the service manager, whose address is NOTIFY_SOCKET in env. Without it
 // they go nowhere, and no socket is made unless asked. What root and the given users send there is passed on from
