@@ -45,7 +45,7 @@ func report(l *loop, a machine.Action) {
 	}
 }
 
-// reportLaunch tells the service manager that the program runs, unless that goes without saying.
+// reportLaunch replaces what the service manager was told while no program ran.
 func reportLaunch(l *loop) {
 	if again := l.program.launches - 1; again > 0 {
 		l.relay.Send(fmt.Sprintf("STATUS=Restarted as PID %d, %d times so far", l.program.pid(), again))

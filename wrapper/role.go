@@ -35,8 +35,5 @@ func noSignals(*signals.Source) <-chan os.Signal { return nil }
 // adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
 // program's orphaned descendants. PID 1 is that anyway.
 func adoptOrphans() {
-	if os.Getpid() != 1 {
-		// It fails only before Linux 3.4.
-		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	}
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // it fails only before Linux 3.4
 }
