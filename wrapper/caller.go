@@ -20,12 +20,12 @@ import (
 	"pidleash/internal/signals"
 )
 
-// caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and
-// waits for the keeper's answer.
+// caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and waits for
+// the keeper's answer.
 //
-// With -daemon -forking there is a starter between the two: what the program forks falls to its subreaper,
-// and when that is killed, to init, where nobody can tell it from other processes. To the caller the starter
-// is the keeper, to the keeper it is the caller.
+// With -daemon -forking there is a starter between the two: what the program forks falls to its subreaper, and when
+// that is killed, to init, where nobody can tell it from other processes. To the caller the starter is the keeper, to
+// the keeper it is the caller.
 type caller struct {
 	plan    *plan.Plan
 	log     hclog.Logger
@@ -43,8 +43,8 @@ type caller struct {
 
 	// If the keeper dies before it answers, the caller stops the program and its descendants.
 	cursor plan.Cursor
-	timer  *time.Timer
-	result error // what the caller ends with
+	again  <-chan time.Time // when to look again who is left
+	result error            // what the caller ends with
 	done   bool
 }
 
@@ -62,8 +62,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 	}
 	c := newCaller(p, s, log)
 	c.file = file
-	err := c.startKeeper()
-	if err != nil {
+	if err := c.startKeeper(); err != nil {
 		return plan.Outcome{}, err
 	}
 	c.wait(received)
@@ -91,18 +90,15 @@ func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd
 
 // newCaller notes the earlier children of this process.
 func newCaller(p *plan.Plan, s *signals.Source, log hclog.Logger) *caller {
-	c := &caller{plan: p, log: log, signals: s, reaper: process.NewReaper(), timer: time.NewTimer(time.Hour)}
-	c.timer.Stop()
-	c.family = process.NewFamily(os.Getpid())
-	return c
+	return &caller{plan: p, log: log, signals: s, reaper: process.NewReaper(), family: process.NewFamily(os.Getpid())}
 }
 
-// lateLimit is how long a signal sent to the whole control group may take to reach this process after others
-// have ended by it.
+// lateLimit is how long a signal sent to the whole control group may take to reach this process after others have
+// ended by it.
 const lateLimit = 50 * time.Millisecond
 
-// startKeeper starts the binary again. The keeper inherits only the standard descriptors, the sockets from
-// the service manager, and the link.
+// startKeeper starts the binary again. The keeper inherits only the standard descriptors, the sockets from the
+// service manager, and the link.
 func (c *caller) startKeeper() error {
 	ours, theirs, err := link.Pair()
 	if err != nil {
@@ -160,8 +156,8 @@ func passedSockets() int {
 	return n
 }
 
-// wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end
-// of the caller when a signal breaks the start off, and when the caller above a starter has ended.
+// wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end of the
+// caller when a signal breaks the start off, and when the caller above a starter has ended.
 func (c *caller) wait(received <-chan os.Signal) {
 	for !c.done {
 		select {
@@ -181,13 +177,12 @@ func (c *caller) wait(received <-chan os.Signal) {
 			}
 		case <-c.reaper.C():
 			c.reap()
-		case <-c.timer.C:
+		case <-c.again:
 			c.sweep()
 		}
 	}
 }
 
-// hear handles a message from the keeper.
 func (c *caller) hear(m message) {
 	switch m.Kind {
 	case started:
@@ -199,7 +194,6 @@ func (c *caller) hear(m message) {
 	}
 }
 
-// signaled breaks the start off.
 func (c *caller) signaled(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
@@ -222,8 +216,8 @@ func (c *caller) reap() {
 	}
 }
 
-// leave ends the caller with success, unless the program has ended meanwhile: systemd would look for it next,
-// and wait until the start timeout.
+// leave ends the caller with success, unless the program has ended meanwhile: systemd would look for it next, and
+// wait until the start timeout.
 func (c *caller) leave(pid int) {
 	if c.plan.Way == plan.Sidecar {
 		c.become()
@@ -271,13 +265,11 @@ func (c *caller) become() {
 	_ = c.conn.Send(failedMessage(err))
 }
 
-// keeperGone handles the keeper's end. A keeper that has not answered was killed: the caller then stops the
-// program and its descendants, and removes the keeper's files.
+// keeperGone handles the keeper's end. A keeper that has not answered was killed: the caller then stops the program
+// and its descendants, and removes the keeper's files.
 func (c *caller) keeperGone() {
-	if c.result != nil {
-		c.done = true
-	}
 	if c.result != nil || c.isUp {
+		c.done = !c.isUp // the starter's end as a process comes next
 		return
 	}
 	c.result = &fault.Error{Problem: "the watchdog has ended before it was watching"}
@@ -303,7 +295,7 @@ func (c *caller) sweep() {
 	if due := c.cursor.Due(); !due.IsZero() && due.Before(next) {
 		next = due
 	}
-	c.timer.Reset(time.Until(next))
+	c.again = at(next)
 }
 
 // sweepInterval is the time between two looks for descendants whose end no event reports.
@@ -312,12 +304,11 @@ const sweepInterval = time.Second
 // removeLeft removes the files that a killed keeper has left.
 func (c *caller) removeLeft() {
 	for _, path := range []string{c.plan.PIDFile, c.plan.Supervisor} {
-		if path == "" {
-			continue
-		}
-		pidfile.RemoveHidden(path, c.keeper)
-		if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
-			c.log.Warn(err.Error())
+		if path != "" {
+			pidfile.RemoveHidden(path, c.keeper)
+			if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
+				c.log.Warn(err.Error())
+			}
 		}
 	}
 }

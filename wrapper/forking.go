@@ -35,9 +35,11 @@ func followFirst(l *loop, pid int) error {
 	if err != nil {
 		return err
 	}
-	if err := l.leash.publishDaemon(pid); err != nil {
-		h.Close()
-		return err
+	if l.leash.lock != nil {
+		if l.leash.file, err = l.leash.lock.Publish(pid); err != nil {
+			h.Close()
+			return err
+		}
 	}
 	l.program.follow(h)
 	l.program.finder.Follow(h)
@@ -72,8 +74,8 @@ func seekSuccessor(l *loop) {
 	}
 }
 
-// followSuccessor follows the process that the daemon's file now names, if there is one, and makes the PID
-// file name it too.
+// followSuccessor follows the process that the daemon's file now names, if there is one, and makes the PID file name
+// it too.
 func followSuccessor(l *loop) (machine.Event, bool) {
 	finder := l.program.finder
 	if finder == nil || l.leash.file == nil {
@@ -116,7 +118,7 @@ func look(l *loop) machine.Event {
 		if e, ok := followSuccessor(l); ok {
 			return e
 		}
-	case state == pidfile.Removed && l.leash.isMoving(finder):
+	case state == pidfile.Removed && l.leash.file.MovedAway() && finder.IsMoving(l.leash.goneSince, time.Now(), l.plan.Settle):
 		return machine.Event{Kind: machine.Moving}
 	}
 	return e

@@ -8,7 +8,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"pidleash/internal/daemon"
 	"pidleash/internal/machine"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
@@ -23,7 +22,7 @@ type leash struct {
 	file       *pidfile.File     // nil: there is none, or none yet
 	lock       *pidfile.PathLock // of a daemon's PID file; nil: none
 	supervisor *pidfile.File     // the file of -supervisor-pidfile; nil: none
-	own        []int             // the caller's PID: a file that names it is stale
+	own        []int             // the caller's PID, or 0: a file that names it is stale
 	named      bool              // the file names the keeper, because no program runs
 	goneSince  time.Time         // since when the path has been empty; zero: a file is there
 	lookErr    error             // why the last look gave no answer
@@ -34,8 +33,8 @@ type leash struct {
 	followWatch *watch.Watch     // of the daemon's own PID file; nil: none
 }
 
-// claim claims the path of the PID file and calls launch with the claim. With a nil claim the launch
-// publishes nothing: there is no PID file, or it is written once the daemon is known.
+// claim claims the path of the PID file and calls launch with the claim. With a nil claim the launch publishes
+// nothing: there is no PID file, or it is written once the daemon is known.
 func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err error) {
 	switch {
 	case s.plan.PIDFile == "":
@@ -103,7 +102,7 @@ func (s *leash) takeBack(c *pidfile.Claim, pid int) {
 // publishSupervisor publishes the keeper's own PID, once.
 func (s *leash) publishSupervisor() (err error) {
 	if s.plan.Supervisor != "" && s.supervisor == nil {
-		s.supervisor, _, err = pidfile.Publish(s.plan.Supervisor, os.Getpid(), s.own...)
+		s.supervisor, err = pidfile.Publish(s.plan.Supervisor, os.Getpid(), s.own...)
 	}
 	return err
 }
@@ -141,14 +140,6 @@ func (s *leash) linger() {
 	if state, _ := s.file.Look(); state == pidfile.Present {
 		s.warn(s.file.Name(os.Getpid()))
 	}
-}
-
-// publishDaemon publishes the daemon's PID under the path lock.
-func (s *leash) publishDaemon(pid int) (err error) {
-	if s.lock != nil {
-		s.file, err = s.lock.Publish(pid)
-	}
-	return err
 }
 
 func (s *leash) startWatch() {
@@ -204,11 +195,6 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn()}
 }
 
-// isMoving reports that a daemon has renamed the file and its successor is expected to write a new one.
-func (s *leash) isMoving(finder *daemon.Finder) bool {
-	return s.file.MovedAway() && finder.IsMoving(s.goneSince, time.Now(), s.plan.Settle)
-}
-
 // name makes the PID file name a successor, which writes the file itself unless -follow names another one.
 func (s *leash) name(pid int) machine.Kind {
 	if s.followWatch == nil {
@@ -237,11 +223,11 @@ func (s *leash) remove() {
 	}
 }
 
-// release releases the path lock and removes the supervisor's file. If no file was published, it also removes
-// a stale one that the daemon has left.
+// release releases the path lock and removes the supervisor's file. If no file was published, it also removes a stale
+// one that the daemon has left.
 func (s *leash) release() {
-	if s.file == nil {
-		s.lock.RemoveStale()
+	if s.file == nil && s.lock != nil {
+		_ = pidfile.RemoveStale(s.plan.PIDFile, s.own...)
 	}
 	s.lock.Release()
 	if s.supervisor != nil {

@@ -12,19 +12,9 @@ import (
 	"pidleash/internal/plan"
 )
 
-// The messages between a keeper in the background and its caller:
-//
-//	caller                               keeper
-//	start ───────────────────────────►   claims, launches, watches
-//	               ◄───────────────────  started PID
-//	ended PID, status ───────────────►   (the caller is the program's parent and has reaped it)
-//	               ◄───────────────────  up PID | failed text, hint, code
-//	refused ─────────────────────────►   (the program has ended before the caller has)
-//	failed text, hint, code ─────────►   (-sidecar: the caller could not become the program)
-//	its end ─────────────────────────►   before "up": stop the program; after it: go on alone
-//
-// The caller reaps nothing before "started": until then the keeper does not hold the program, and a reaped
-// PID could become another process's.
+// The messages between a keeper in the background and its caller; docs/architecture.md draws their order. The caller
+// reaps nothing before "started": until then the keeper does not hold the program, and a reaped PID could become
+// another process's.
 
 // message is one message on the link.
 type message struct {
@@ -131,8 +121,8 @@ func (l *loop) hear(m message, attached bool) {
 	}
 }
 
-// answerCaller tells the caller that the program is up. Everything inherited from the caller is released
-// first: the caller may end at once.
+// answerCaller tells the caller that the program is up. Everything inherited from the caller is released first: the
+// caller may end at once.
 func (l *loop) answerCaller() {
 	l.letGo()
 	l.caller.answered = l.caller.conn.Send(message{Kind: up, PID: l.program.pid()}) == nil
@@ -141,7 +131,9 @@ func (l *loop) answerCaller() {
 // letGo releases what was inherited from the caller: descriptors, working directory, standard error.
 func (l *loop) letGo() {
 	if l.plan.Way == plan.Daemon && !l.role.isParent { // with -sidecar the caller has them, and a parent needs them again
-		closeSockets()
+		for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
+			unix.Close(fd)
+		}
 	}
 	if files, err := launch.Open(&l.plan.Context); err == nil {
 		if files.Detach() == nil {
@@ -167,12 +159,5 @@ func (l *loop) leaveCaller() {
 	l.caller = nil
 	if !l.role.isParent {
 		l.program.leave()
-	}
-}
-
-// closeSockets closes the sockets from the service manager: the program has inherited them.
-func closeSockets() {
-	for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
-		unix.Close(fd)
 	}
 }

@@ -55,7 +55,7 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		caller:  caller,
 		signals: s,
 		program: newProgram(p, file, caller),
-		leash:   &leash{plan: p, log: log, hints: make(chan struct{}, 1)},
+		leash:   &leash{plan: p, log: log, own: []int{caller.pid()}, hints: make(chan struct{}, 1)},
 	}
 	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)
@@ -78,8 +78,8 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	return l, nil
 }
 
-// newRelay puts a relay between the program and the service manager. Without NOTIFY_SOCKET, or with a program that
-// is not the keeper's child, only -ready notify needs one.
+// newRelay puts a relay between the program and the service manager. Without NOTIFY_SOCKET, or with a program that is
+// not the keeper's child, only -ready notify needs one.
 func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) {
 	asked := p.Ready.Kind == plan.ReadyNotify
 	if !asked && !r.isParent {
@@ -221,8 +221,8 @@ func (l *loop) lookAtConditions() machine.Event {
 	return machine.Event{Kind: machine.ConditionsFail}
 }
 
-// signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has
-// sent it to the program as well; but when a terminal hangs up, only the session leader gets the HUP.
+// signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has sent
+// it to the program as well; but when a terminal hangs up, only the session leader gets the HUP.
 func (l *loop) signaled(r signals.Received) {
 	if r.Signal == l.plan.Restart.Signal {
 		l.happen(machine.Event{Kind: machine.Asked})

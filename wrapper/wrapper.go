@@ -1,10 +1,9 @@
-// Package wrapper runs a program on the leash of its PID file. It is the only package that starts programs,
-// and the only one that waits for them.
+// Package wrapper runs a program on the leash of its PID file. It is the only package that starts programs, and the
+// only one that waits for them.
 //
-// One process, the keeper, does everything from the claim of the PID file to its removal. In the foreground
-// it is the process that was started. In the background it is a second start of the binary, and the process
-// that was started is only its caller: it waits for one answer, and then ends, or becomes the program
-// (caller.go).
+// One process, the keeper, does everything from the claim of the PID file to its removal. In the foreground it is the
+// process that was started. In the background it is a second start of the binary, and the process that was started is
+// only its caller: it waits for one answer, and then ends, or becomes the program (caller.go).
 //
 // What a keeper does, in this order:
 //
@@ -14,9 +13,9 @@
 //  4. When the file is gone it stops the program by the schedule.
 //  5. When the program has ended it stops the watch, removes the file, unlocks it and returns.
 //
-// One goroutine owns the program: it alone spawns, signals and waits, so that no PID can be recycled between
-// the decision to signal it and the signal. Other goroutines only send it events. Package machine decides
-// what to do; loop.go feeds it events and carries out its actions.
+// One goroutine owns the program: it alone spawns, signals and waits, so that no PID can be recycled between the
+// decision to signal it and the signal. Other goroutines only send it events. Package machine decides what to do;
+// loop.go feeds it events and carries out its actions.
 package wrapper
 
 import (
@@ -31,9 +30,8 @@ import (
 	"pidleash/internal/signals"
 )
 
-// Run runs the program and returns when pidleash is to end: in the foreground when the program has ended,
-// with -daemon when it is up. The error, a *fault.Error, says why it could not be started, or did not come
-// up.
+// Run runs the program and returns when pidleash is to end: in the foreground when the program has ended, with
+// -daemon when it is up. The error, a *fault.Error, says why it could not be started, or did not come up.
 func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error) {
 	if p.Way != plan.Foreground && os.Getpid() == 1 {
 		return plan.Outcome{}, &fault.Error{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
@@ -62,7 +60,7 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 		role = &watchdog
 	}
 	role.prepare()
-	_ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) // otherwise "exe", proc_pid_comm(5)
+	nameItself()
 	conn, err := link.Attach(fd)
 	if err != nil {
 		return plan.Outcome{}, err
@@ -79,10 +77,11 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	return keep(p, s, log, program, role, caller)
 }
 
-// StandBy is the start of a daemon with -daemon -forking, between the caller, at the other end of fd, and the
-// keeper. The program's processes fall to this one: if the caller is killed they can still be told from others.
+// StandBy is the start of a daemon with -daemon -forking, between the caller, at the other end of fd, and the keeper.
+// The program's processes fall to this one: if the caller is killed they can still be told from others.
 func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
-	beginWatchdog()
+	signals.Outlive()
+	nameItself()
 	conn, err := link.Attach(fd)
 	if err != nil {
 		return err
@@ -108,3 +107,6 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	}
 	return outcomeOf(l)
 }
+
+// nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).
+func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }

@@ -17,30 +17,30 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 12420 // lines of the program, tests left out
+	productLimit  = 11000 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included.
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            1900,
+	"wrapper":            1920,
 	"watch":              210,
-	"internal/plan":      530,
-	"internal/machine":   1380,
-	"internal/launch":    1150,
+	"internal/plan":      510,
+	"internal/machine":   1080,
+	"internal/launch":    1040,
 	"internal/atstart":   160,
-	"internal/signals":   560,
-	"internal/process":   820,
+	"internal/signals":   490,
+	"internal/process":   750,
 	"internal/daemon":    240,
-	"internal/pidfile":   1570,
+	"internal/pidfile":   1470,
 	"internal/condition": 190,
 	"internal/ready":     230,
-	"internal/terminal":  200,
+	"internal/terminal":  180,
 	"internal/link":      110,
 	"internal/sdnotify":  320,
 	"internal/fault":     70,
-	"internal/control":   370,
-	"internal/cli":       2250,
+	"internal/control":   340,
+	"internal/cli":       1790,
 }
 
 // excess lets a type have more than others.

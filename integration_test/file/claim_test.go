@@ -218,14 +218,20 @@ func TestFileNamesThisStart(t *testing.T) {
 		"itself":     `echo $$ >"$0"; exec "$@"`,
 		"its parent": `echo $$ >"$0"; "$@"; exit $?`,
 	} {
-		dir := bed.OpenDir(t)
-		file := dir + "/p.pid"
-		r := bed.Start(t, bed.How{Before: []string{"sh", "-c", script, file}}, "-log-level", "info", "-pidfile", file, "touch", dir+"/marker")
-		r.ExpectCode(t, 0)
-		r.ExpectOneLine(t, "stale, replacing it: .*this start itself or what started it")
-		bed.ExpectFiles(t, dir, "marker")
-		if t.Failed() {
-			t.Log(name)
+		for _, m := range bed.StartModes {
+			t.Run(name+" "+m.Name, func(t *testing.T) {
+				t.Parallel()
+				a := bed.Sleeper(t)
+				if strings.Contains(m.Name, "forking") {
+					a.Shell("sleep 60 & true")
+				}
+				a.How.Before = []string{"sh", "-c", script, a.PIDFile}
+				a.Options = []string{"-log-level", "info"}
+				r := a.Start(t, m)
+				bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
+				r.AwaitStderr(t, "this start itself or what started it")
+				a.Leave(t)
+			})
 		}
 	}
 }

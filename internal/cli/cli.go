@@ -1,7 +1,7 @@
 // Package cli turns arguments and environment into a plan, and whatever happens into messages and an exit code.
 //
-// Nothing here exits the process: Main returns the code, or does not return
-// because the process ends by the program's signal.
+// Nothing here exits the process: Main returns the code, or does not return because the process ends by the program's
+// signal.
 package cli
 
 import (

@@ -27,8 +27,8 @@ const (
 	logPatience = time.Second
 )
 
-// log is the logger and the queue behind it. Whoever logs is never delayed by a
-// reader of standard error who has stopped reading.
+// log is the logger and the queue behind it. Whoever logs is never delayed by a reader of standard error who has
+// stopped reading.
 type log struct {
 	hclog.Logger
 	queue   chan []byte // nil before the first message

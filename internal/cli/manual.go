@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	_ "embed"
 	"strings"
 )
 
@@ -73,103 +74,20 @@ func entry(b *strings.Builder, name, text string) {
 	b.WriteString(line + "\n")
 }
 
-// manual is the text of -h: what a manual page would say, ending in examples that a test runs.
-const manual = `pidleash - run a program on the leash of its PID file
-
-USAGE
-  pidleash [OPTION...] [--] PROGRAM [ARG...]
-  pidleash status | stop | signal | wait | list [-h] ...
-
-  Starts PROGRAM as a child, writes its PID to a file, forwards signals to it,
-  stops it when the file is removed, removes the file when it has ended, and
-  then ends as PROGRAM ended: with its exit code, or by the same signal.
-
-  Options end at the first word that is none; the rest belongs to PROGRAM.
-  -x and --x are the same. PROGRAM is found as the shell finds it.
-
-THE PID FILE
-{file}
-
-STOPPING
-{stopping}
-
-SIGNALS
-  All that can be caught are forwarded to PROGRAM.
-
-{signals}
-
-STARTING AGAIN
-{restarts}
-
-  Between two runs the PID file names pidleash. TERM, INT and QUIT are forwarded
-  and end it for good, and so does the removal of the file.
-
-WHILE OTHER FILES EXIST
-{conditions}
-
-  They are waited for without end, unless -start-timeout is given. Meanwhile the
-  PID file names pidleash. Removing that, TERM, INT, QUIT and HUP end the wait.
-
-IN THE BACKGROUND
-{background}
-
-{readiness}
-
-PROGRAM'S SURROUNDINGS, by default as pidleash's own
-{context}
-
-EXIT CODE
-{codes}
-
-  120               another process holds the PID file
-  125               pidleash itself failed: usage, PID file, fork, or PROGRAM was
-                    not up in time
-  126, 127          PROGRAM cannot be executed; is not found
-  128+N             as PID 1, which no signal can end: PROGRAM died by signal N
-  any other         PROGRAM's own
-
-COMMANDS, as the very first word; each has a text of its own, pidleash stop -h. All
-but list take $PIDFILE when no FILE is given, read FILE without trusting it, and
-never signal a process that has taken the PID since
-  status FILE...    tell whether the programs run: 0, 1, 3 or 4 as the Linux Standard
-                    Base has it
-  stop FILE...      stop them, and wait for their end
-  signal SIG FILE...
-                    send them a signal
-  wait FILE...      wait for their end, or until they run
-  list [DIR|FILE...]
-                    audit the PID files of a machine (default /run)
-
-MESSAGES, on standard error
-{messages}
-
-  -h, -help         this text
-  -version          the version
-
-ENVIRONMENT
-  PIDFILE           the PID file when -pidfile is not given. systemd sets it for
-                    units with PIDFile=
-  PIDLEASH_...      every option with a value or a switch, such as
-                    PIDLEASH_LOG_LEVEL=info or PIDLEASH_SAME_GROUP=true; several
-                    values of one option go one a line. The command line wins; an
-                    empty variable counts as unset
-
-  PROGRAM does not get these variables, nor a PIDFILE that names the file in
-  use, unless it is to write that itself (-forking).
-
-EXAMPLES
-  Run a server; rm /run/app.pid stops it:
-    pidleash -pidfile /run/app.pid -- /usr/sbin/app -f
-
-  Interrupt it first, and give it a minute before it is killed:
-    pidleash -pidfile /run/app.pid -stop INT/60s/KILL -- /usr/sbin/app -f
-
-  Start it in the background, and come back when it has run for a second:
-    pidleash -daemon -pidfile /run/app.pid -ready 1s -- /usr/sbin/app -f
-
-  Stop it, and come back when it has ended:
-    pidleash stop /run/app.pid
-
-  Be the init of a container:
-    pidleash sh -c 'echo "I am not PID 1"'
-`
+// The texts of -h: what a manual page would say, ending in examples that a test runs. Where a line is a section in
+// braces, its options come from the table. What all commands share stands in each text: nobody should have to look in
+// two places.
+var (
+	//go:embed manual/pidleash.txt
+	manual string
+	//go:embed manual/status.txt
+	statusManual string
+	//go:embed manual/stop.txt
+	stopManual string
+	//go:embed manual/signal.txt
+	signalManual string
+	//go:embed manual/wait.txt
+	waitManual string
+	//go:embed manual/list.txt
+	listManual string
+)

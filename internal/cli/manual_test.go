@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write README.md's table of options anew
 func TestManualHasEveryOption(t *testing.T) {
 	checkManual(t, "pidleash", manual, options, "h", "version")
 	for _, s := range subcommands {
-		checkManual(t, "pidleash "+s.name, s.text, s.all(), "h")
+		checkManual(t, "pidleash "+s.name, *s.text, s.all(), "h")
 	}
 }
 

@@ -31,7 +31,8 @@ const (
 )
 
 // options lists every option of a start, in the order in which they are taken. The first two set how mistakes in the
-// others are reported. Nothing here is a function call: the compiler lays the table out, and no start has to build it.
+// others are reported. Nothing here is a function call: the compiler lays the table out, and no start has to build
+// it.
 var options = []option{
 	{name: "log-level", value: "LEVEL", section: "messages", set: setLogLevel, remedy: "trace, debug, info, warn, error or off", initial: defaultLogLevel,
 		text: "trace, debug, info, warn, error or off; warn is silent when all is well"},

@@ -26,8 +26,8 @@ func (c *command) status(l *log) (code int) {
 	return code
 }
 
-// record is what status and list report of a file; -json prints it as it is. Programs
-// read its names and states: they must not change.
+// record is what status and list report of a file; -json prints it as it is. Programs read its names and states: they
+// must not change.
 type record struct {
 	File    string `json:"file"`
 	Code    int    `json:"code"`  // what status ends with for this file alone

@@ -14,7 +14,7 @@ import (
 type subcommand struct {
 	name        string
 	usage       string   // the hint of its mistakes
-	text        string   // of -h
+	text        *string  // of -h
 	options     []string // beside those of all commands
 	takesSignal bool     // the first operand is one, and may have a dash as in kill(1)
 	takesDirs   bool     // operands may be directories, and there may be none
@@ -23,14 +23,14 @@ type subcommand struct {
 
 // subcommands is laid out by the compiler, as options is.
 var subcommands = []subcommand{
-	{name: "status", usage: "pidleash status FILE", text: statusManual, run: (*command).status},
-	{name: "stop", usage: "pidleash stop FILE", text: stopManual, run: (*command).stop,
+	{name: "status", usage: "pidleash status FILE", text: &statusManual, run: (*command).status},
+	{name: "stop", usage: "pidleash stop FILE", text: &stopManual, run: (*command).stop,
 		options: []string{"stop", "timeout"}},
-	{name: "signal", usage: "pidleash signal SIGNAL FILE", text: signalManual, run: (*command).sendSignal,
+	{name: "signal", usage: "pidleash signal SIGNAL FILE", text: &signalManual, run: (*command).sendSignal,
 		takesSignal: true},
-	{name: "wait", usage: "pidleash wait FILE", text: waitManual, run: (*command).wait,
+	{name: "wait", usage: "pidleash wait FILE", text: &waitManual, run: (*command).wait,
 		options: []string{"until", "timeout"}},
-	{name: "list", usage: "pidleash list [DIR|FILE...]", text: listManual, run: (*command).list, takesDirs: true},
+	{name: "list", usage: "pidleash list [DIR|FILE...]", text: &listManual, run: (*command).list, takesDirs: true},
 }
 
 func setUntil(c *command, value string) error {
@@ -77,7 +77,7 @@ func (s *subcommand) main(args []string) int {
 	case err != nil:
 		return log.fail(err)
 	case c.given["help"].IsSet():
-		return log.print(withOptions(s.text, options))
+		return log.print(withOptions(*s.text, options))
 	}
 	return s.run(c, log)
 }

@@ -79,7 +79,7 @@ func watched(t *testing.T, fd int) (order []int) {
 // A successor is exchanged for the file there, which keeps the hidden name.
 func TestSuccessor(t *testing.T) {
 	dir := t.TempDir()
-	file, _, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
+	file, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
 	must(t, err)
 	claim, err := file.Successor()
 	must(t, err)
@@ -102,7 +102,7 @@ func TestPublishFails(t *testing.T) {
 	equal(t, "left", names(t, dir), "p.pid")
 	must(t, os.Remove(dir+"/p.pid"))
 
-	file, _, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
+	file, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
 	must(t, err)
 	claim, err = file.Successor()
 	must(t, err)

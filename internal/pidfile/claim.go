@@ -1,7 +1,6 @@
 package pidfile
 
 import (
-	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -208,14 +207,9 @@ func (c *Claim) TakeBack(pid int) error {
 	return err
 }
 
-// Publish claims the path and publishes pid, which counts as one of own, see New. staleReason says why the
-// file that was found there was stale; empty: there was none. The errors are those of New and of writing.
-func Publish(path string, pid int, own ...int) (f *File, staleReason string, err error) {
-	f, err = Claimed(path, func(c *Claim) (int, error) {
-		staleReason = cmp.Or(c.StaleReason, staleReason)
-		return pid, c.Publish(pid)
-	}, append([]int{pid}, own...)...)
-	return f, staleReason, err
+// Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of writing.
+func Publish(path string, pid int, own ...int) (*File, error) {
+	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]int{pid}, own...)...)
 }
 
 // Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to

@@ -120,11 +120,15 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 	return f, nil
 }
 
-// RemoveStale removes what a start that was killed has left at a path: a path lock that nobody has, and the file, if
-// it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
+// RemoveStale removes what a start or a program that was killed has left at a path: a path lock that nobody has, and
+// the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
 func RemoveStale(path string, own ...int) error {
 	removePathLock(path)
-	return removeStale(path, own)
+	file, _, err := lockStale(path, own)
+	if err != nil {
+		return nil
+	}
+	return file.clear(path)
 }
 
 // removePathLock removes a path lock that nobody has.
@@ -147,21 +151,6 @@ func RemoveHidden(path string, pid int) {
 			_ = unix.Unlink(dir + name)
 		}
 	}
-}
-
-// RemoveStale removes what the program has left at the path, if that names nobody who runs. Nil has nothing.
-func (l *PathLock) RemoveStale() {
-	if l != nil {
-		_ = removeStale(l.Path, l.own)
-	}
-}
-
-func removeStale(path string, own []int) error {
-	file, _, err := lockStale(path, own)
-	if err != nil {
-		return nil
-	}
-	return file.clear(path)
 }
 
 // Release unlocks the path; nil has nothing to unlock.

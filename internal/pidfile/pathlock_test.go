@@ -26,7 +26,7 @@ func TestPathLockKeepsOthersAway(t *testing.T) {
 	wantHeld(t, err, path, 0, os.Getpid())
 	_, err = Reserve(path)
 	wantHeld(t, err, path, 0, os.Getpid())
-	_, _, err = Publish(path, pidInTests)
+	_, err = Publish(path, pidInTests)
 	wantHeld(t, err, path, 0, os.Getpid())
 	l.Release()
 	if all := names(t, filepath.Dir(path)); all != "" {
@@ -113,15 +113,15 @@ func TestPathLockPublishWhileRemoved(t *testing.T) {
 
 func TestPathLockRemoveStale(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
-	l := pathLock(t, path)
-	l.RemoveStale()
+	pathLock(t, path)
+	must(t, RemoveStale(path))
 	write(t, path, line(pid))
-	l.RemoveStale()
+	must(t, RemoveStale(path))
 	if got := read(t, path); got != string(line(pid)) {
 		t.Errorf("the file of a running program has %q", got)
 	}
 	write(t, path, line(deadPID(t)))
-	l.RemoveStale()
+	must(t, RemoveStale(path))
 	if all := names(t, filepath.Dir(path)); all != ".p.pid.lock" {
 		t.Errorf("the directory has %q", all)
 	}

@@ -12,12 +12,9 @@ import (
 
 func TestPublish(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
-	f, reason, err := Publish(path, pid)
+	f, err := Publish(path, pid)
 	must(t, err)
 	t.Cleanup(f.close)
-	if reason != "" {
-		t.Errorf("nothing was there, but: %s", reason)
-	}
 	checkOwn(t, f, pid)
 }
 
@@ -37,7 +34,11 @@ func TestPublishOverAStaleFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := in(t, "p.pid")
 			write(t, path, c.content)
-			f, reason, err := Publish(path, c.pid, c.own...)
+			reason := ""
+			f, err := Claimed(path, func(claim *Claim) (int, error) {
+				reason = claim.StaleReason
+				return c.pid, claim.Publish(c.pid)
+			}, append(c.own, c.pid)...)
 			must(t, err)
 			t.Cleanup(f.close)
 			if !strings.Contains(reason, c.reason) {
@@ -51,19 +52,19 @@ func TestPublishOverAStaleFile(t *testing.T) {
 func TestPublishIsRefused(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	published(t, path, pid)
-	_, _, err := Publish(path, program(t))
+	_, err := Publish(path, program(t))
 	wantHeld(t, err, path, pid, os.Getpid())
 	if got := read(t, path); got != string(line(pid)) {
 		t.Errorf("content %q", got)
 	}
 	path = in(t, "p.pid")
 	write(t, path, line(pid))
-	_, _, err = Publish(path, program(t))
+	_, err = Publish(path, program(t))
 	wantHeld(t, err, path, pid, 0)
 	if all := names(t, filepath.Dir(path)); all != "p.pid" {
 		t.Errorf("the refused start left %q", all)
 	}
-	if _, _, err := Publish(filepath.Dir(path)+"/none/p.pid", pid); err == nil || isHeld(err) {
+	if _, err := Publish(filepath.Dir(path)+"/none/p.pid", pid); err == nil || isHeld(err) {
 		t.Errorf("without a directory: %v", err)
 	}
 }
@@ -86,7 +87,7 @@ func TestPublishRace(t *testing.T) {
 				pid := program(t)
 				go func() {
 					<-start
-					f, _, err := Publish(path, pid)
+					f, err := Publish(path, pid)
 					results <- result{f, pid, err}
 				}()
 			}

@@ -97,7 +97,7 @@ func TestOwnCountsWithItsAncestors(t *testing.T) {
 		must(t, l.Clear())
 		write(t, path, line(pid)) // as long as the claim lasts
 		must(t, l.Clear())
-		l.RemoveStale()
+		must(t, RemoveStale(path, caller))
 		if _, err := os.Lstat(path); !os.IsNotExist(err) {
 			t.Errorf("the file: %v", err)
 		}

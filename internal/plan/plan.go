@@ -5,6 +5,7 @@
 package plan
 
 import (
+	"cmp"
 	"syscall"
 	"time"
 )
@@ -141,9 +142,4 @@ func (p *Plan) Conditional() bool { return len(p.While)+len(p.WhileRunning) > 0 
 func (p *Plan) Beside() bool { return p.Way != Foreground && !p.Stays() }
 
 // Followed is the file that a daemon may write its PID to; empty: none is known.
-func (p *Plan) Followed() string {
-	if p.Follow != "" {
-		return p.Follow
-	}
-	return p.PIDFile
-}
+func (p *Plan) Followed() string { return cmp.Or(p.Follow, p.PIDFile) }
