@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -25,12 +26,13 @@ func seek(l *loop) {
 	case err != nil:
 		l.answer(machine.Event{Kind: machine.Unready, Err: notUp(l, err)})
 	case pid != 0:
-		l.answer(machine.Event{Kind: machine.Found})
+		l.answer(machine.Event{Kind: machine.Found, Own: pid == l.program.starter})
 	}
 }
 
 // followFirst makes the daemon the program.
 func followFirst(l *loop, pid int) error {
+	finder := l.program.finder
 	h, err := holdDaemon(l, pid)
 	if err != nil {
 		return err
@@ -41,8 +43,12 @@ func followFirst(l *loop, pid int) error {
 			return err
 		}
 	}
+	if parent := finder.Parent(pid); parent != 0 && l.plan.Beside() {
+		l.log.Warn(fmt.Sprintf("PID %d is the child of PID %d, which has not ended after %v; the service manager does not see its end", pid, parent, daemon.ParentPatience))
+	}
+	l.log.Info(fmt.Sprintf("PID %d is the daemon", pid))
 	l.program.follow(h)
-	l.program.finder.Follow(h)
+	finder.Follow(h, time.Now())
 	return nil
 }
 
@@ -62,41 +68,50 @@ func holdDaemon(l *loop, pid int) (*process.Held, error) {
 	return h, nil
 }
 
-// seekSuccessor looks for the process that takes an ended daemon's place: a new one or a predecessor.
+// seekSuccessor looks for the process that takes an ended daemon's place.
 func seekSuccessor(l *loop) {
-	if e, ok := followSuccessor(l); ok {
-		l.answer(machine.Event{Kind: machine.Succeeded})
-		l.answer(e)
-		return
+	e, ok := followSuccessor(l)
+	if !ok {
+		finder := l.program.finder
+		if l.leash.file.IsProgramsOwn() {
+			finder.Wrote()
+		}
+		pid, more := finder.Next(time.Now(), l.program.status, len(l.program.sent) == 0)
+		switch {
+		case pid == 0 && !more:
+			reportLost(l)
+			l.answer(machine.Event{Kind: machine.NoSuccessor})
+			return
+		case pid == 0 || !followNext(l, pid):
+			return
+		}
+		l.leash.rewrite(pid)
+		e.Kind = machine.Present
 	}
-	if !l.program.finder.MayReturn() {
-		l.answer(machine.Event{Kind: machine.NoSuccessor})
-	}
+	l.answer(machine.Event{Kind: machine.Succeeded})
+	l.answer(e)
 }
 
-// followSuccessor follows the process that the daemon's file now names, if there is one, and makes the PID file name
-// it too.
-func followSuccessor(l *loop) (machine.Event, bool) {
-	finder := l.program.finder
-	if finder == nil || l.leash.file == nil {
-		return machine.Event{}, false
+// followSuccessor follows the process that the daemon's file now names, if there is one.
+func followSuccessor(l *loop) (e machine.Event, ok bool) {
+	pid := l.program.finder.Successor()
+	if pid == 0 || !followNext(l, pid) {
+		return e, false
 	}
-	pid := finder.Successor()
-	if pid == 0 {
-		return machine.Event{}, false
-	}
+	return l.leash.name(pid), true
+}
+
+// followNext makes the daemon's successor the program.
+func followNext(l *loop, pid int) bool {
 	h, err := holdDaemon(l, pid)
 	if err != nil {
-		return machine.Event{}, false
+		return false
 	}
-	before := l.program.held
-	if before == nil {
-		before = l.program.last
-	}
+	before := cmp.Or(l.program.held, l.program.last)
 	l.log.Info(fmt.Sprintf("PID %d is succeeded by PID %d, following that", before.PID, pid))
 	l.program.follow(h)
-	finder.Follow(h)
-	return machine.Event{Kind: l.leash.name(pid)}, true
+	l.program.finder.Follow(h, time.Now())
+	return true
 }
 
 // look looks at the path of the PID file.
@@ -106,6 +121,7 @@ func look(l *loop) machine.Event {
 		_, e := l.leash.look()
 		return e
 	}
+	finder.Note()
 	if l.leash.followWatch != nil {
 		if e, ok := followSuccessor(l); ok {
 			return e

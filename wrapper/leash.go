@@ -121,15 +121,9 @@ func (s *leash) begin() (err error) {
 
 // placeholder makes the file name the keeper: readers find a live process, and a removal still means stop.
 func (s *leash) placeholder() {
-	if s.named {
-		return
+	if !s.named {
+		s.named = s.rewrite(os.Getpid())
 	}
-	err := s.file.Restore(os.Getpid())
-	s.named = err == nil
-	if !errors.Is(err, pidfile.ErrRemoved) && !errors.Is(err, pidfile.ErrLostRace) { // the next look sees these
-		s.warn(err)
-	}
-	s.renewWatch()
 }
 
 // linger makes the file name the keeper for a moment, if the file is still ours.
@@ -195,16 +189,28 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn()}
 }
 
-// name makes the PID file name a successor, which writes the file itself unless -follow names another one.
-func (s *leash) name(pid int) machine.Kind {
-	if s.followWatch == nil {
+// name makes the PID file name a successor, which has written the daemon's own file: this one, or that of -follow.
+func (s *leash) name(pid int) machine.Event {
+	if s.plan.Followed() == s.plan.PIDFile {
 		s.file.SetPID(pid)
-		return machine.Rewritten
+	} else {
+		s.rewrite(pid)
 	}
-	s.followWatch.Renew()
-	s.warn(s.file.Name(pid))
+	if s.followWatch != nil {
+		s.followWatch.Renew()
+	}
+	_, e := s.look()
+	return e
+}
+
+// rewrite makes the file name a process of ours, and reports whether it does.
+func (s *leash) rewrite(pid int) bool {
+	err := s.file.Restore(pid)
+	if !errors.Is(err, pidfile.ErrRemoved) && !errors.Is(err, pidfile.ErrLostRace) { // the next look sees these
+		s.warn(err)
+	}
 	s.renewWatch()
-	return machine.Present
+	return err == nil
 }
 
 func (s *leash) adopt() {

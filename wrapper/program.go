@@ -28,6 +28,8 @@ type program struct {
 	reaped  <-chan struct{} // closed when the ended program's status is known or lost; nil: not awaited
 	waiting bool            // held has ended, and its exit status is awaited
 	sent    map[syscall.Signal]bool
+	status  syscall.WaitStatus // of the program that ran last
+	starter int                // PID of what was started, until that has ended
 
 	reaper *process.Reaper
 	family *process.Family // nil: the program is not below this process or its caller
@@ -68,6 +70,9 @@ func (s *program) started(h *process.Held) {
 	s.last.Close()
 	s.held, s.last, s.reaped, s.waiting, s.sweeps = h, nil, nil, false, false
 	s.launches++
+	if s.starter = h.PID; s.finder != nil {
+		s.finder.Started(h.PID)
+	}
 	clear(s.sent)
 	if s.family != nil {
 		s.family.Restarted()
@@ -75,14 +80,14 @@ func (s *program) started(h *process.Held) {
 }
 
 // follow makes another process the program.
-func (s *program) follow(h *process.Held) { s.held, s.reaped, s.waiting = h, nil, false }
+func (s *program) follow(h *process.Held) {
+	s.held, s.reaped, s.waiting = h, nil, false
+	clear(s.sent)
+}
 
 // leave is called when the caller has ended: the program is now the service manager's child.
 func (s *program) leave() {
 	s.family = nil
-	if s.finder != nil {
-		s.finder.Leave()
-	}
 }
 
 // ended delivers the end of a program that is not a child; nil: none runs.

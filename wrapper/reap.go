@@ -92,7 +92,10 @@ func (l *loop) endWaited() {
 func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	p := l.program
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
-	p.held, p.last, p.waiting, p.reaped = nil, p.held, false, nil
+	p.held, p.last, p.waiting, p.reaped, p.status = nil, p.held, false, nil, status
+	if p.finder != nil {
+		p.finder.Started(0)
+	}
 	if !known {
 		p.reaped = p.last.Reaped(reapLimit)
 	}

@@ -3,15 +3,19 @@ package wrapper
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
+	"pidleash/internal/process"
 )
 
 // Messages about a running program, and about one that did not come up.
@@ -99,6 +103,28 @@ func late(l *loop) error {
 	return notUp(l, fmt.Errorf("is not up after %v", l.plan.StartLimit))
 }
 
+// reportLost names who is left of a daemon that has ended by itself, and is not followed.
+func reportLost(l *loop) {
+	if left := l.program.finder.Left(); len(left) > 0 && len(l.program.sent) == 0 {
+		l.log.Warn(fmt.Sprintf("PID %d has ended, and of it PIDs %v live on, which nobody watches", l.program.last.PID, left))
+	}
+}
+
+// reportEscaped warns of a program that has gone to the background, and is not expected to.
+func reportEscaped(l *loop, r machine.Result) {
+	if !l.role.isParent || l.plan.Forking || l.plan.KillMode == plan.KillTree || r.Removed || !r.Known || r.Status != 0 || process.NoChildren() {
+		return
+	}
+	all, _ := l.program.family.Descendants()
+	session, _ := unix.Getsid(0)
+	for _, pid := range slices.Sorted(maps.Keys(all)) {
+		if p, err := process.Read(pid); err == nil && p.Session != session {
+			l.log.Warn(fmt.Sprintf("%s has ended, and PID %d of it lives on in a session of its own; hint: -forking", l.plan.Args[0], pid))
+			return
+		}
+	}
+}
+
 // notUp is the error of a program that has not come up.
 func notUp(l *loop, err error) error {
 	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: fault.Hint(err)}
@@ -132,6 +158,7 @@ func outcomeOf(l *loop) (plan.Outcome, error) {
 		l.relay.Send("STATUS=Stopped: " + l.program.reason)
 	}
 	l.leash.release()
+	reportEscaped(l, r)
 	if l.caller != nil && !r.Up {
 		l.caller.fail(failureOf(l, r))
 		return plan.Outcome{}, nil

@@ -85,7 +85,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 		l.leash.takeBack(c, pid)
 		return nil, noPidfd(err)
 	}
-	l.program.family.Began(h)
+	l.program.family.Note(h)
 	_ = l.caller.conn.Send(message{Kind: started, PID: pid}) // if the caller is gone, its channel closes
 	return h, nil
 }

@@ -91,8 +91,12 @@ func (l *log) fail(err error) int {
 	return fault.Code(err)
 }
 
-// defaultStartLimit is how long a program may take to come up without -start-timeout.
-const defaultStartLimit = 30 * time.Second
+// The defaults of -start-timeout and -settle, and of the latter for a file that a daemon has written itself.
+const (
+	defaultStartLimit = 30 * time.Second
+	defaultSettle     = 100 * time.Millisecond
+	defaultOwnSettle  = time.Second
+)
 
 // mistake is the error of a command line or an environment that cannot be meant.
 func mistake(problem, hint string) error { return &fault.Error{Problem: problem, Hint: hint} }
@@ -124,7 +128,7 @@ func parse(args []string) (*command, error) {
 func newCommand(options []option) *command {
 	help := &given{names: []string{"help", "h"}, isSwitch: true}
 	c := &command{given: map[string]*given{"help": help}, logLevel: defaultLogLevel}
-	c.config.StartLimit = defaultStartLimit
+	c.config.StartLimit, c.config.Settle, c.config.OwnSettle = defaultStartLimit, defaultSettle, defaultOwnSettle
 	for _, o := range options {
 		c.given[o.name] = &given{names: []string{o.name}, isSwitch: o.isSwitch()}
 	}

@@ -106,6 +106,12 @@ func (o *option) find(given *given) (values []string, source string) {
 	return []string{o.initial}, source
 }
 
+func setSettle(c *command, value string) error {
+	err := setDuration(&c.config.Settle, value)
+	c.config.OwnSettle = c.config.Settle
+	return err
+}
+
 func setLogLevel(c *command, value string) error {
 	if hclog.LevelFromString(value) == hclog.NoLevel {
 		return errors.New("no such level")

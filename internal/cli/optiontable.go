@@ -44,8 +44,8 @@ var options = []option{
 		commandText: "is used when no FILE is given"},
 	{name: "supervisor-pidfile", value: "FILE", section: "file", set: func(c *command, value string) error { return setPath(&c.config.Supervisor, value) },
 		text: "where the PID of pidleash itself goes, or of its watchdog"},
-	{name: "settle", value: "DURATION", section: "file", set: func(c *command, value string) error { return setDuration(&c.config.Settle, value) }, remedy: delayRemedy, initial: "100ms",
-		text: "how long the file must be gone or be somebody else's before that counts; 0 decides at the first look"},
+	{name: "settle", value: "DURATION", section: "file", set: setSettle, remedy: delayRemedy, unset: "100ms",
+		text: "how long the file must be gone or be somebody else's before that counts; 0 decides at the first look; for a file that a daemon of -forking has written itself the default is 1s"},
 
 	{name: "stop", value: "SCHEDULE", section: "stopping", set: func(c *command, value string) (err error) { c.config.Stop, err = plan.ParseSchedule(value); return err },
 		remedy: "signals and waits in turn, such as " + plan.DefaultSchedule, initial: plan.DefaultSchedule,

@@ -1,8 +1,8 @@
 // Package daemon finds the daemon that a program has become, and the process that succeeds that daemon.
 //
-// The started process forks and ends; its descendants become children of pidleash or of its caller, the
-// subreaper. The daemon is the descendant that its PID file names, else the only one that is left. When the
-// file later names another descendant, that is the daemon from then on: nginx is upgraded so.
+// The started process forks and ends; its descendants become children of pidleash or of its starter, the
+// subreaper. Where the daemon's own PID file is known, that file alone decides; otherwise the daemon is whoever
+// the PID file names, or the only one that is left. That may be wrong, and is mended when the process ends.
 //
 // A list of children in /proc is no snapshot: it counts only when it has not changed for a while. The package
 // sends no signal, reaps nothing, and writes no file.
@@ -23,18 +23,21 @@ import (
 )
 
 const (
-	// aloneAsleep is how long a sleeping child must have been the only one to be the daemon: the middle
-	// process of a double fork does not sleep.
+	// aloneAsleep is how long a process must have been the only one to be the daemon, if it sleeps, or has come out
+	// of a double fork: it leads no session, and who does is gone.
 	aloneAsleep = 20 * time.Millisecond
 	// aloneLeader is the same for one that leads its session: it may be the middle process of a double fork, which
 	// takes its time.
 	aloneLeader = time.Second
-	// aloneBusy is the same for a child that is not asleep.
+	// aloneBusy is the same for any other that is not asleep.
 	aloneBusy = 500 * time.Millisecond
 	// crowdPatience is how long several children must have been there before the search fails.
 	crowdPatience = time.Second
-	// nonePatience is how long /proc must show no child to be believed while earlier children live.
+	// nonePatience is how long /proc must show no child to be believed where the kernel cannot tell.
 	nonePatience = time.Second
+	// ParentPatience is how long the daemon's parent may live on with -daemon: the daemon then is not the service
+	// manager's child.
+	ParentPatience = 5 * time.Second
 	// movePatience is how long a successor may take to write its file, and lookInterval the time between two
 	// looks at that.
 	movePatience = 30 * time.Second
@@ -47,34 +50,49 @@ var ErrNotAlive = errors.New("the daemon that its PID file names has ended")
 
 // Finder knows the daemon and its predecessors.
 type Finder struct {
-	file    string          // the daemon's own PID file; empty: none is known
-	only    bool            // only the file decides, because -follow was given
-	family  *process.Family // nil: the program is not below this process or its caller
+	file    string          // where the daemon may write its PID; empty: nowhere
+	decides bool            // that file alone decides: the program was told to write it
+	beside  bool            // the daemon is to be the service manager's child
+	family  *process.Family // what came of the program
 	program *process.Held   // the daemon; nil: not known yet
+	started int             // PID of the process that was started; 0: it has ended
 
-	candidates []int               // the children at the last look
-	since      time.Time           // since when these have been the children
-	lost       *syscall.WaitStatus // of the last descendant to end before the daemon was known
+	calm calm                // of the children
+	own  calm                // of the started process, while the file names it
+	born time.Time           // when the daemon was first seen; zero: not yet
+	lost *syscall.WaitStatus // of the last descendant to end before the daemon was known
 
-	predecessors []*process.Held
-	newborn      map[int]process.Ticks // children of the daemon that may succeed it
-	unnamed      time.Time             // since when the file does not name the daemon; zero: it does
+	succession
+}
+
+// calm is how long the same processes have been seen in the same sessions.
+type calm struct {
+	seen  []int
+	since time.Time
+}
+
+// lasts notes what is seen now, and returns for how long nothing else was.
+func (c *calm) lasts(seen []int, now time.Time) time.Duration {
+	if c.since.IsZero() || !slices.Equal(c.seen, seen) {
+		*c = calm{seen, now}
+	}
+	return now.Sub(c.since)
 }
 
 // NewFinder makes a Finder that does not know the daemon yet.
 func NewFinder(p *plan.Plan, family *process.Family) *Finder {
-	return &Finder{file: p.Followed(), only: p.Follow != "", family: family, newborn: map[int]process.Ticks{}}
+	return &Finder{file: p.Followed(), decides: p.WritesFile(), beside: p.Beside(), family: family}
 }
 
-// Lost records the end of a descendant: if the daemon is not known yet, it may have been the daemon.
+// Started records the process that was started.
+func (f *Finder) Started(pid int) { f.started = pid }
+
+// Lost records the end of a process: if the daemon is not known yet, it may have been the daemon.
 func (f *Finder) Lost(status syscall.WaitStatus) {
 	if f.program == nil {
 		f.lost = &status
 	}
 }
-
-// Leave says that the caller has ended: the program is no longer below it.
-func (f *Finder) Leave() { f.family = nil }
 
 // Code is the exit code of a daemon that ended before it was known; 0: none did.
 func (f *Finder) Code() int {
@@ -87,24 +105,43 @@ func (f *Finder) Code() int {
 // Known reports that the daemon has been found.
 func (f *Finder) Known() bool { return f.program != nil }
 
-// Predecessors are the processes that were the daemon before.
-func (f *Finder) Predecessors() []*process.Held { return f.predecessors }
-
 // Look looks for the daemon. It returns 0 and no error while it is too early to decide.
 func (f *Finder) Look(now time.Time) (int, error) {
-	if f.file != "" {
-		if pid := pidfile.Named(f.file); pid != 0 && f.CameOfProgram(pid) {
-			return pid, nil
-		}
+	pid, err := f.find(now)
+	if pid == 0 || err != nil {
+		f.born = time.Time{}
+		return 0, err
+	}
+	if f.born.IsZero() {
+		f.born = now
+	}
+	if f.beside && f.Parent(pid) != 0 && now.Sub(f.born) < ParentPatience {
+		return 0, nil
+	}
+	return pid, nil
+}
+
+// Parent is the process of the program that is still the daemon's parent; 0: none is.
+func (f *Finder) Parent(pid int) int {
+	p, err := process.Read(pid)
+	if err != nil || !f.family.Has(p.Parent) {
+		return 0
+	}
+	return p.Parent
+}
+
+func (f *Finder) find(now time.Time) (int, error) {
+	if pid := f.named(); pid != 0 && (pid != f.started || f.own.lasts([]int{pid}, now) >= aloneLeader) {
+		return pid, nil
+	}
+	if f.started != 0 {
+		return 0, nil
 	}
 	children, err := f.family.Children()
 	if err != nil {
 		return 0, err
 	}
-	if !slices.Equal(children, f.candidates) || f.since.IsZero() {
-		f.candidates, f.since = children, now
-	}
-	unchanged := now.Sub(f.since)
+	unchanged := f.calm.lasts(withSessions(children), now)
 	switch {
 	case len(children) == 0 && !f.family.IsChildless() && unchanged < nonePatience:
 		return 0, nil
@@ -112,122 +149,58 @@ func (f *Finder) Look(now time.Time) (int, error) {
 		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", plan.Describe(*f.lost))
 	case len(children) == 0:
 		return 0, errors.New("has ended and has left no daemon behind")
-	case f.only || unchanged == 0:
+	case f.decides || unchanged == 0:
+		return 0, nil
+	case len(children) > 1 && unchanged < crowdPatience:
+		return 0, nil
+	case len(children) > 1:
+		return 0, fmt.Errorf("has left %d processes behind, PIDs %v: which is the daemon is not clear; hint: -follow FILE, its own PID file", len(children), children)
+	case unchanged < enough(children[0]):
 		return 0, nil
 	}
-	return f.decide(unchanged)
+	return children[0], nil
 }
 
-// decide decides about children that have not changed for a while.
-func (f *Finder) decide(unchanged time.Duration) (int, error) {
-	if len(f.candidates) > 1 {
-		if unchanged < crowdPatience {
-			return 0, nil
-		}
-		return 0, fmt.Errorf("has left %d processes behind, PIDs %v: which is the daemon is not clear; hint: -follow FILE, its own PID file", len(f.candidates), f.candidates)
-	}
-	pid := f.candidates[0]
-	p, err := process.Read(pid)
-	limit := aloneBusy
-	if session, err := unix.Getsid(pid); err == nil && session == pid {
-		limit = aloneLeader
-	} else if p.State == 'S' {
-		limit = aloneAsleep
-	}
-	if err != nil || unchanged < limit {
-		return 0, nil
-	}
-	return pid, nil
-}
-
-// Follow makes a process the daemon.
-func (f *Finder) Follow(h *process.Held) {
-	if f.program != nil {
-		f.predecessors = append(f.predecessors, f.program)
-	}
-	f.program = h
-}
-
-// CameOfProgram reports whether pid is a living descendant of the program or daemon, or a predecessor.
-func (f *Finder) CameOfProgram(pid int) bool {
-	p, err := process.Read(pid)
-	if err != nil || p.Dead() {
-		return false
-	}
-	if start, known := f.newborn[pid]; known && start == p.Start || f.hasBeen(pid, p.Start) {
-		return true
-	}
-	if f.family != nil {
-		return f.family.Has(pid)
-	}
-	return process.IsBelow(pid, f.program.PID)
-}
-
-func (f *Finder) hasBeen(pid int, start process.Ticks) bool {
-	return slices.ContainsFunc(f.predecessors, func(h *process.Held) bool { return h.PID == pid && h.Start == start })
-}
-
-// Successor is the PID of the descendant that the daemon's file names in the daemon's place; 0: none.
-func (f *Finder) Successor() int {
-	if f.program == nil || f.file == "" {
+// named is the process of the program that the file names; 0: none. While the started process lives only a
+// file counts that it was told to write: another one may be left over from what it starts.
+func (f *Finder) named() int {
+	if f.file == "" || f.started != 0 && !f.decides {
 		return 0
 	}
 	pid := pidfile.Named(f.file)
-	if pid == 0 || pid == f.program.PID || !f.CameOfProgram(pid) {
+	if pid == 0 || !f.CameOfProgram(pid) {
 		return 0
 	}
 	return pid
 }
 
-// MayReturn reports whether a predecessor lives: it may become the daemon again after a failed upgrade.
-func (f *Finder) MayReturn() bool {
-	return slices.ContainsFunc(f.predecessors, func(h *process.Held) bool {
-		p, err := process.Read(h.PID)
-		return h != f.program && err == nil && p.Start == h.Start && !p.Dead()
-	})
+// withSessions is the processes and their sessions.
+func withSessions(pids []int) []int {
+	all := slices.Clone(pids)
+	for _, pid := range pids {
+		session, _ := unix.Getsid(pid)
+		all = append(all, session)
+	}
+	return all
 }
 
-// IsMoving reports whether a successor may still write the file that the daemon has renamed. since is when
-// the file was first seen to be gone.
-func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
-	if f.program == nil {
-		return false
+// enough is how long a process must have been the only one to be believed.
+func enough(pid int) time.Duration {
+	session, err := unix.Getsid(pid)
+	if err == nil && session == pid {
+		return aloneLeader
 	}
-	f.noteNewborn(since)
-	for pid, start := range f.newborn {
-		if p, err := process.Read(pid); err == nil && p.Start == start && !p.Dead() {
-			return true
-		}
+	if _, err := process.Read(session); err != nil {
+		return aloneAsleep
 	}
-	return now.Sub(since) < settle
+	if p, err := process.Read(pid); err == nil && p.State == 'S' {
+		return aloneAsleep
+	}
+	return aloneBusy
 }
 
-// LookAgain is when to look again at the daemon's own file, which a successor may be writing; zero: no need.
-func (f *Finder) LookAgain(now time.Time) time.Time {
-	if f.program == nil || pidfile.Named(f.file) == f.program.PID {
-		f.unnamed = time.Time{}
-		return time.Time{}
-	}
-	if f.unnamed.IsZero() {
-		f.unnamed = now
-	}
-	if now.Sub(f.unnamed) > movePatience {
-		return time.Time{}
-	}
-	f.noteNewborn(f.unnamed)
-	return now.Add(lookInterval)
-}
-
-// noteNewborn remembers children that the daemon has started since then: when it ends, their parent changes.
-func (f *Finder) noteNewborn(since time.Time) {
-	children, err := process.Children(f.program.PID)
-	if err != nil {
-		return // it has ended
-	}
-	for _, pid := range children {
-		p, err := process.Read(pid)
-		if err == nil && !p.Dead() && p.StartTime().After(since.Add(-time.Second)) {
-			f.newborn[pid] = p.Start
-		}
-	}
+// CameOfProgram reports whether pid is a living process of the program's. Where the keeper is no ancestor, that
+// is also one that is in the daemon's control group, of its user, and younger.
+func (f *Finder) CameOfProgram(pid int) bool {
+	return f.family.Has(pid) || f.program != nil && f.beside && f.origin.bore(pid)
 }

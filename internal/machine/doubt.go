@@ -30,11 +30,16 @@ func trust(m *Machine, e Event) {
 	}
 }
 
-// doubtFile acts on what was seen once it has lasted for Settle.
+// doubtFile acts on what was seen once it has lasted for Settle. A daemon that executes itself removes its own file
+// for a moment.
 func doubtFile(m *Machine, e Event) {
 	d := &m.watch.doubt
 	if d.moving || d.due.IsZero() {
-		*d = doubt{since: m.now, due: m.now.Add(m.plan.Settle)}
+		settle := m.plan.Settle
+		if e.Own && m.plan.Forking {
+			settle = m.plan.OwnSettle
+		}
+		*d = doubt{since: m.now, due: m.now.Add(settle)}
 	}
 	switch {
 	case e.Kind == Removed && e.Own && m.stop.forwarded != 0:

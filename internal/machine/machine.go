@@ -49,7 +49,7 @@ const (
 	Launched                   // the program was launched
 	LaunchFailed               // the launch failed: Err, and Status as if the program had exited so
 	Vanished                   // the launch failed because the PID file to be replaced is gone
-	Found                      // the daemon is known
+	Found                      // the daemon is known; Own: it is what was started
 	Ready                      // the program is ready
 	Unready                    // the program will not be ready: Err
 	Answered                   // the caller has left after it was told that the program is up
@@ -240,8 +240,8 @@ const (
 	movePatience, moveStep = 30 * time.Second, 2 * time.Millisecond
 	// The time between two looks for the daemon doubles from the first to the second.
 	seekFast, seekSlow = 2 * time.Millisecond, 10 * time.Millisecond
-	// How long a successor may take to appear after a daemon's end, and the time between two looks for it.
-	succession, successionStep = time.Second, 20 * time.Millisecond
+	// How long a successor may take to appear after a daemon's end at most, and the time between two looks for it.
+	succession, successionStep = 4 * time.Second, 20 * time.Millisecond
 	// The time between two looks for descendants is a tenth of the time that the state has lasted, within these.
 	surveyFast, surveySlow = 50 * time.Millisecond, 5 * time.Second
 	// A program that ends within earlyEnd after the caller may be gone before the service manager looks for

@@ -872,6 +872,30 @@ func TestTERMWhileDetaching(t *testing.T) {
 	p.ticks(9500*time.Millisecond, "Kill:KILL")
 }
 
+// A file that the program was told to write names the daemon before what was started has ended, or because that is
+// the daemon itself: it has had its signals.
+func TestFoundWhileDetaching(t *testing.T) {
+	for event, forwarded := range map[string]string{"Found": ",Kill:USR1", "Found:own": ""} {
+		p := playStarted(t, func(s *setup) { forks(s); s.Follow = "/run/own.pid" }, "-")
+		p.happens("USR1", "Kill:USR1")
+		p.ticks(seekFast, "Seek")
+		p.ticks(seekFast, "Seek")
+		p.happens(event, "Watch"+forwarded)
+		p.waits(never)
+	}
+}
+
+// A daemon that executes itself removes its own file for a moment.
+func TestOwnFileOfADaemon(t *testing.T) {
+	p := playDaemon(t, func(s *setup) { s.Settle, s.OwnSettle = time.Second/10, time.Second })
+	p.happens("Removed:own", "-")
+	p.ticks(time.Second, "Look")
+	p.happens("Removed:own", stops+","+isRemoved)
+	p = playDaemon(t, func(s *setup) { s.Settle, s.OwnSettle = time.Second/10, time.Second })
+	p.happens("Removed", "-")
+	p.ticks(time.Second/10, "Look")
+}
+
 // Before a daemon is known, a signal that ends a program ends the start.
 func TestTERMWhileFinding(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT} {
@@ -972,7 +996,7 @@ func TestNoSuccession(t *testing.T) {
 	for range succession/successionStep - 1 {
 		p.ticks(successionStep, "SeekSuccessor")
 	}
-	p.ticks(successionStep, closes) // a second without an answer
+	p.ticks(successionStep, closes) // without an answer
 	p.ends(false, 0, "1")
 
 	p = playDaemon(t, func(*setup) {})

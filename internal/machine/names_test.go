@@ -98,7 +98,7 @@ func eventOf(text string) Event {
 		}
 	case Halted:
 		e.Signal = syscall.SIGTSTP
-	case Removed:
+	case Removed, Found:
 		e.Own = detail == "own"
 	}
 	if e.Kind == Unready || e.Kind == LaunchFailed {

@@ -31,7 +31,7 @@ func launched(m *Machine, _ Event) {
 		return
 	}
 	m.enter(Detaching)
-	if m.waits {
+	if m.plan.WritesFile() {
 		m.wait(seekFast)
 	}
 }
@@ -47,9 +47,15 @@ func detached(m *Machine, e Event) {
 	m.doAndWait(Seek, seekFast)
 }
 
-// follow makes the daemon the program, or its successor, and forwards the signals that were kept for it.
-func follow(m *Machine, _ Event) {
+// follow makes the daemon the program, or its successor, and forwards the signals that were kept for it. The program
+// that was started, and is the daemon itself, has had them.
+func follow(m *Machine, e Event) {
 	m.result, m.settled = Result{}, false
+	if e.Own {
+		m.kept = nil
+		comeUp(m)
+		return
+	}
 	if m.state == Succeeding {
 		m.enter(Running)
 		m.do(Look)
@@ -92,6 +98,7 @@ func leaveCaller(m *Machine, e Event) {
 	m.waits, m.answered = false, m.now
 	switch {
 	case m.state == Parting: // the caller has not seen the program's end
+		m.enter(Running)
 		finishRun(m, e)
 	case m.state != Answering:
 		return
@@ -132,7 +139,7 @@ func finishRun(m *Machine, e Event) {
 	}
 	if m.state == Running && m.plan.Forking && m.hasFile() {
 		m.enter(Succeeding)
-		m.doAndWait(SeekSuccessor, successionStep)
+		seekSuccessor(m, e)
 		return
 	}
 	if !m.wantsRestart() {
@@ -140,6 +147,8 @@ func finishRun(m *Machine, e Event) {
 	}
 	sweepOrClose(m)
 }
+
+func seekSuccessor(m *Machine, _ Event) { m.doAndWait(SeekSuccessor, successionStep) }
 
 // giveUp stops a program that has not come up, and its descendants, or the wait for the first launch.
 func giveUp(m *Machine, e Event) {

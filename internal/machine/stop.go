@@ -202,9 +202,8 @@ func endWait(m *Machine) {
 		if len(m.actions) == 0 { // a look comes first
 			launchIfDue(m)
 		}
-	case Detaching:
-		// When the caller ends, its children get another parent: only those seen before are known.
-		m.doAndWait(Survey, min(max(inState, seekFast), max(inState/10, surveyFast), surveySlow))
+	case Detaching: // the file may name the daemon before what was started has ended
+		m.doAndWait(Seek, min(max(inState, seekFast), surveyFast))
 	case Finding:
 		m.doAndWait(Seek, min(max(inState, seekFast), seekSlow))
 	case Succeeding:
@@ -212,7 +211,7 @@ func endWait(m *Machine) {
 			finishRun(m, Event{})
 			return
 		}
-		m.doAndWait(SeekSuccessor, successionStep)
+		seekSuccessor(m, Event{})
 	case Commanding, Outliving:
 		m.do(KillCommand)
 		afterCommand(m, Event{})

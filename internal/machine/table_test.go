@@ -47,6 +47,8 @@ Detaching                Unready                     *               *          
 Detaching                CallerGone                  *               *              *        *        *         *      | Report:BrokenOff,Survey                  Sweeping     -
 Detaching                TERM                        *               *              *        *        *         *      | Kill:TERM~                               =            -
 Detaching                USR1                        *               *              *        *        *         *      | Kill:USR1~                               =            -
+Detaching                Found                       none            *              *        *        *         *      | -                                        Running      -
+Detaching                Found                       *               *              *        *        *         *      | Watch                                    Running      -
 Detaching                Ended/Ended:?               *               *              *        *        *         *      | Seek                                     Finding      -
 Detaching                Ended:1                     *               *              *        *        *         *      | Survey                                   Sweeping     -
 Detaching                *                           *               *              *        *        *         *      | -                                        =            -
@@ -60,6 +62,8 @@ Finding                  Ticked                      *               *          
 Finding                  *                           *               *              *        *        *         *      | -                                        =            -
 
 Succeeding               Succeeded                   *               *              *        *        *         *      | Look                                     Running      -
+Succeeding               Present/Rewritten/Replaced  *               *              *        *        ahead     *      | SeekSuccessor                            =            -
+Succeeding               Present/Rewritten/Replaced  *               *              *        *        *         *      | SeekSuccessor                            =            waits
 Succeeding               NoSuccessor                 *               tree           *        *        *         *      | Unwatch,Survey                           Sweeping     -
 Succeeding               NoSuccessor                 *               *              *        *        *         *      | Unwatch,Remove,End                       Over         -
 Succeeding               Ticked                      *               *              *        *        due       *      | SeekSuccessor                            =            waits

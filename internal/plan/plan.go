@@ -6,6 +6,8 @@ package plan
 
 import (
 	"cmp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -28,6 +30,8 @@ type Plan struct {
 	Supervisor string
 	// Settle is how long a removal must last to count; 0 decides at the first look.
 	Settle time.Duration
+	// OwnSettle is the same for a file that a daemon has written itself.
+	OwnSettle time.Duration
 
 	// Stop is how the program is stopped when its file is removed.
 	Stop Schedule
@@ -140,6 +144,18 @@ func (p *Plan) Conditional() bool { return len(p.While)+len(p.WhileRunning) > 0 
 
 // Beside reports whether the keeper runs beside the program, which is not its child.
 func (p *Plan) Beside() bool { return p.Way != Foreground && !p.Stays() }
+
+// WritesFile reports that the program was told to write its PID to Followed: by -follow, or because its words name
+// the PID file.
+func (p *Plan) WritesFile() bool {
+	return p.Follow != "" || p.PIDFile != "" && slices.ContainsFunc(p.Args, p.namesFile)
+}
+
+// namesFile reports that a word has the path of the PID file in it, as "--pidfile=/run/app.pid" has.
+func (p *Plan) namesFile(word string) bool {
+	_, behind, found := strings.Cut(word, p.PIDFile)
+	return found && (behind == "" || strings.ContainsAny(behind[:1], " \t\n;,:'\""))
+}
 
 // Followed is the file that a daemon may write its PID to; empty: none is known.
 func (p *Plan) Followed() string { return cmp.Or(p.Follow, p.PIDFile) }

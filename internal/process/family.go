@@ -19,7 +19,7 @@ type Family struct {
 	started  Ticks // when top was
 	excluded map[int]Ticks
 	seen     map[int]Ticks // at any look
-	session  int           // of the program alone; 0: none
+	sessions map[int]Ticks // of the program alone, and since which start
 	reached  map[int]Ticks // by the last Kill; nil: there was none
 	sent     syscall.Signal
 	cont     bool      // CONT came after it
@@ -32,7 +32,7 @@ const gone = -1
 // NewFamily notes the earlier children of top, and all below them, which may fall to it.
 func NewFamily(top int) *Family {
 	p, _ := Read(top)
-	f := &Family{top: top, started: p.Start, excluded: map[int]Ticks{}, seen: map[int]Ticks{}}
+	f := &Family{top: top, started: p.Start, excluded: map[int]Ticks{}, seen: map[int]Ticks{}, sessions: map[int]Ticks{}}
 	if top != os.Getpid() || !NoChildren() { // hardly ever; otherwise /proc need not be read
 		f.excludeBelow(top)
 	}
@@ -68,8 +68,30 @@ func (f *Family) isScattered() bool {
 	return f.top == gone
 }
 
-// Began notes a program that was started in a session of its own.
-func (f *Family) Began(h *Held) { f.seen[h.PID], f.session = h.Start, h.session }
+// Note notes a program, or the daemon that it has become. Below another process both are in sessions that were made
+// for the program, or by it.
+func (f *Family) Note(h *Held) {
+	f.seen[h.PID] = h.Start
+	if h.Session > 0 {
+		f.sessions[h.Session] = h.Start
+	}
+}
+
+// NoteBelow notes who is below pid now, and forgets who has ended. It reads lists of children only.
+func (f *Family) NoteBelow(pid int) {
+	maps.DeleteFunc(f.seen, func(pid int, start Ticks) bool { return !lives(pid, start) })
+	f.noteChildren(pid)
+}
+
+func (f *Family) noteChildren(of int) {
+	children, _ := Children(of)
+	for _, pid := range children {
+		if p, err := Read(pid); err == nil {
+			f.seen[pid] = p.Start
+			f.noteChildren(pid)
+		}
+	}
+}
 
 // Descendants are the living of the family. When top has ended these are the ones that were seen at any look, what is
 // below them, and who is in the program's session or in one that somebody of them has made.
@@ -93,7 +115,10 @@ func (f *Family) look() (map[int]Ticks, error) {
 		}
 		for pid, p := range table {
 			if !p.Dead() && (f.isAbove(pid, table) || f.top == gone && f.hasSessionOf(pid, table)) {
-				found[pid], f.seen[pid] = p.Start, p.Start
+				found[pid] = p.Start
+				if f.top != os.Getpid() {
+					f.seen[pid] = p.Start
+				}
 			}
 		}
 	}
@@ -124,7 +149,8 @@ func (f *Family) hasSessionOf(pid int, table map[int]Process) bool {
 	p := table[pid]
 	leader, seen := f.seen[p.Session]
 	now, found := table[p.Session]
-	ours := p.Session == f.session && p.Session > 0 || seen && p.Start >= leader && (!found || now.Start == leader)
+	since, noted := f.sessions[p.Session]
+	ours := noted && p.Start >= since || seen && p.Start >= leader && (!found || now.Start == leader)
 	return ours && !has(f.excluded, pid, p.Start)
 }
 
@@ -162,6 +188,10 @@ func (f *Family) IsChildless() bool { return f.top == os.Getpid() && NoChildren(
 
 // Has reports a living process of the family.
 func (f *Family) Has(pid int) bool {
+	if f.isScattered() {
+		all, _ := f.Descendants()
+		return all[pid] != 0
+	}
 	p, err := Read(pid)
 	return err == nil && !p.Dead() && f.isAbove(pid, nil)
 }

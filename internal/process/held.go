@@ -14,11 +14,11 @@ import (
 // Held is one process, whatever becomes of its PID: a signal reaches it or nobody. A child is held by not being
 // waited for, anything else by a pidfd, pidfd_open(2). One goroutine uses it: of a child, the one that waits.
 type Held struct {
-	PID   int
-	Group int   // its process group; 0: one that it shares with others, who are not Members
-	Start Ticks // 0: a child, and /proc is not mounted
+	PID     int
+	Group   int   // its process group; 0: one that it shares with others, who are not Members
+	Start   Ticks // 0: a child, and /proc is not mounted
+	Session int   // 0: /proc is not mounted
 
-	session       int
 	fd            int          // the pidfd; -1: a child
 	users         atomic.Int32 // goroutines that use fd; -1: closed
 	ended, reaped <-chan struct{}
@@ -60,7 +60,7 @@ func read(pid, fd int) (*Held, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = unix.ESRCH
 	}
-	return &Held{PID: pid, Group: p.Group, Start: p.Start, session: p.Session, fd: fd}, err
+	return &Held{PID: pid, Group: p.Group, Start: p.Start, Session: p.Session, fd: fd}, err
 }
 
 // peekChild is pid when that child has ended, 0 while it lives. The error: it is no child, or was waited for.
@@ -173,7 +173,7 @@ func (h *Held) Members() (map[int]Ticks, error) {
 	table, err := Table()
 	found := map[int]Ticks{}
 	for pid, p := range table {
-		if p.Group == h.Group && p.Session == h.session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
+		if p.Group == h.Group && p.Session == h.Session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
 			found[pid] = p.Start
 		}
 	}

@@ -322,12 +322,12 @@ func TestMembers(t *testing.T) {
 	g.run("exit 0")
 	expectClosed(t, "the end", h.Ended())
 	check(1)
-	h.session++ // as if both numbers were another group's
+	h.Session++ // as if both numbers were another group's
 	for pid := range pids {
 		pids[pid] = false
 	}
 	check(0)
-	h.session--
+	h.Session--
 	h.Group = 0
 	check(0)
 }

@@ -1,0 +1,336 @@
+package forking
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pidleash/integration_test/bed"
+)
+
+// by is how pidleash knows the daemon's own file.
+type by string
+
+const (
+	byPath   by = "path"   // it is the one of -pidfile
+	byFollow by = "follow" // -follow names it
+	byNone   by = "none"   // there is none
+)
+
+// shaped is a daemon of testdata/shapes.c on its leash.
+type shaped struct {
+	*bed.Attempt
+	run    *bed.Run
+	own    string // the daemon's own file; empty: none
+	daemon bool   // with -daemon
+}
+
+// inShapes runs a test in the foreground and in the background, for each way to know the file.
+func inShapes(t *testing.T, ways []by, test func(t *testing.T, background bool, b by)) {
+	for _, background := range []bool{false, true} {
+		for _, b := range ways {
+			t.Run(fmt.Sprintf("%s/%s", map[bool]string{false: "foreground", true: "daemon"}[background], b), func(t *testing.T) {
+				t.Parallel()
+				test(t, background, b)
+			})
+		}
+	}
+}
+
+var everyWay = []by{byPath, byFollow, byNone}
+
+// startShape starts one, in whose words FILE stands for the daemon's own file.
+func startShape(t *testing.T, background bool, b by, words ...string) *shaped {
+	t.Helper()
+	s := &shaped{Attempt: bed.NewAttempt(t), daemon: background}
+	options := []string{"-forking"}
+	if background {
+		options = append(options, "-daemon")
+	} else {
+		options = append(options, "-log-level", "info")
+	}
+	switch b {
+	case byPath:
+		s.own = s.PIDFile
+	case byFollow:
+		s.own = s.Other + "/own.pid"
+		options = append(options, "-follow", s.own)
+	}
+	s.Program = []string{bed.CompileC(t, "shapes.c")}
+	for _, word := range words {
+		if word != "FILE" {
+			s.Program = append(s.Program, word)
+		} else if s.own != "" {
+			s.Program = append(s.Program, s.own)
+		}
+	}
+	s.run = s.Start(t, bed.StartMode{Options: options})
+	if background {
+		s.run.ExpectCode(t, 0)
+	} else {
+		s.run.AwaitStderr(t, "is the daemon")
+	}
+	return s
+}
+
+// shapes are the living processes of the program.
+func (s *shaped) shapes() []int {
+	return slices.DeleteFunc(s.Mark.Bearers(), func(pid int) bool {
+		words, _ := os.ReadFile(bed.ProcFile(pid, "cmdline"))
+		name, _, _ := strings.Cut(string(words), "\x00")
+		return filepath.Base(name) != "shapes" || bed.Ended(pid)
+	})
+}
+
+// named is whom the PID file names; 0: nobody.
+func (s *shaped) named() int {
+	text, _ := os.ReadFile(s.PIDFile)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// settled waits until only the daemon is left and the PID file names it.
+func (s *shaped) settled(t *testing.T, what string, others ...int) (pid int) {
+	t.Helper()
+	if !bed.Poll(func() bool {
+		left := s.shapes()
+		if len(left) != 1 || slices.Contains(others, left[0]) {
+			return false
+		}
+		pid = left[0]
+		return s.named() == pid
+	}) {
+		t.Fatalf("%s: the file names %d, there are %v\n%s", what, s.named(), s.shapes(), s.run.Stderr())
+	}
+	return pid
+}
+
+// succeeded waits until only another daemon is left, and pidleash follows that.
+func (s *shaped) succeeded(t *testing.T, what string, others ...int) (pid int) {
+	t.Helper()
+	pid = s.settled(t, what, others...)
+	if !bed.Poll(func() bool {
+		if !s.daemon {
+			return strings.Contains(s.run.Stderr(), fmt.Sprintf("PID %d is the daemon", pid)) ||
+				strings.Contains(s.run.Stderr(), fmt.Sprintf("PID %d, following that", pid))
+		}
+		files, _ := filepath.Glob(bed.ProcFile(s.Mark.Watchdog(), "fdinfo/*"))
+		return slices.ContainsFunc(files, func(file string) bool { // a pidfd's, proc_pid_fdinfo(5)
+			text, _ := os.ReadFile(file)
+			return strings.Contains(string(text), fmt.Sprintf("\nPid:\t%d\n", pid))
+		})
+	}) {
+		t.Fatalf("%s, PID %d, is not followed; the file names %d, the watchdog is %d\n%s", what, pid, s.named(), s.Mark.Watchdog(), s.run.Stderr())
+	}
+	return pid
+}
+
+// leave removes the file, and expects that everything ends.
+func (s *shaped) leave(t *testing.T) {
+	t.Helper()
+	s.Leave(t)
+	if t.Failed() {
+		t.Log(s.run.Stderr())
+	}
+}
+
+// The middle process of a double fork takes its time, asleep or busy.
+func TestMiddleProcess(t *testing.T) {
+	t.Parallel()
+	for _, middle := range []string{"0 0", "60 0", "100 0", "400 0", "700 0", "0 60", "0 700"} {
+		t.Run(middle, func(t *testing.T) {
+			inShapes(t, everyWay, func(t *testing.T, background bool, b by) {
+				s := startShape(t, background, b, append(append([]string{"middle"}, strings.Fields(middle)...), "FILE")...)
+				bed.Await(t, "a PID file", func() bool { return s.named() != 0 })
+				first := s.named()
+				if pid := s.settled(t, "the daemon"); pid != first {
+					t.Errorf("the file has first named PID %d, the daemon is PID %d", first, pid)
+				}
+				s.leave(t)
+			})
+		})
+	}
+}
+
+// A middle process that takes longer than anybody waits is mended when it ends.
+func TestGuessMendsItself(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byNone}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "middle", "1800", "0")
+		s.settled(t, "the daemon")
+		s.leave(t)
+	})
+}
+
+// A bare double fork always leaves a daemon behind, whatever a single look at /proc has shown.
+func TestDoubleForkIsFound(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byNone}, func(t *testing.T, background bool, b by) {
+		for range 20 {
+			s := startShape(t, background, b, "middle", "0", "0")
+			s.settled(t, "the daemon")
+			s.leave(t)
+		}
+	})
+}
+
+// A daemon that looks at its file late finds nothing of pidleash's there.
+func TestLateFile(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "late", "FILE", "1000")
+		pid := s.settled(t, "the daemon")
+		bed.Await(t, "the daemon's file", func() bool {
+			name, _ := os.ReadFile(bed.ProcFile(pid, "comm"))
+			return string(name) == "published\n"
+		})
+		s.leave(t)
+	})
+}
+
+// systemd must be the daemon's parent when the caller has ended.
+func TestParentLingers(t *testing.T) {
+	t.Parallel()
+	for _, b := range []by{byPath, byFollow, byNone} {
+		t.Run(string(b), func(t *testing.T) {
+			t.Parallel()
+			s := startShape(t, true, b, "lingers", "FILE", "1500")
+			if left := s.shapes(); len(left) != 1 {
+				t.Errorf("at the end of the start there are %v", left)
+			}
+			s.settled(t, "the daemon")
+			s.leave(t)
+		})
+	}
+}
+
+// Longer than five seconds nobody waits for that.
+func TestParentStays(t *testing.T) {
+	t.Parallel()
+	s := startShape(t, true, byPath, "lingers", "FILE", "60000")
+	s.run.ExpectCode(t, 0)
+	pid := s.named()
+	s.run.ExpectOneLine(t, fmt.Sprintf("PID %d is the child of PID [0-9]+, which has not ended after 5s; the service manager does not see its end", pid))
+	for _, other := range s.shapes() {
+		if other != pid {
+			bed.Must(t, syscall.Kill(other, syscall.SIGKILL))
+		}
+	}
+	s.leave(t)
+}
+
+// On HUP the daemon removes its file, executes itself, and goes to the background again.
+func TestReexecution(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "hup", "FILE", "300")
+		pid := s.settled(t, "the daemon")
+		for range 2 {
+			stamp := changed(t, s.own)
+			bed.Must(t, syscall.Kill(pid, syscall.SIGHUP))
+			bed.Await(t, "a new file", func() bool { return changed(t, s.own) != stamp && !bed.IsGone(s.own) })
+			pid = s.succeeded(t, "the daemon after HUP")
+		}
+		s.leave(t)
+	})
+}
+
+// changed is when a file was written last; 0: there is none.
+func changed(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.ModTime().UnixNano()
+}
+
+// On USR2 the daemon executes itself, and another process is the daemon.
+func TestGoesToTheBackgroundAgain(t *testing.T) {
+	t.Parallel()
+	inShapes(t, everyWay, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "again", "FILE")
+		pid := s.settled(t, "the daemon")
+		keeper := s.Mark.Watchdog()
+		bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		if background && b == byNone {
+			// The new daemon falls to the service manager. Where nothing ties it to the old one, it is not followed.
+			isNamed := func() bool { left := s.shapes(); return len(left) == 1 && left[0] != pid && s.named() == left[0] }
+			bed.Await(t, "the keeper follows or ends", func() bool {
+				return isNamed() || bed.Ended(keeper) && bed.IsGone(s.PIDFile)
+			})
+			for _, left := range s.shapes() {
+				bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
+			}
+			s.Mark.ExpectNobody(t)
+			bed.ExpectEmptyDir(t, s.Dir)
+			return
+		}
+		pid = s.succeeded(t, "the daemon after USR2", pid)
+		bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		s.succeeded(t, "the daemon after the second USR2", pid)
+		s.leave(t)
+	})
+}
+
+// On USR2 another process starts, and takes the place of the old one when that ends.
+func TestUpgradeBySecondFile(t *testing.T) {
+	t.Parallel()
+	for _, stay := range [][]string{nil, {"stay"}} {
+		t.Run(strings.Join(append(stay, "upgrade"), " "), func(t *testing.T) {
+			inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+				s := startShape(t, background, b, append([]string{"usr2", "FILE"}, stay...)...)
+				pid := s.settled(t, "the daemon")
+				for range 2 {
+					bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+					bed.Await(t, "the second file", func() bool { return !bed.IsGone(s.own + ".2") })
+					bed.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+					pid = s.succeeded(t, "the new daemon", pid)
+				}
+				s.leave(t)
+			})
+		})
+	}
+}
+
+// A daemon that writes its file anew at the first TERM ends by the second, and pidleash with it.
+func TestSecondTermAfterNewFile(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "renews", "FILE")
+		pid := s.settled(t, "the daemon")
+		to := pid
+		if !background {
+			to = s.run.PID()
+		}
+		stamp := changed(t, s.own)
+		bed.Must(t, syscall.Kill(to, syscall.SIGTERM))
+		bed.Await(t, "a new file", func() bool { return changed(t, s.own) != stamp && !bed.IsGone(s.own) })
+		bed.Must(t, syscall.Kill(to, syscall.SIGTERM))
+		s.Mark.ExpectNobody(t)
+		bed.ExpectEmptyDir(t, s.Dir)
+	})
+}
+
+// A program that goes to the background without -forking is lost, but not silently.
+func TestBackgroundWithoutForking(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.Program = []string{bed.CompileC(t, "shapes.c"), "again"}
+	s := &shaped{Attempt: a}
+	r := a.Start(t, bed.StartModes[0])
+	r.ExpectCode(t, 0)
+	left := s.shapes()
+	if len(left) != 1 {
+		t.Fatalf("there are %v", left)
+	}
+	r.ExpectOneLine(t, fmt.Sprintf("shapes.* has ended, and PID %d of it lives on in a session of its own; hint: -forking", left[0]))
+	bed.Must(t, syscall.Kill(left[0], syscall.SIGKILL))
+	s.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
+}

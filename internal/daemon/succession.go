@@ -1,0 +1,204 @@
+package daemon
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/pidfile"
+	"pidleash/internal/process"
+)
+
+// A daemon that ends may be succeeded: nginx is upgraded by a second master, others execute themselves and go
+// to the background once more, and a middle process of a double fork was never the daemon.
+
+const (
+	// filePatience is how long a daemon's own file may take to name the successor.
+	filePatience = 2 * time.Second
+	// guessPatience is how long the looks for a successor without a file may take at most.
+	guessPatience = 3 * time.Second
+	// middleLimit is how soon after it was found a middle process of a double fork has ended.
+	middleLimit = 10 * time.Second
+)
+
+// succession is what a Finder knows of the daemon's predecessors and successors.
+type succession struct {
+	predecessors []*process.Held
+	origin       origin
+	found        time.Time // when the daemon was found
+	ended        time.Time // when its end was first asked about; zero: it lives
+	wrote        bool      // the daemon has written a file of its own
+	unnamed      time.Time // since when the file does not name the daemon; zero: it does
+}
+
+// origin is where a process runs.
+type origin struct {
+	user  uint32
+	group []byte // proc_pid_cgroup(5)
+	start process.Ticks
+}
+
+// originOf is where pid runs; the zero value: unknown.
+func originOf(pid int) (o origin) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	var st unix.Stat_t
+	p, err := process.Read(pid)
+	if err != nil || unix.Stat(dir, &st) != nil {
+		return o
+	}
+	o.user, o.start = st.Uid, p.Start
+	o.group, _ = os.ReadFile(dir + "/cgroup")
+	return o
+}
+
+// bore reports a living process that may have come of the one that runs there.
+func (o origin) bore(pid int) bool {
+	p, err := process.Read(pid)
+	if err != nil || p.Dead() || pid == os.Getpid() || len(o.group) == 0 || p.Start < o.start {
+		return false
+	}
+	its := originOf(pid)
+	return its.user == o.user && bytes.Equal(its.group, o.group)
+}
+
+// Follow makes a process the daemon.
+func (f *Finder) Follow(h *process.Held, now time.Time) {
+	if f.program != nil {
+		f.predecessors = append(f.predecessors, f.program)
+	}
+	f.program, f.calm = h, calm{}
+	f.found, f.ended = now, time.Time{}
+	if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
+		f.origin = o
+	}
+	f.family.Note(h)
+}
+
+// Predecessors are the processes that were the daemon before.
+func (f *Finder) Predecessors() []*process.Held { return f.predecessors }
+
+// Wrote records that the daemon has written a PID file of its own.
+func (f *Finder) Wrote() { f.wrote = true }
+
+// hasFile reports that the daemon has a file of its own.
+func (f *Finder) hasFile() bool { return f.decides || f.wrote }
+
+// Note remembers who came of the daemon: when it ends, they can be told from others.
+func (f *Finder) Note() {
+	if f.program != nil && f.beside {
+		f.family.NoteBelow(f.program.PID)
+	}
+}
+
+// Successor is the process that the daemon's file names in the daemon's place; 0: none.
+func (f *Finder) Successor() int {
+	if f.program == nil {
+		return 0
+	}
+	pid := f.named()
+	if pid == f.program.PID {
+		return 0
+	}
+	return pid
+}
+
+// Next looks for the successor of a daemon that has ended with status; untouched: no signal was sent to it.
+// 0 and more: it is too early to tell.
+func (f *Finder) Next(now time.Time, status syscall.WaitStatus, untouched bool) (pid int, more bool) {
+	if f.ended.IsZero() {
+		f.ended = now
+	}
+	if pid := f.Successor(); pid != 0 {
+		return pid, false
+	}
+	since := now.Sub(f.ended)
+	left := f.Left()
+	switch {
+	case len(left) == 0 && f.family.IsChildless():
+		return 0, false
+	case len(left) == 0 && !f.hasFile():
+		return 0, !f.beside && since < filePatience // not from one reading of /proc
+	case f.hasFile() && since < filePatience && (len(left) > 0 || f.mayBeWritten()):
+		return 0, true
+	case len(left) == 0 || since >= guessPatience:
+		return 0, false
+	}
+	return f.guess(now, left, status == 0 && untouched && f.ended.Sub(f.found) < middleLimit)
+}
+
+// mayBeWritten reports that somebody lives who may be the successor, and write the file.
+func (f *Finder) mayBeWritten() bool {
+	if !f.beside {
+		return true // not from one reading of /proc
+	}
+	table, _ := process.Table()
+	for pid := range table {
+		if f.origin.bore(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one
+// that has made a session: whoever is in the daemon's session or group is a worker of it. Where the keeper is no
+// ancestor of theirs, somebody may be missing among them: nobody is chosen.
+func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bool) {
+	if middle && len(left) == 1 {
+		return left[0], false
+	}
+	if f.beside {
+		return 0, false
+	}
+	left = slices.DeleteFunc(left, f.isWorker)
+	unchanged := f.calm.lasts(withSessions(left), now)
+	switch {
+	case len(left) == 0:
+		return 0, false
+	case len(left) > 1 || unchanged < enough(left[0]):
+		return 0, true
+	}
+	return left[0], false
+}
+
+func (f *Finder) isWorker(pid int) bool {
+	session, _ := unix.Getsid(pid)
+	group, _ := unix.Getpgid(pid)
+	return session == f.program.Session || group == f.program.Group
+}
+
+// Left are the living who came of the program, without the daemon.
+func (f *Finder) Left() []int {
+	all, _ := f.family.Descendants()
+	if f.program != nil {
+		delete(all, f.program.PID)
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// IsMoving reports whether a successor may still write the file that the daemon has renamed. since is when
+// the file was first seen to be gone.
+func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
+	return f.program != nil && (len(f.Left()) > 0 || now.Sub(since) < settle)
+}
+
+// LookAgain is when to look again at the daemon's own file, which a successor may be writing; zero: no need.
+func (f *Finder) LookAgain(now time.Time) time.Time {
+	if f.program == nil || pidfile.Named(f.file) == f.program.PID {
+		f.unnamed = time.Time{}
+		return time.Time{}
+	}
+	if f.unnamed.IsZero() {
+		f.unnamed = now
+	}
+	if now.Sub(f.unnamed) > movePatience {
+		return time.Time{}
+	}
+	return now.Add(lookInterval)
+}
