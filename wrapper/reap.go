@@ -113,9 +113,9 @@ func (l *loop) reportEnd(status syscall.WaitStatus, known bool) {
 	pid := l.program.last.PID
 	switch {
 	case !known && l.role.isParent:
-		l.log.Warn(fmt.Sprintf("PID %d has ended, its exit status is unknown: it is the child of another process", pid))
+		l.log.Warn(fmt.Sprintf("PID %d has ended, its exit status is unknown: %s", pid, l.program.last.Why()))
 	case !known:
-		l.log.Info(fmt.Sprintf("PID %d has ended, its exit status is unknown: the kernel reports it since Linux 6.15", pid))
+		l.log.Info(fmt.Sprintf("PID %d has ended, its exit status is unknown: %s", pid, l.program.last.Why()))
 	case l.role.isParent || plan.IsClean(status) || l.program.reason != "":
 		l.log.Info(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
 	default:

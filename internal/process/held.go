@@ -134,10 +134,21 @@ func (h *Held) Status() (status syscall.WaitStatus, known bool) {
 	return status, known
 }
 
+// Why is why the status of a process that is no child, and has ended, is unknown.
+func (h *Held) Why() string {
+	switch _, _, err := exitStatus(h.fd); err {
+	case nil:
+		return "its parent has not waited for it"
+	case unix.ESRCH:
+		return "its parent does not wait for it"
+	}
+	return "the kernel tells it since Linux 6.15"
+}
+
 // Reaped returns a channel, always the same, that is closed when the parent has waited for the process, when Status
 // will never tell, or after limit, which counts from the first call.
 func (h *Held) Reaped(limit time.Duration) <-chan struct{} {
-	isTold := func() bool { _, _, final := exitStatus(h.fd); return final }
+	isTold := func() bool { _, known, err := exitStatus(h.fd); return known || err != nil }
 	return h.after(&h.reaped, isTold, 0, time.Now().Add(limit)) // POLLHUP need not be asked for
 }
 

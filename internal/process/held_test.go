@@ -98,10 +98,10 @@ func TestStatusBesideTheWait(t *testing.T) {
 		awaitZombie(t, c.pid)
 		asked, told := make(chan struct{}), make(chan bool)
 		go func() {
-			_, known, final := exitStatus(h.fd)
+			_, known, err := exitStatus(h.fd)
 			close(asked)
-			for !final {
-				_, known, final = exitStatus(h.fd)
+			for err == nil {
+				_, known, err = exitStatus(h.fd)
 			}
 			told <- known
 		}()

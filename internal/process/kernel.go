@@ -21,16 +21,16 @@ func peek(kind, id, options int) (pid int, err error) {
 }
 
 // exitStatus asks PIDFD_GET_INFO of ioctl_pidfd(2), Linux 6.15, which tells when the parent has waited for the
-// process. Final: there is no more to come.
-func exitStatus(pidfd int) (status syscall.WaitStatus, known, final bool) {
+// process. An error: it never will.
+func exitStatus(pidfd int) (status syscall.WaitStatus, known bool, err error) {
 	// Twice: in the moment of the wait the kernel first finds no status, then no process.
 	for range 2 {
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
 		if errno == 0 || errno == unix.EINTR {
-			known = errno == 0 && info.Mask&unix.PIDFD_INFO_EXIT != 0
-			return syscall.WaitStatus(info.Exit_code), known, known
+			return syscall.WaitStatus(info.Exit_code), errno == 0 && info.Mask&unix.PIDFD_INFO_EXIT != 0, nil
 		}
+		err = errno
 	}
-	return 0, false, true // ESRCH: nothing was kept; others: an older kernel
+	return 0, false, err // ESRCH: nothing was kept; others: an older kernel
 }
