@@ -106,15 +106,14 @@ var errReplaced = errors.New("replaced meanwhile")
 
 // lockIfStale decides on an open file: stale, and locked by us now; else still in use, or errReplaced.
 func lockIfStale(file *content, path string, own []int) (reason string, err error) {
-	pid, reason := livePID(file.text, file.written(), own)
-	if pid != 0 {
-		// Without touching the lock: a daemon may be about to take it itself.
-		holder, locked := lockHolder(file.id)
-		return "", heldError(pid, holder, locked)
-	}
 	named := parsePID(file.text)
-	if named == 0 && file.stat.Size >= contentLimit {
-		return "", &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+	pid, reason := livePID(file.text, file.written(), own)
+	if pid != 0 || file.isNoPIDFile() || file.hasMore() {
+		// Without touching the lock: a daemon may be about to take it itself, and another's file is another's.
+		if holder, locked := lockHolder(file.id); pid != 0 || locked {
+			return "", heldError(named, holder, locked)
+		}
+		return "", notReplaced(file, reason)
 	}
 	if err = lock(file.fd); err == unix.EWOULDBLOCK {
 		holder, _ := lockHolder(file.id)

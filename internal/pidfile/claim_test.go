@@ -97,7 +97,7 @@ func TestSecondClaimIsRefused(t *testing.T) {
 func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 	path := in(t, "p.pid")
 	for name, content := range map[string][]byte{
-		"dead": line(deadPID(t)), "empty": nil, "this process": line(os.Getpid()), "no PID": []byte("x\n"),
+		"dead": line(deadPID(t)), "empty": nil, "this process": line(os.Getpid()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, path, content)
@@ -108,6 +108,18 @@ func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 			c := claim(t, path) // control: only the lock was in the way
 			c.Abandon()
 		})
+	}
+}
+
+// A lock says more than any content.
+func TestLockedFileOfOthersIsHeld(t *testing.T) {
+	path := in(t, "p.pid")
+	for _, content := range []string{"nginx\n", "7 words\n"} {
+		write(t, path, []byte(content))
+		lock := lockFile(t, path)
+		_, err := New(path)
+		wantHeld(t, err, path, parsePID([]byte(content)), os.Getpid())
+		lock.Close()
 	}
 }
 
@@ -129,14 +141,13 @@ func TestStaleFileIsReplaced(t *testing.T) {
 		written time.Time
 		reason  string
 	}{
-		"dead":      {line(deadPID(t)), time.Now(), "does not run"},
-		"zombie":    {line(zombie(t)), time.Now(), "has ended"},
-		"recycled":  {line(running), hourAgo, "started after the file was written"},
-		"itself":    {line(os.Getpid()), time.Now(), "is this start itself or what started it"},
-		"empty":     {nil, time.Now(), "is empty"},
-		"no number": {[]byte("nginx\n"), time.Now(), "names no PID"},
-		"long": {append(line(deadPID(t)), strings.Repeat("x", 2*contentLimit)...),
-			time.Now(), "does not run"},
+		"dead":     {line(deadPID(t)), time.Now(), "does not run"},
+		"zombie":   {line(zombie(t)), time.Now(), "has ended"},
+		"recycled": {line(running), hourAgo, "started after the file was written"},
+		"itself":   {line(os.Getpid()), time.Now(), "is this start itself or what started it"},
+		"empty":    {nil, time.Now(), "is empty"},
+		"blank":    {[]byte(" \n\x00\x00"), time.Now(), "is empty"},
+		"padded":   {append(line(deadPID(t)), " \n\x00\x00"...), time.Now(), "does not run"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := in(t, "p.pid")
@@ -319,6 +330,13 @@ func TestWhatIsNoPIDFileIsRefused(t *testing.T) {
 		}},
 		"big number": {"is not a PID file", func(p string) error {
 			return os.WriteFile(p, []byte(strings.Repeat("7", contentLimit)), 0o644)
+		}},
+		"word": {"is not a PID file", func(p string) error { return os.WriteFile(p, []byte("nginx\n"), 0o644) }},
+		"more than a PID": {"it has more than a PID", func(p string) error {
+			return os.WriteFile(p, append(line(deadPID(t)), "words"...), 0o644)
+		}},
+		"more than was read": {"it has more than a PID", func(p string) error {
+			return os.WriteFile(p, append(line(deadPID(t)), make([]byte, contentLimit)...), 0o644)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,6 +45,18 @@ func openError(err error) *fault.Error {
 	return &fault.Error{Problem: "cannot be read", Err: err}
 }
 
+// errMore is the cause when a file names a PID, and has more than that.
+var errMore = errors.New("it has more than a PID")
+
+// notReplaced says that a file was not made by a pidleash, nor by whoever writes only a PID.
+func notReplaced(file *content, reason string) *fault.Error {
+	e := &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+	if !file.isNoPIDFile() {
+		e.Problem, e.Err = "is stale and is not replaced: "+reason, errMore
+	}
+	return e
+}
+
 // createError says why a file cannot be made in a directory.
 func createError(dir string, err error) *fault.Error {
 	hint := ""

@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,13 +48,21 @@ func Reserve(path string, own ...int) (*PathLock, error) {
 	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is made.
 	err := l.lock()
 	if err == nil {
-		l.stale, l.StaleReason, err = lockStale(path, own)
+		l.stale, l.StaleReason, err = l.lockStale()
 	}
 	if err != nil {
 		l.Release()
 		return nil, withPath(path, err)
 	}
 	return l, nil
+}
+
+// lockStale is the package's, but a file that has more than a PID is left to the daemon, which may know it.
+func (l *PathLock) lockStale() (file *content, reason string, err error) {
+	if file, reason, err = lockStale(l.Path, l.own); errors.Is(err, errMore) {
+		return nil, "", nil
+	}
+	return file, reason, err
 }
 
 // lock makes the file and locks it. Whoever held it until now may have removed it.
@@ -88,7 +97,7 @@ func (l *PathLock) Clear() error {
 	if err := l.stale.clear(l.Path); err != nil {
 		return err
 	}
-	file, _, err := lockStale(l.Path, l.own)
+	file, _, err := l.lockStale()
 	if err != nil {
 		return withPath(l.Path, err)
 	}

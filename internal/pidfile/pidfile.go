@@ -1,6 +1,9 @@
 // Package pidfile is the identity of a PID file: who may write it, whether the one at a path is still ours,
 // and when it may be removed.
 //
+// A file is one to read a PID from when its first word is a decimal number, or when it is blank. It may be replaced or
+// removed when that is its whole content. Any other file was put there for another purpose, and is never touched.
+//
 // One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes the
 // file. No descriptor and no lock is handed over.
 //
@@ -145,17 +148,34 @@ func Named(path string) int {
 	return parsePID(c.text)
 }
 
+// firstWord splits content into its first word and what follows.
+func firstWord(content []byte) (word, rest []byte) {
+	word = bytes.TrimLeft(content, " \t\r\n")
+	if i := bytes.IndexAny(word, " \t\r\n\x00"); i >= 0 {
+		return word[:i], word[i:]
+	}
+	return word, nil
+}
+
 // parsePID returns the first word, a decimal number above 0; 0: the file names no PID.
 func parsePID(content []byte) int {
-	word := bytes.TrimLeft(content, " \t\r\n")
-	if i := bytes.IndexAny(word, " \t\r\n\x00"); i >= 0 {
-		word = word[:i]
-	}
+	word, _ := firstWord(content)
 	pid, err := strconv.ParseUint(string(word), 10, 31)
 	if err != nil {
 		return 0
 	}
 	return int(pid)
+}
+
+// isNoPIDFile reports content that is no PID file's: it has some, and no PID comes first.
+func (c *content) isNoPIDFile() bool {
+	return parsePID(c.text) == 0 && (!blank(c.text) || c.stat.Size > contentLimit)
+}
+
+// hasMore reports content that is not only a PID: text behind it, such as PostgreSQL's, or more than was read.
+func (c *content) hasMore() bool {
+	_, rest := firstWord(c.text)
+	return !blank(rest) || c.stat.Size > contentLimit
 }
 
 // blank reports no content: nothing, white space, or the zeros that some file systems leave after a power cut.
