@@ -34,7 +34,11 @@ func trust(m *Machine, e Event) {
 func doubtFile(m *Machine, e Event) {
 	d := &m.watch.doubt
 	if d.moving || d.due.IsZero() {
-		*d = doubt{since: m.now, due: m.now.Add(m.plan.Settle)}
+		settle := m.plan.Settle
+		if e.Linked {
+			settle = max(settle, inHand)
+		}
+		*d = doubt{since: m.now, due: m.now.Add(settle)}
 	}
 	switch {
 	case e.Kind == Removed && e.Own && m.stop.forwarded != 0:

@@ -231,16 +231,18 @@ func TestLockIfStaleOfAFileThatHasGone(t *testing.T) {
 // first one's.
 func TestLostRace(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
-	winner, loser := claim(t, path), claim(t, path)
+	winner := claim(t, path)
+	losers := []*Claim{claim(t, path), claimNamed(t, path)}
 	publish(t, winner, pid)
-	err := unix.Renameat2(unix.AT_FDCWD, loser.Temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-	if err != unix.EEXIST {
-		t.Errorf("publishing twice: %v, want EEXIST", err)
+	for _, loser := range losers {
+		if err := loser.appear(); err != unix.EEXIST {
+			t.Errorf("publishing twice: %v, want EEXIST", err)
+		}
+		if loser.Visible() {
+			t.Error("the loser believes that it has published")
+		}
+		loser.Abandon()
 	}
-	if loser.Visible() {
-		t.Error("the loser believes that it has published")
-	}
-	loser.Abandon()
 	if got := read(t, path); got != string(line(pid)) || names(t, filepath.Dir(path)) != "p.pid" {
 		t.Errorf("the loser left %q in %q", got, names(t, filepath.Dir(path)))
 	}
@@ -248,7 +250,7 @@ func TestLostRace(t *testing.T) {
 
 func TestTemporaryFile(t *testing.T) {
 	path := in(t, "p.pid")
-	c := claim(t, path)
+	c := claimNamed(t, path)
 	dir, base := filepath.Split(c.Temp)
 	if dir != filepath.Dir(path)+"/" || !strings.HasPrefix(base, ".p.pid") {
 		t.Errorf("temporary file %s, want a hidden one beside %s", c.Temp, path)
@@ -263,10 +265,23 @@ func TestTemporaryFile(t *testing.T) {
 	c.Abandon() // twice does no harm
 }
 
+// A file without a name is gone with who has made it.
+func TestClaimHasNoName(t *testing.T) {
+	path := in(t, "p.pid")
+	c := claim(t, path)
+	if all := names(t, filepath.Dir(path)); all != "" || !c.Unnamed {
+		t.Errorf("the directory has %q", all)
+	}
+	if !isLocked(t, c.Temp) {
+		t.Error("it is not locked before it appears")
+	}
+	c.Abandon()
+}
+
 // A leftover of a SIGKILL must not stand in the way of the next start.
 func TestTemporaryNamesDiffer(t *testing.T) {
 	path := in(t, "p.pid")
-	a, b := claim(t, path), claim(t, path)
+	a, b := claimNamed(t, path), claimNamed(t, path)
 	defer a.Abandon()
 	defer b.Abandon()
 	if a.Temp == b.Temp {

@@ -3,7 +3,6 @@ package pidfile
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +15,9 @@ var ErrLostRace = errors.New("another start was faster")
 
 // ErrRemoved says that the file that was to be exchanged is not at the path any more.
 var ErrRemoved = errors.New("the file has been removed")
+
+// ErrNotLinked says that a file without a name cannot get one here: one with a hidden name is to be moved instead.
+var ErrNotLinked = errors.New("a file without a name cannot be linked")
 
 // object is what messages call the file.
 func object(path string) string { return "pidfile " + path }
@@ -71,15 +73,6 @@ func createError(dir string, err error) *fault.Error {
 		hint = "make room there"
 	}
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
-}
-
-// WriteError says why a PID file cannot be written.
-func WriteError(path string, err error) *fault.Error {
-	e := &fault.Error{Object: object(path), Problem: "cannot be written", Err: err}
-	if err == unix.ENOSPC || err == unix.EDQUOT {
-		e.Hint = "make room in " + filepath.Dir(path)
-	}
-	return e
 }
 
 // heldError says that a program runs at this path. pid is what the file names; 0: nothing. holder is the

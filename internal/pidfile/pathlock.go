@@ -2,11 +2,11 @@ package pidfile
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
@@ -51,7 +51,7 @@ func Reserve(path string, own ...int) (*PathLock, error) {
 		l.stale, l.StaleReason, err = l.lockStale()
 	}
 	if err != nil {
-		l.Release()
+		_ = l.Release()
 		return nil, withPath(path, err)
 	}
 	return l, nil
@@ -129,47 +129,18 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 	return f, nil
 }
 
-// RemoveStale removes what a start or a program that was killed has left at a path: a path lock that nobody has, and
-// the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
-func RemoveStale(path string, own ...int) error {
-	removePathLock(path)
-	file, _, err := lockStale(path, own)
-	if err != nil {
+// Release unlocks the path; nil has nothing to unlock.
+func (l *PathLock) Release() (err error) {
+	if l == nil {
 		return nil
 	}
-	return file.clear(path)
-}
-
-// removePathLock removes a path lock that nobody has.
-func removePathLock(path string) {
-	left := &PathLock{Path: path, fd: -1}
-	if _, err := identityAt(lockPath(path)); err == nil && left.lock() == nil {
-		left.Release()
-	}
-}
-
-// RemoveHidden removes the files that a process which was killed has made for its claims to the path and has
-// not published.
-func RemoveHidden(path string, pid int) {
-	dir, base := filepath.Split(path)
-	entries, _ := os.ReadDir(filepath.Clean(dir)) // whoever cannot read it leaves them there
-	for _, entry := range entries {
-		name := entry.Name()
-		of, _, ok := strings.Cut(name, hiddenSuffix(pid))
-		if ok && (of == "."+base || len(name) == unix.NAME_MAX && strings.HasPrefix("."+base, of)) {
-			_ = unix.Unlink(dir + name)
-		}
-	}
-}
-
-// Release unlocks the path; nil has nothing to unlock.
-func (l *PathLock) Release() {
-	if l == nil {
-		return
-	}
 	l.stale.close()
-	if path := lockPath(l.Path); l.fd >= 0 && isAt(path, l.id) {
-		_ = unix.Unlink(path)
+	if l.fd >= 0 {
+		err = takeAway(lockPath(l.Path), l.id)
 	}
 	closeFD(&l.fd)
+	if err != nil {
+		return &fault.Error{Object: object(l.Path), Problem: "its lock cannot be removed", Err: err}
+	}
+	return nil
 }

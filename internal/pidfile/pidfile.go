@@ -14,14 +14,13 @@
 // the file itself, Reserve locks the path by a file beside it, and PathLock.Publish makes the File later. Inspect
 // and Take look at anybody's PID file, for who asks and does not start.
 //
-// A PID file is complete whenever it can be seen: it appears by rename(2) or link(2) when its content is
+// A PID file is complete whenever it can be seen: it appears by link(2) or rename(2) when its content is
 // written. The claim is a flock(2) on the file's own inode, taken before the file appears. The kernel drops
 // it when the last descriptor is closed, so a crash leaves a file that anybody can see to be stale, and no
 // lock file. Of two starts that see no file one wins: the move into place never replaces a file.
 //
 // What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
-// time. Between the last look at the path and the unlink(2) that follows there are a few microseconds in
-// which somebody else's file could take its place; POSIX has no unlink by inode.
+// time. When somebody else's file takes the place of one that is being removed, it is away for some microseconds.
 //
 // An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look, File.Touch
 // and Hold.Remove are the kernel's.
@@ -116,10 +115,7 @@ func (c *content) clear(path string) (err error) {
 		return nil
 	}
 	defer c.close() // whoever replaces a stale file unlinks it before unlocking it
-	if isAt(path, c.id) {
-		err = unix.Unlink(path)
-	}
-	if err != nil && err != unix.ENOENT {
+	if err = takeAway(path, c.id); err != nil {
 		return &fault.Error{Object: object(path), Problem: "is stale and cannot be removed", Err: err}
 	}
 	return nil
