@@ -61,3 +61,11 @@ func (g *Gated) Fail(t testing.TB, errno syscall.Errno) {
 
 // Open lets everything go on from now on.
 func (g *Gated) Open() { g.answer.Close() }
+
+// Serve answers every call, until nobody is left who could make one.
+func (g *Gated) Serve(t testing.TB, answer func(call string) syscall.Errno) {
+	t.Helper()
+	for call, _ := g.AwaitCall(t); call != ""; call, _ = g.AwaitCall(t) {
+		g.Fail(t, answer(call))
+	}
+}

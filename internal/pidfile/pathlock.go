@@ -45,7 +45,8 @@ func checkPathLock(path string) error {
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
 func Reserve(path string, own ...int) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
-	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is made.
+	_, none := identityAt(lockPath(path))
+	// In this order: whoever claims the path by New looks for the lock before and after its own file is made.
 	err := l.lock()
 	if err == nil {
 		l.stale, l.StaleReason, err = l.lockStale()
@@ -53,6 +54,9 @@ func Reserve(path string, own ...int) (*PathLock, error) {
 	if err != nil {
 		_ = l.Release()
 		return nil, withPath(path, err)
+	}
+	if none == nil || l.stale != nil {
+		removeHidden(path, own)
 	}
 	return l, nil
 }
