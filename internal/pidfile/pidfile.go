@@ -7,7 +7,7 @@
 // One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes the
 // file. No descriptor and no lock is handed over.
 //
-// New claims a path: it refuses when somebody runs there, and prepares a locked, hidden file beside it. Clear removes
+// New claims a path: it refuses when somebody runs there, and prepares a locked file that nobody sees. Clear removes
 // a stale file. Then the PID is written and the file moved into place: by the child of a launch, between fork and
 // exec, or by this process. Publish and Claimed do all that, and again after a lost race. The result is a File: Look
 // compares it with what is at the path, Name has it name another PID, Remove removes it. Where the program writes
@@ -22,7 +22,7 @@
 // What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
 // time. When somebody else's file takes the place of one that is being removed, it is away for some microseconds.
 //
-// An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look, File.Touch
+// An error is a *fault.Error that names the path, or ErrLostRace, ErrRemoved or ErrNotLinked. Only those of File.Look, File.Touch
 // and Hold.Remove are the kernel's.
 package pidfile
 
