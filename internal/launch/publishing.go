@@ -38,9 +38,9 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 	return errno == 0 || p.fail(stepPublish, 0, errno)
 }
 
-// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems
-// in user space, a kernel or sandbox without that call) link(2) can; one of our own is replaced by rename(2) there, also
-// in one step. In the child.
+// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems in user
+// space, a kernel or sandbox without that call) link(2) can; one of our own is replaced by rename(2) there, also in
+// one step. In the child.
 //
 //go:norace
 //go:nosplit

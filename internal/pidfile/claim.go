@@ -136,7 +136,8 @@ func lockIfStale(file *content, path string, own []int) (reason string, err erro
 	return reason, err
 }
 
-// create makes the file: without a name where that is possible, so that a SIGKILL leaves nothing, or with a hidden one.
+// create makes the file: without a name where that is possible, so that a SIGKILL leaves nothing, or with a hidden
+// one.
 func (c *Claim) create(named, locked bool) (err error) {
 	c.Unnamed = !named && c.openUnnamed()
 	if !c.Unnamed {
@@ -161,8 +162,9 @@ func (c *Claim) create(named, locked bool) (err error) {
 	return c.create(named, locked)
 }
 
-// openUnnamed opens a file without a name, for writing and for reading: a descriptor for writing that stays open would
-// be in the way of a remount. Where linkat(2) could not name it, it reports false: without /proc, and on overlay.
+// openUnnamed opens a file without a name, for writing and for reading: a descriptor for writing that stays open
+// would be in the way of a remount. Where linkat(2) could not name it, it reports false: without /proc, and on
+// overlay.
 func (c *Claim) openUnnamed() bool {
 	dir, _ := filepath.Split(c.Path)
 	var st unix.Stat_t
@@ -258,7 +260,8 @@ func (c *Claim) TakeBack(pid int) error {
 	return err
 }
 
-// Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of writing.
+// Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of
+// writing.
 func Publish(path string, pid int, own ...int) (*File, error) {
 	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]int{pid}, own...)...)
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // RemoveStale removes what a start or a program that was killed has left at a path: a path lock and hidden files that
-// nobody has, and the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error.
-// own is as in New.
+// nobody has, and the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no
+// error. own is as in New.
 func RemoveStale(path string, own ...int) error {
 	removePathLock(path)
 	removeHidden(path, own)

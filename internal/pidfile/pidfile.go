@@ -1,8 +1,8 @@
 // Package pidfile is the identity of a PID file: who may write it, whether the one at a path is still ours,
 // and when it may be removed.
 //
-// A file is one to read a PID from when its first word is a decimal number, or when it is blank. It may be replaced or
-// removed when that is its whole content. Any other file was put there for another purpose, and is never touched.
+// A file is one to read a PID from when its first word is a decimal number, or when it is blank. It may be replaced
+// or removed when that is its whole content. Any other file was put there for another purpose, and is never touched.
 //
 // One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes the
 // file. No descriptor and no lock is handed over.
@@ -22,8 +22,8 @@
 // What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
 // time. When somebody else's file takes the place of one that is being removed, it is away for some microseconds.
 //
-// An error is a *fault.Error that names the path, or ErrLostRace, ErrRemoved or ErrNotLinked. Only those of File.Look, File.Touch
-// and Hold.Remove are the kernel's.
+// An error is a *fault.Error that names the path, or ErrLostRace, ErrRemoved or ErrNotLinked. Only those of
+// File.Look, File.Touch and Hold.Remove are the kernel's.
 package pidfile
 
 import (

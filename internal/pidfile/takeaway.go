@@ -11,8 +11,8 @@ import (
 	"pidleash/internal/fault"
 )
 
-// POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place. So
-// the file is first moved to a hidden name, where nobody puts another one, and then looked at.
+// POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place.
+// So the file is first moved to a hidden name, where nobody puts another one, and then looked at.
 
 // takeAway removes the file from the path if it is the one with this identity. Another file stays, or comes back at
 // once. It is no error that nothing is there.
