@@ -305,7 +305,6 @@ const sweepInterval = time.Second
 func (c *caller) removeLeft() {
 	for _, path := range []string{c.plan.PIDFile, c.plan.Supervisor} {
 		if path != "" {
-			pidfile.RemoveHidden(path, c.keeper)
 			if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
 				c.log.Warn(err.Error())
 			}

@@ -186,7 +186,7 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 			s.log.Debug(fmt.Sprintf("pidfile %s: cannot be touched: %v", s.plan.PIDFile, err))
 		}
 	}
-	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn()}
+	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn(), Linked: state == pidfile.Removed && s.file.MovedAway()}
 }
 
 // name makes the PID file name a successor, which has written the daemon's own file: this one, or that of -follow.
@@ -235,7 +235,7 @@ func (s *leash) release() {
 	if s.file == nil && s.lock != nil {
 		_ = pidfile.RemoveStale(s.plan.PIDFile, s.own...)
 	}
-	s.lock.Release()
+	s.warn(s.lock.Release())
 	if s.supervisor != nil {
 		_, err := s.supervisor.Remove()
 		s.warn(err)

@@ -58,9 +58,9 @@ var plants = []plant{
 		}},
 	{name: "empty", state: "empty", code: 1, line: `empty; held by nobody`, make: content("")},
 	{name: "zeros", state: "empty", code: 1, line: `empty; held by nobody`, make: content("\x00\x00\x00\x00\x00\x00")},
-	{name: "garbage", state: "stale", code: 1, line: `stale: it names no PID; held by nobody`, make: content("\x7fELF\x1b[31m\xff\xfe\n\x00")},
-	{name: "negative", state: "stale", code: 1, line: `stale: it names no PID; held by nobody`, make: content("-1\n")},
-	{name: "no PID file", state: "stale", code: 1, line: `stale: it names no PID; held by nobody`,
+	{name: "garbage", state: "unreadable", code: 4, line: `unreadable: is not a PID file`, make: content("\x7fELF\x1b[31m\xff\xfe\n\x00")},
+	{name: "negative", state: "unreadable", code: 4, line: `unreadable: is not a PID file`, make: content("-1\n")},
+	{name: "no PID file", state: "unreadable", code: 4, line: `unreadable: is not a PID file`,
 		make: content(strings.Repeat("root:x:0:0:root:/root:/bin/bash\n", 1<<15))},
 	{name: "symbolic link", state: "unreadable", code: 4, line: `unreadable: is a symbolic link`,
 		make: func(t *testing.T, file string) int {

@@ -142,7 +142,13 @@ func TestWhileRunningWaits(t *testing.T) {
 				appear(t, file)
 				expectStarted(r, t, begin)
 				leave(r, t)
-				r.ExpectOneLine(t, "waiting for "+file+`\n$`)
+				want := "pidleash: waiting for " + file + "\n"
+				if name == "garbage" { // nobody writes that into a PID file: it may be the wrong one
+					want = "pidleash: while-running " + file + ": is not a PID file\n" + want
+				}
+				if got := r.Stderr(); got != want {
+					t.Errorf("standard error has %q, want %q", got, want)
+				}
 			})
 		}
 	}

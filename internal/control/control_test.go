@@ -151,7 +151,7 @@ var verdicts = []struct {
 		arrange: func(t *testing.T, _ *program) string { return filepath.Join(t.TempDir(), "no/such/p.pid") }},
 	{name: "empty", others: 1, pattern: ": stale: it is empty$",
 		arrange: func(t *testing.T, _ *program) string { return file(t, "") }},
-	{name: "garbage", others: 1, pattern: ": stale: it names no PID$",
+	{name: "garbage", stop: 4, others: 4, pattern: ": is not a PID file$",
 		arrange: func(t *testing.T, _ *program) string { return file(t, "-1\n") }},
 	{name: "dead", others: 1, pattern: ": stale: PID 4194305 does not run$",
 		arrange: func(t *testing.T, _ *program) string { return file(t, "4194305\n") }},

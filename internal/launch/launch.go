@@ -5,7 +5,7 @@
 //  2. Start removes a stale PID file and forks. The child makes its session or process group, restores the limit of
 //     open files, takes the terminal, puts its PID into LISTEN_PID and the like, and sets output, umask, priority
 //     and OOM score.
-//  3. It writes its PID into the claim's hidden file and moves that into place, replacing nobody else's file.
+//  3. It writes its PID into the claim's file and gives that its name, replacing nobody else's file.
 //  4. It changes its user, enters its directory, places its descriptors, sets the parent-death signal, its
 //     dispositions and its mask, and calls execve.
 //  5. Start returns when execve has succeeded, or with what has failed, and why.
@@ -65,7 +65,8 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 
 // Start starts the program and returns its PID; with an error that of the failed child, which may have taken
 // the terminal, 0 if there was none. The error wraps pidfile.ErrLostRace when somebody else has published at
-// the claim's path meanwhile, and pidfile.ErrRemoved when the file that was to be exchanged is gone.
+// the claim's path meanwhile, pidfile.ErrRemoved when the file that was to be exchanged is gone, and
+// pidfile.ErrNotLinked when a file with a hidden name is needed.
 //
 // The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const): the caller is locked
 // to its thread, which the runtime ends with that goroutine only, and never ends.

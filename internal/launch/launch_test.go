@@ -33,7 +33,7 @@ func claimIn(t *testing.T, dir string) *pidfile.Claim {
 	return c
 }
 
-// The kernel tells in which order a file has been moved and another one been opened: execve(2)
+// The kernel tells in which order a file has been linked or moved and another one been opened: execve(2)
 // opens the program.
 func TestFileIsThereBeforeFirstInstruction(t *testing.T) {
 	dir, programs := t.TempDir(), t.TempDir()
@@ -45,7 +45,7 @@ func TestFileIsThereBeforeFirstInstruction(t *testing.T) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	must(t, err)
 	defer unix.Close(fd)
-	moved, err := unix.InotifyAddWatch(fd, dir, unix.IN_MOVED_TO)
+	moved, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO)
 	must(t, err)
 	opened, err := unix.InotifyAddWatch(fd, programs, unix.IN_OPEN)
 	must(t, err)
@@ -113,7 +113,7 @@ func TestPublishFails(t *testing.T) {
 	claim = claimIn(t, dir)
 	claim.Path = dir + "/nothing/p.pid"
 	expectFailedStart(t, &Spec{Program: Shell(), Args: []string{"sh"}, Claim: claim},
-		fault.Error{Object: "pidfile " + dir + "/nothing/p.pid", Problem: "cannot be written", Err: unix.ENOENT})
+		fault.Error{Object: "pidfile " + dir + "/nothing/p.pid", Problem: "cannot be moved into place", Err: pidfile.ErrNotLinked})
 	equal(t, "left", names(t, dir), "")
 }
 

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"syscall"
 	"unsafe"
 
@@ -10,14 +11,10 @@ import (
 	"pidleash/internal/pidfile"
 )
 
-func publishError(claim *pidfile.Claim, errno syscall.Errno) *fault.Error {
-	err := pidfile.ErrLostRace
-	switch {
-	case errno == syscall.EEXIST:
-	case errno == syscall.ENOENT && claim.Successor:
-		err = pidfile.ErrRemoved
-	default:
-		return pidfile.WriteError(claim.Path, errno)
+func publishError(claim *pidfile.Claim, errno syscall.Errno) error {
+	err := claim.PublishError(errno)
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
 	}
 	return &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place", Err: err}
 }
@@ -41,23 +38,28 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 	return errno == 0 || p.fail(stepPublish, 0, errno)
 }
 
-// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems
-// in user space) link(2) can; one of our own is replaced by rename(2) there, also in one step. In the child.
+// movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems in user
+// space, a kernel or sandbox without that call) link(2) can; one of our own is replaced by rename(2) there, also in
+// one step. In the child.
 //
 //go:norace
 //go:nosplit
 func (p *childPlan) movePIDFile() syscall.Errno {
 	at := cwd
 	from, to := uintptr(unsafe.Pointer(p.temp)), uintptr(unsafe.Pointer(p.path))
+	if p.Claim.Unnamed {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, unix.AT_SYMLINK_FOLLOW, 0)
+		return errno
+	}
 	flags := uintptr(unix.RENAME_NOREPLACE)
 	if p.Claim.Successor {
 		flags = unix.RENAME_EXCHANGE
 	}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
 	switch {
-	case errno != syscall.EINVAL && errno != syscall.ENOSYS:
+	case errno != syscall.EINVAL && errno != syscall.ENOSYS && errno != syscall.EPERM && errno != syscall.EACCES:
 	case p.Claim.Successor:
-		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, 0, 0)
+		_, _, errno = syscall.RawSyscall6(sysRename, at, from, at, to, 0, 0)
 	default:
 		if _, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0); errno == 0 {
 			syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)

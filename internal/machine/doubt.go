@@ -39,6 +39,9 @@ func doubtFile(m *Machine, e Event) {
 		if e.Own && m.plan.Forking {
 			settle = m.plan.OwnSettle
 		}
+		if e.Linked {
+			settle = max(settle, inHand)
+		}
 		*d = doubt{since: m.now, due: m.now.Add(settle)}
 	}
 	switch {

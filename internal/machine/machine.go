@@ -86,6 +86,7 @@ type Event struct {
 	Known     bool
 	Delivered bool
 	Own       bool
+	Linked    bool // of Removed: the file has another name
 	Err       error
 }
 
@@ -233,6 +234,8 @@ type stop struct {
 }
 
 const (
+	// How long somebody may have a file in his hand, to look whose it is and put it back.
+	inHand = 20 * time.Millisecond
 	// How long an unfinished file may take to be completed, and the time between two looks at it.
 	patience, patienceStep = time.Second, 50 * time.Millisecond
 	// How long a successor, which reads its configuration first, may take to write the file that the daemon has

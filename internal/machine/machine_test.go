@@ -68,6 +68,23 @@ func TestDecidesAtOnceWithoutSettle(t *testing.T) {
 	p.happens("Replaced", stops+",Report:FileReplaced,Unwatch")
 }
 
+// Somebody may have moved the file away only to look whose it is.
+func TestLooksAgainAtAFileThatHasAnotherName(t *testing.T) {
+	p := playRunning(t, 0, "TERM/10s/KILL")
+	p.happens("Removed:linked", "-")
+	p.ticks(inHand, "Look")
+	p.happens("Present", "-")
+	p.waits(never)
+	p.happens("Removed:linked", "-")
+	p.ticks(inHand, "Look")
+	p.happens("Removed:linked", stops+","+isRemoved)
+
+	p = playRunning(t, 100*time.Millisecond, "TERM/10s/KILL")
+	p.happens("Removed:linked", "-")
+	p.ticks(100*time.Millisecond, "Look")
+	p.happens("Removed", stops+","+isRemoved)
+}
+
 func TestGivesAnEmptyFileASecond(t *testing.T) {
 	for _, settle := range []time.Duration{0, 100 * time.Millisecond} {
 		p := playRunning(t, settle, "TERM")

@@ -99,7 +99,7 @@ func eventOf(text string) Event {
 	case Halted:
 		e.Signal = syscall.SIGTSTP
 	case Removed, Found:
-		e.Own = detail == "own"
+		e.Own, e.Linked = detail == "own", detail == "linked"
 	}
 	if e.Kind == Unready || e.Kind == LaunchFailed {
 		e.Err = failure{}

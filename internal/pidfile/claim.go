@@ -2,7 +2,6 @@ package pidfile
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -12,10 +11,11 @@ import (
 	"pidleash/internal/fault"
 )
 
-// Claim is the right to publish a PID at a path: a locked, still hidden file.
+// Claim is the right to publish a PID at a path: a locked file that nobody sees yet.
 type Claim struct {
 	Path, Temp  string // where the file shall appear, and where it is now, in the same directory
-	Write       int    // descriptor for writing the empty temporary file, close-on-exec
+	Write       int    // descriptor for writing the empty file, close-on-exec
+	Unnamed     bool   // it has no name yet, open(2), O_TMPFILE: Temp is Write's in /proc, for linkat(2)
 	StaleReason string // why the file that was found at Path does not count; empty: there was none
 	// Successor: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
 	// renameat2(2), or where the file system lacks that, replaced by rename(2).
@@ -35,14 +35,17 @@ const mode = 0o644
 //
 // A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
 // background does not descend from its caller, and gives its PID as own.
-func New(path string, own ...int) (*Claim, error) {
+func New(path string, own ...int) (*Claim, error) { return newNamed(path, false, own) }
+
+// newNamed is New; named: with a file that has a hidden name.
+func newNamed(path string, named bool, own []int) (*Claim, error) {
 	c := newClaim(path)
 	err := checkPathLock(path)
 	if err == nil {
 		c.stale, c.StaleReason, err = lockStale(path, own)
 	}
 	if err == nil {
-		err = c.create(true)
+		err = c.create(named, true)
 	}
 	if err == nil {
 		err = checkPathLock(path)
@@ -51,16 +54,18 @@ func New(path string, own ...int) (*Claim, error) {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	removePathLock(path)
+	if removePathLock(path) || c.stale != nil {
+		removeHidden(path, own)
+	}
 	return c, nil
 }
 
 func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
 
-// newHidden is a claim with its file, of a path that nobody else can claim.
-func newHidden(path string, locked bool) (*Claim, error) {
+// newFile is a claim with its file, of a path that nobody else can claim.
+func newFile(path string, named, locked bool) (*Claim, error) {
 	c := newClaim(path)
-	if err := c.create(locked); err != nil {
+	if err := c.create(named, locked); err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
@@ -68,16 +73,21 @@ func newHidden(path string, locked bool) (*Claim, error) {
 }
 
 // publishNew publishes pid where nobody else can claim the path. The claim is yet to become a File.
-func publishNew(path string, pid int, locked bool) (*Claim, error) {
-	c, err := newHidden(path, locked)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Publish(pid); err != nil {
+func publishNew(path string, pid int, locked bool) (c *Claim, err error) {
+	for _, named := range []bool{false, true} {
+		var c *Claim
+		if c, err = newFile(path, named, locked); err != nil {
+			return nil, err
+		}
+		if err = c.Publish(pid); err == nil {
+			return c, nil
+		}
 		c.Abandon()
-		return nil, err
+		if !errors.Is(err, ErrNotLinked) {
+			break
+		}
 	}
-	return c, nil
+	return nil, err
 }
 
 // lockStale returns the stale file at the path, locked, so that of several starts one goes on; no file: nil.
@@ -106,15 +116,14 @@ var errReplaced = errors.New("replaced meanwhile")
 
 // lockIfStale decides on an open file: stale, and locked by us now; else still in use, or errReplaced.
 func lockIfStale(file *content, path string, own []int) (reason string, err error) {
-	pid, reason := livePID(file.text, file.written(), own)
-	if pid != 0 {
-		// Without touching the lock: a daemon may be about to take it itself.
-		holder, locked := lockHolder(file.id)
-		return "", heldError(pid, holder, locked)
-	}
 	named := parsePID(file.text)
-	if named == 0 && file.stat.Size >= contentLimit {
-		return "", &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+	pid, reason := livePID(file.text, file.written(), own)
+	if pid != 0 || file.isNoPIDFile() || file.hasMore() {
+		// Without touching the lock: a daemon may be about to take it itself, and another's file is another's.
+		if holder, locked := lockHolder(file.id); pid != 0 || locked {
+			return "", heldError(named, holder, locked)
+		}
+		return "", notReplaced(file, reason)
 	}
 	if err = lock(file.fd); err == unix.EWOULDBLOCK {
 		holder, _ := lockHolder(file.id)
@@ -127,27 +136,69 @@ func lockIfStale(file *content, path string, own []int) (reason string, err erro
 	return reason, err
 }
 
-// hiddenSuffix is in the names of all hidden files of a process.
-func hiddenSuffix(pid int) string { return ".pidleash-" + strconv.Itoa(pid) + "-" }
+// create makes the file: without a name where that is possible, so that a SIGKILL leaves nothing, or with a hidden
+// one.
+func (c *Claim) create(named, locked bool) (err error) {
+	c.Unnamed = !named && c.openUnnamed()
+	if !c.Unnamed {
+		err = c.openHidden()
+	}
+	if err == nil {
+		if err = unix.Fchmod(c.Write, mode); err != nil {
+			return &fault.Error{Problem: "cannot be made readable", Err: err}
+		}
+	}
+	if err != nil || !locked {
+		return err
+	}
+	if err = lock(c.lock); err == nil && (c.Unnamed || isAt(c.Temp, c.id)) {
+		return nil
+	}
+	if err != nil && err != unix.EWOULDBLOCK {
+		return err
+	}
+	// Another start took it for a leftover, between its creation and its lock.
+	c.drop()
+	return c.create(named, locked)
+}
 
-// create makes the hidden file, of a name that nobody else uses: a leftover of a crash must not stand in the way of
-// the next start. It opens the file a second time, for reading: a descriptor for writing that stays open would be in
-// the way of a remount.
-func (c *Claim) create(locked bool) error {
+// openUnnamed opens a file without a name, for writing and for reading: a descriptor for writing that stays open
+// would be in the way of a remount. Where linkat(2) could not name it, it reports false: without /proc, and on
+// overlay.
+func (c *Claim) openUnnamed() bool {
+	dir, _ := filepath.Split(c.Path)
+	var st unix.Stat_t
+	if unix.Stat(dir+".", &st) != nil {
+		return false
+	}
+	fd, err := openNoFollow(dir+".", unix.O_RDWR|unix.O_TMPFILE, 0o600)
+	if err != nil {
+		return false
+	}
+	c.Write, c.Temp = fd, "/proc/self/fd/"+strconv.Itoa(fd)
+	c.lock, _ = unix.Open(c.Temp, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	id, err := identityOfFD(fd)
+	again, failed := identityOfFD(c.lock)
+	if err != nil || failed != nil || id != again || id.dev != uint64(st.Dev) {
+		c.drop()
+		return false
+	}
+	c.id = id
+	return true
+}
+
+// openHidden opens a file with a hidden name, likewise.
+func (c *Claim) openHidden() error {
 	dir, base := filepath.Split(c.Path)
 	temp, err := "", error(unix.EEXIST)
 	for err == unix.EEXIST {
-		suffix := hiddenSuffix(os.Getpid()) + strconv.FormatInt(time.Now().UnixNano(), 36)
-		temp = dir + "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
+		temp = dir + hiddenName(base)
 		c.Write, err = openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 	}
 	if err != nil {
 		return createError(filepath.Clean(dir), err)
 	}
 	c.Temp = temp
-	if err := unix.Fchmod(c.Write, mode); err != nil {
-		return &fault.Error{Problem: "cannot be made readable", Err: err}
-	}
 	hidden, err := open(temp)
 	if err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
@@ -156,24 +207,26 @@ func (c *Claim) create(locked bool) error {
 	if id, err := identityOfFD(c.Write); err != nil || id != c.id {
 		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
 	}
-	if locked {
-		return lock(c.lock)
-	}
 	return nil
+}
+
+// drop lets go of the file.
+func (c *Claim) drop() {
+	if c.Temp != "" && !c.Unnamed {
+		_ = unix.Unlink(c.Temp)
+	}
+	c.Temp = ""
+	closeFD(&c.Write)
+	closeFD(&c.lock)
 }
 
 // Clear removes the stale file, if there was one. It comes last before the program is started, so that a
 // start that fails earlier changes nothing.
 func (c *Claim) Clear() error { return c.stale.clear(c.Path) }
 
-// Abandon gives the claim up: the hidden file goes, a stale one stays. After Published it does nothing.
+// Abandon gives the claim up: its file goes, a stale one stays. After Published it does nothing.
 func (c *Claim) Abandon() {
-	if c.Temp != "" {
-		_ = unix.Unlink(c.Temp)
-		c.Temp = ""
-	}
-	closeFD(&c.Write)
-	closeFD(&c.lock)
+	c.drop()
 	c.stale.close()
 }
 
@@ -207,18 +260,19 @@ func (c *Claim) TakeBack(pid int) error {
 	return err
 }
 
-// Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of writing.
+// Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of
+// writing.
 func Publish(path string, pid int, own ...int) (*File, error) {
 	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]int{pid}, own...)...)
 }
 
 // Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to
 // Path, and returns that PID. After ErrLostRace it does both again: whoever has won the race may be gone at
-// the next look, or else New says who that is. Any other error is final. A launch that fails after its child
-// has published undoes that by TakeBack. It need not abandon the claim.
+// the next look, or else New says who that is. After ErrNotLinked it does so with a named file. Any other error is
+// final. A launch that fails after its child has published undoes that by TakeBack. It need not abandon the claim.
 func Claimed(path string, launch func(*Claim) (pid int, err error), own ...int) (*File, error) {
-	for {
-		c, err := New(path, own...)
+	for named := false; ; {
+		c, err := newNamed(path, named, own)
 		if err != nil {
 			return nil, err
 		}
@@ -227,25 +281,51 @@ func Claimed(path string, launch func(*Claim) (pid int, err error), own ...int) 
 			return c.Published(pid), nil
 		}
 		c.Abandon()
-		if !errors.Is(err, ErrLostRace) {
+		named = named || errors.Is(err, ErrNotLinked)
+		if !errors.Is(err, ErrLostRace) && !errors.Is(err, ErrNotLinked) {
 			return nil, err
 		}
 	}
 }
 
-// Publish writes the PID and moves the file into place, where no child does it.
+// Publish writes the PID and gives the file its name, where no child does it.
 func (c *Claim) Publish(pid int) error {
 	if err := c.Clear(); err != nil {
 		return err
 	}
 	err := writePID(c.Write, pid)
 	if err == nil {
-		err = moveNew(c.Temp, c.Path)
+		err = c.appear()
 	}
-	if err != nil && err != ErrLostRace {
-		return WriteError(c.Path, err)
+	if err != nil {
+		return c.PublishError(err)
 	}
-	return err
+	return nil
+}
+
+// appear gives the file its name, and replaces no other one.
+func (c *Claim) appear() error {
+	if c.Unnamed {
+		return unix.Linkat(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.AT_SYMLINK_FOLLOW)
+	}
+	return moveNew(unix.AT_FDCWD, c.Temp, c.Path)
+}
+
+// PublishError is why the file has not got its name: ErrLostRace, ErrRemoved, ErrNotLinked, or a *fault.Error.
+func (c *Claim) PublishError(err error) error {
+	switch {
+	case err == unix.EEXIST:
+		return ErrLostRace
+	case c.Unnamed:
+		return ErrNotLinked
+	case err == unix.ENOENT && c.Successor:
+		return ErrRemoved
+	}
+	e := &fault.Error{Object: object(c.Path), Problem: "cannot be written", Err: err}
+	if err == unix.ENOSPC || err == unix.EDQUOT {
+		e.Hint = "make room in " + filepath.Dir(c.Path)
+	}
+	return e
 }
 
 func writePID(fd, pid int) error {
@@ -257,24 +337,10 @@ func writePID(fd, pid int) error {
 	return err
 }
 
-// moveNew never replaces a file. Where renameat2(2) cannot promise that, link(2) can.
-func moveNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS {
-		if err = unix.Link(from, to); err == nil {
-			_ = unix.Unlink(from)
-		}
-	}
-	if err == unix.EEXIST {
-		return ErrLostRace
-	}
-	return err
-}
-
 // exchange swaps the names of two files. Where the file system cannot do that the first replaces the second.
 func exchange(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
-	if err == unix.EINVAL || err == unix.ENOSYS {
+	if lacksFlags(err) {
 		err = unix.Rename(from, to)
 	}
 	return err

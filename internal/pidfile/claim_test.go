@@ -97,7 +97,7 @@ func TestSecondClaimIsRefused(t *testing.T) {
 func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 	path := in(t, "p.pid")
 	for name, content := range map[string][]byte{
-		"dead": line(deadPID(t)), "empty": nil, "this process": line(os.Getpid()), "no PID": []byte("x\n"),
+		"dead": line(deadPID(t)), "empty": nil, "this process": line(os.Getpid()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, path, content)
@@ -108,6 +108,18 @@ func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 			c := claim(t, path) // control: only the lock was in the way
 			c.Abandon()
 		})
+	}
+}
+
+// A lock says more than any content.
+func TestLockedFileOfOthersIsHeld(t *testing.T) {
+	path := in(t, "p.pid")
+	for _, content := range []string{"nginx\n", "7 words\n"} {
+		write(t, path, []byte(content))
+		lock := lockFile(t, path)
+		_, err := New(path)
+		wantHeld(t, err, path, parsePID([]byte(content)), os.Getpid())
+		lock.Close()
 	}
 }
 
@@ -129,14 +141,13 @@ func TestStaleFileIsReplaced(t *testing.T) {
 		written time.Time
 		reason  string
 	}{
-		"dead":      {line(deadPID(t)), time.Now(), "does not run"},
-		"zombie":    {line(zombie(t)), time.Now(), "has ended"},
-		"recycled":  {line(running), hourAgo, "started after the file was written"},
-		"itself":    {line(os.Getpid()), time.Now(), "is this start itself or what started it"},
-		"empty":     {nil, time.Now(), "is empty"},
-		"no number": {[]byte("nginx\n"), time.Now(), "names no PID"},
-		"long": {append(line(deadPID(t)), strings.Repeat("x", 2*contentLimit)...),
-			time.Now(), "does not run"},
+		"dead":     {line(deadPID(t)), time.Now(), "does not run"},
+		"zombie":   {line(zombie(t)), time.Now(), "has ended"},
+		"recycled": {line(running), hourAgo, "started after the file was written"},
+		"itself":   {line(os.Getpid()), time.Now(), "is this start itself or what started it"},
+		"empty":    {nil, time.Now(), "is empty"},
+		"blank":    {[]byte(" \n\x00\x00"), time.Now(), "is empty"},
+		"padded":   {append(line(deadPID(t)), " \n\x00\x00"...), time.Now(), "does not run"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := in(t, "p.pid")
@@ -220,16 +231,18 @@ func TestLockIfStaleOfAFileThatHasGone(t *testing.T) {
 // first one's.
 func TestLostRace(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
-	winner, loser := claim(t, path), claim(t, path)
+	winner := claim(t, path)
+	losers := []*Claim{claim(t, path), claimNamed(t, path)}
 	publish(t, winner, pid)
-	err := unix.Renameat2(unix.AT_FDCWD, loser.Temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-	if err != unix.EEXIST {
-		t.Errorf("publishing twice: %v, want EEXIST", err)
+	for _, loser := range losers {
+		if err := loser.appear(); err != unix.EEXIST {
+			t.Errorf("publishing twice: %v, want EEXIST", err)
+		}
+		if loser.Visible() {
+			t.Error("the loser believes that it has published")
+		}
+		loser.Abandon()
 	}
-	if loser.Visible() {
-		t.Error("the loser believes that it has published")
-	}
-	loser.Abandon()
 	if got := read(t, path); got != string(line(pid)) || names(t, filepath.Dir(path)) != "p.pid" {
 		t.Errorf("the loser left %q in %q", got, names(t, filepath.Dir(path)))
 	}
@@ -237,7 +250,7 @@ func TestLostRace(t *testing.T) {
 
 func TestTemporaryFile(t *testing.T) {
 	path := in(t, "p.pid")
-	c := claim(t, path)
+	c := claimNamed(t, path)
 	dir, base := filepath.Split(c.Temp)
 	if dir != filepath.Dir(path)+"/" || !strings.HasPrefix(base, ".p.pid") {
 		t.Errorf("temporary file %s, want a hidden one beside %s", c.Temp, path)
@@ -252,10 +265,23 @@ func TestTemporaryFile(t *testing.T) {
 	c.Abandon() // twice does no harm
 }
 
+// A file without a name is gone with who has made it.
+func TestClaimHasNoName(t *testing.T) {
+	path := in(t, "p.pid")
+	c := claim(t, path)
+	if all := names(t, filepath.Dir(path)); all != "" || !c.Unnamed {
+		t.Errorf("the directory has %q", all)
+	}
+	if !isLocked(t, c.Temp) {
+		t.Error("it is not locked before it appears")
+	}
+	c.Abandon()
+}
+
 // A leftover of a SIGKILL must not stand in the way of the next start.
 func TestTemporaryNamesDiffer(t *testing.T) {
 	path := in(t, "p.pid")
-	a, b := claim(t, path), claim(t, path)
+	a, b := claimNamed(t, path), claimNamed(t, path)
 	defer a.Abandon()
 	defer b.Abandon()
 	if a.Temp == b.Temp {
@@ -319,6 +345,13 @@ func TestWhatIsNoPIDFileIsRefused(t *testing.T) {
 		}},
 		"big number": {"is not a PID file", func(p string) error {
 			return os.WriteFile(p, []byte(strings.Repeat("7", contentLimit)), 0o644)
+		}},
+		"word": {"is not a PID file", func(p string) error { return os.WriteFile(p, []byte("nginx\n"), 0o644) }},
+		"more than a PID": {"it has more than a PID", func(p string) error {
+			return os.WriteFile(p, append(line(deadPID(t)), "words"...), 0o644)
+		}},
+		"more than was read": {"it has more than a PID", func(p string) error {
+			return os.WriteFile(p, append(line(deadPID(t)), make([]byte, contentLimit)...), 0o644)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

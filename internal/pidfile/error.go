@@ -3,7 +3,6 @@ package pidfile
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +15,9 @@ var ErrLostRace = errors.New("another start was faster")
 
 // ErrRemoved says that the file that was to be exchanged is not at the path any more.
 var ErrRemoved = errors.New("the file has been removed")
+
+// ErrNotLinked says that a file without a name cannot get one here: one with a hidden name is to be moved instead.
+var ErrNotLinked = errors.New("a file without a name cannot be linked")
 
 // object is what messages call the file.
 func object(path string) string { return "pidfile " + path }
@@ -45,6 +47,18 @@ func openError(err error) *fault.Error {
 	return &fault.Error{Problem: "cannot be read", Err: err}
 }
 
+// errMore is the cause when a file names a PID, and has more than that.
+var errMore = errors.New("it has more than a PID")
+
+// notReplaced says that a file was not made by a pidleash, nor by whoever writes only a PID.
+func notReplaced(file *content, reason string) *fault.Error {
+	e := &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
+	if !file.isNoPIDFile() {
+		e.Problem, e.Err = "is stale and is not replaced: "+reason, errMore
+	}
+	return e
+}
+
 // createError says why a file cannot be made in a directory.
 func createError(dir string, err error) *fault.Error {
 	hint := ""
@@ -59,15 +73,6 @@ func createError(dir string, err error) *fault.Error {
 		hint = "make room there"
 	}
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
-}
-
-// WriteError says why a PID file cannot be written.
-func WriteError(path string, err error) *fault.Error {
-	e := &fault.Error{Object: object(path), Problem: "cannot be written", Err: err}
-	if err == unix.ENOSPC || err == unix.EDQUOT {
-		e.Hint = "make room in " + filepath.Dir(path)
-	}
-	return e
 }
 
 // heldError says that a program runs at this path. pid is what the file names; 0: nothing. holder is the

@@ -97,6 +97,10 @@ func (f *File) Adopt() error {
 	if err != nil {
 		return &fault.Error{Object: object(f.path), Problem: "rewritten by the program, cannot be read", Err: err}
 	}
+	if parsePID(file.text) != f.pid { // the next look will tell
+		file.close()
+		return nil
+	}
 	f.close()
 	f.fd, f.id, f.adopted = file.fd, file.id, true
 	if f.unlocked {
@@ -114,10 +118,11 @@ func (f *File) Adopt() error {
 // SetPID makes the file stand for another process, which has written it.
 func (f *File) SetPID(pid int) { f.pid = pid }
 
-// MovedAway reports that the file was renamed, not unlinked: its inode lives on under another name.
+// MovedAway reports that a file which is Removed was renamed, not unlinked: its inode lives on under another name, or
+// is back by now.
 func (f *File) MovedAway() bool {
 	var st unix.Stat_t
-	return unix.Fstat(f.fd, &st) == nil && st.Nlink > 0 && !isAt(f.path, f.id)
+	return unix.Fstat(f.fd, &st) == nil && st.Nlink > 0
 }
 
 // Remove removes the file if it is still its own, releases the lock, and returns the state that it found. A
@@ -127,16 +132,30 @@ func (f *File) Remove() (State, error) {
 	if content, failed := readContent(f.fd); state == Changed && failed == nil && unfinished(content, f.pid) {
 		state = Present // somebody has emptied it, or begun to write it
 	}
-	if state == Present || state == Rewritten {
-		if err = unix.Unlink(f.path); err == unix.ENOENT {
-			err = nil
-		}
+	switch state {
+	case Present:
+		err = takeAway(f.path, f.id)
+	case Rewritten:
+		err = f.removeOther()
 	}
 	f.close()
 	if err != nil {
 		return state, &fault.Error{Object: object(f.path), Problem: "cannot be removed", Err: err}
 	}
 	return state, nil
+}
+
+// removeOther removes the inode that the program has put in the file's place.
+func (f *File) removeOther() error {
+	other, err := open(f.path)
+	if err != nil {
+		return nil // gone meanwhile, or somebody else's by now
+	}
+	defer other.close()
+	if parsePID(other.text) != f.pid {
+		return nil
+	}
+	return takeAway(f.path, other.id)
 }
 
 func (f *File) close() { closeFD(&f.fd) }
@@ -162,7 +181,7 @@ func (f *File) Successor() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
-	c, err := newHidden(f.path, true)
+	c, err := newFile(f.path, true, true)
 	if err == nil {
 		c.Successor = true
 	}

@@ -2,7 +2,6 @@ package pidfile
 
 import (
 	"errors"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -89,21 +88,5 @@ func (h *Hold) Close() {
 	h.pins = nil
 }
 
-// Remove removes the file if it is still the one that was inspected, with the errors of unlinkat(2).
-func (h *Hold) Remove() error {
-	// In a directory that cannot be exchanged for another one in between.
-	dir, name := filepath.Split(h.Path)
-	at, err := unix.Open(dir+".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil // gone, with the file
-	}
-	defer unix.Close(at)
-	var st unix.Stat_t
-	if unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || identityOf(&st) != h.id {
-		return nil
-	}
-	if err := unix.Unlinkat(at, name, 0); err != unix.ENOENT {
-		return err
-	}
-	return nil
-}
+// Remove removes the file if it is still the one that was inspected.
+func (h *Hold) Remove() error { return takeAway(h.Path, h.id) }

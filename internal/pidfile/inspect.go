@@ -18,11 +18,11 @@ type Verdict uint8
 
 const (
 	Running    Verdict = iota // it names a process that runs and may be the one that was meant
-	Stale                     // what it names has ended, or it names none
+	Stale                     // what it names has ended
 	Recycled                  // its PID is another process's now
 	Empty                     // it names nobody, and has no content at all
 	Missing                   // there is no file
-	Unreadable                // it cannot be read, or is no file to read a PID from
+	Unreadable                // it cannot be read, or is no PID file
 	Untrusted                 // somebody who may not signal the process could have written it
 )
 
@@ -79,6 +79,8 @@ func (r Report) judge(file *content) Report {
 	}
 	r.findHolder()
 	switch {
+	case file.isNoPIDFile() && r.Holder == 0:
+		return r.as(Unreadable, "is not a PID file")
 	case blank(file.text):
 		return r.as(Empty, "it is empty")
 	case r.PID == 0:

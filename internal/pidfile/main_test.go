@@ -77,7 +77,7 @@ func publish(t *testing.T, c *Claim, pid int) *File {
 	if _, err := unix.Write(c.Write, line(pid)); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.RENAME_NOREPLACE); err != nil {
+	if err := c.appear(); err != nil {
 		t.Fatal(err)
 	}
 	f := c.Published(pid)
@@ -91,6 +91,14 @@ func claim(t *testing.T, path string) *Claim {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// claimNamed claims the path where no file without a name can be had.
+func claimNamed(t *testing.T, path string) *Claim {
+	t.Helper()
+	c, err := newNamed(path, true, nil)
+	must(t, err)
 	return c
 }
 

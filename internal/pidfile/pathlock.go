@@ -1,11 +1,12 @@
 package pidfile
 
 import (
-	"os"
+	"errors"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
@@ -44,16 +45,28 @@ func checkPathLock(path string) error {
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
 func Reserve(path string, own ...int) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
-	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is made.
+	_, none := identityAt(lockPath(path))
+	// In this order: whoever claims the path by New looks for the lock before and after its own file is made.
 	err := l.lock()
 	if err == nil {
-		l.stale, l.StaleReason, err = lockStale(path, own)
+		l.stale, l.StaleReason, err = l.lockStale()
 	}
 	if err != nil {
-		l.Release()
+		_ = l.Release()
 		return nil, withPath(path, err)
 	}
+	if none == nil || l.stale != nil {
+		removeHidden(path, own)
+	}
 	return l, nil
+}
+
+// lockStale is the package's, but a file that has more than a PID is left to the daemon, which may know it.
+func (l *PathLock) lockStale() (file *content, reason string, err error) {
+	if file, reason, err = lockStale(l.Path, l.own); errors.Is(err, errMore) {
+		return nil, "", nil
+	}
+	return file, reason, err
 }
 
 // lock makes the file and locks it. Whoever held it until now may have removed it.
@@ -88,7 +101,7 @@ func (l *PathLock) Clear() error {
 	if err := l.stale.clear(l.Path); err != nil {
 		return err
 	}
-	file, _, err := lockStale(l.Path, l.own)
+	file, _, err := l.lockStale()
 	if err != nil {
 		return withPath(l.Path, err)
 	}
@@ -120,47 +133,18 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 	return f, nil
 }
 
-// RemoveStale removes what a start or a program that was killed has left at a path: a path lock that nobody has, and
-// the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
-func RemoveStale(path string, own ...int) error {
-	removePathLock(path)
-	file, _, err := lockStale(path, own)
-	if err != nil {
+// Release unlocks the path; nil has nothing to unlock.
+func (l *PathLock) Release() (err error) {
+	if l == nil {
 		return nil
 	}
-	return file.clear(path)
-}
-
-// removePathLock removes a path lock that nobody has.
-func removePathLock(path string) {
-	left := &PathLock{Path: path, fd: -1}
-	if _, err := identityAt(lockPath(path)); err == nil && left.lock() == nil {
-		left.Release()
-	}
-}
-
-// RemoveHidden removes the files that a process which was killed has made for its claims to the path and has
-// not published.
-func RemoveHidden(path string, pid int) {
-	dir, base := filepath.Split(path)
-	entries, _ := os.ReadDir(filepath.Clean(dir)) // whoever cannot read it leaves them there
-	for _, entry := range entries {
-		name := entry.Name()
-		of, _, ok := strings.Cut(name, hiddenSuffix(pid))
-		if ok && (of == "."+base || len(name) == unix.NAME_MAX && strings.HasPrefix("."+base, of)) {
-			_ = unix.Unlink(dir + name)
-		}
-	}
-}
-
-// Release unlocks the path; nil has nothing to unlock.
-func (l *PathLock) Release() {
-	if l == nil {
-		return
-	}
 	l.stale.close()
-	if path := lockPath(l.Path); l.fd >= 0 && isAt(path, l.id) {
-		_ = unix.Unlink(path)
+	if l.fd >= 0 {
+		err = takeAway(lockPath(l.Path), l.id)
 	}
 	closeFD(&l.fd)
+	if err != nil {
+		return &fault.Error{Object: object(l.Path), Problem: "its lock cannot be removed", Err: err}
+	}
+	return nil
 }

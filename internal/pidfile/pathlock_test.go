@@ -12,7 +12,7 @@ func pathLock(t *testing.T, path string) *PathLock {
 	t.Helper()
 	l, err := Reserve(path)
 	must(t, err)
-	t.Cleanup(l.Release)
+	t.Cleanup(func() { must(t, l.Release()) })
 	return l
 }
 
@@ -28,12 +28,12 @@ func TestPathLockKeepsOthersAway(t *testing.T) {
 	wantHeld(t, err, path, 0, os.Getpid())
 	_, err = Publish(path, pidInTests)
 	wantHeld(t, err, path, 0, os.Getpid())
-	l.Release()
+	must(t, l.Release())
 	if all := names(t, filepath.Dir(path)); all != "" {
 		t.Errorf("the directory has %q", all)
 	}
 	claim(t, path).Abandon() // control
-	l.Release()              // twice does no harm
+	must(t, l.Release())     // twice does no harm
 }
 
 func TestPathLockOfAPathInUse(t *testing.T) {
@@ -127,26 +127,32 @@ func TestPathLockRemoveStale(t *testing.T) {
 	}
 }
 
-// What a process that was killed has left goes, and nothing of anybody else's.
-func TestRemoveHidden(t *testing.T) {
+// What processes that were killed have left goes, and nothing of anybody else's.
+func TestRemoveStaleRemovesHidden(t *testing.T) {
 	dir := t.TempDir()
 	path := dir + "/p.pid"
-	for _, name := range []string{".p.pid.pidleash-17-x", ".p.pid.pidleash-170-x", ".q.pid.pidleash-17-x", "p.pid"} {
-		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	for name, content := range map[string][]byte{
+		".p.pid.pidleash-17-x": nil, ".p.pid.pidleash-18-7z": line(deadPID(t)), "..p.pid.lock.pidleash-17-x": nil,
+		".p.pid.pidleash-19-x": line(program(t)), ".p.pid.pidleash-20-x": []byte("another's\n"), ".p.pid.pidleash-21-x": nil,
+		".q.pid.pidleash-17-x": nil, ".p.pid.pidleash-notes": nil, ".p.pid.pidleash-17": nil, "p.pid.pidleash-17-x": nil,
+	} {
+		write(t, dir+"/"+name, content)
 	}
-	RemoveHidden(path, 17)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if got, want := strings.Join(names, " "), ".p.pid.pidleash-170-x .q.pid.pidleash-17-x p.pid"; got != want {
+	lockFile(t, dir+"/.p.pid.pidleash-21-x")
+	must(t, RemoveStale(path))
+	want := ".p.pid.pidleash-17 .p.pid.pidleash-19-x .p.pid.pidleash-20-x .p.pid.pidleash-21-x .p.pid.pidleash-notes " +
+		".q.pid.pidleash-17-x p.pid.pidleash-17-x"
+	if got := names(t, dir); got != want {
 		t.Errorf("there is %s, want %s", got, want)
+	}
+}
+
+func TestHiddenNames(t *testing.T) {
+	for _, base := range []string{"p", "p.pid", "p.pidleash-1-x", strings.Repeat("p", 240), strings.Repeat("p", 255)} {
+		name := hiddenName(base)
+		if len(name) > 255 || !isHiddenOf(name, base) || isHiddenOf(name, "q"+base) {
+			t.Errorf("%s: %s", base, name)
+		}
 	}
 }
 

@@ -1,27 +1,29 @@
 // Package pidfile is the identity of a PID file: who may write it, whether the one at a path is still ours,
 // and when it may be removed.
 //
+// A file is one to read a PID from when its first word is a decimal number, or when it is blank. It may be replaced
+// or removed when that is its whole content. Any other file was put there for another purpose, and is never touched.
+//
 // One process takes a PID file and keeps it to its own end: it claims the path, holds the lock, and removes the
 // file. No descriptor and no lock is handed over.
 //
-// New claims a path: it refuses when somebody runs there, and prepares a locked, hidden file beside it. Clear removes
+// New claims a path: it refuses when somebody runs there, and prepares a locked file that nobody sees. Clear removes
 // a stale file. Then the PID is written and the file moved into place: by the child of a launch, between fork and
 // exec, or by this process. Publish and Claimed do all that, and again after a lost race. The result is a File: Look
 // compares it with what is at the path, Name has it name another PID, Remove removes it. Where the program writes
 // the file itself, Reserve locks the path by a file beside it, and PathLock.Publish makes the File later. Inspect
 // and Take look at anybody's PID file, for who asks and does not start.
 //
-// A PID file is complete whenever it can be seen: it appears by rename(2) or link(2) when its content is
+// A PID file is complete whenever it can be seen: it appears by link(2) or rename(2) when its content is
 // written. The claim is a flock(2) on the file's own inode, taken before the file appears. The kernel drops
 // it when the last descriptor is closed, so a crash leaves a file that anybody can see to be stale, and no
 // lock file. Of two starts that see no file one wins: the move into place never replaces a file.
 //
 // What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
-// time. Between the last look at the path and the unlink(2) that follows there are a few microseconds in
-// which somebody else's file could take its place; POSIX has no unlink by inode.
+// time. When somebody else's file takes the place of one that is being removed, it is away for some microseconds.
 //
-// An error is a *fault.Error that names the path, or ErrLostRace, or ErrRemoved. Only those of File.Look, File.Touch
-// and Hold.Remove are the kernel's.
+// An error is a *fault.Error that names the path, or ErrLostRace, ErrRemoved or ErrNotLinked. Only those of
+// File.Look, File.Touch and Hold.Remove are the kernel's.
 package pidfile
 
 import (
@@ -113,10 +115,7 @@ func (c *content) clear(path string) (err error) {
 		return nil
 	}
 	defer c.close() // whoever replaces a stale file unlinks it before unlocking it
-	if isAt(path, c.id) {
-		err = unix.Unlink(path)
-	}
-	if err != nil && err != unix.ENOENT {
+	if err = takeAway(path, c.id); err != nil {
 		return &fault.Error{Object: object(path), Problem: "is stale and cannot be removed", Err: err}
 	}
 	return nil
@@ -145,17 +144,34 @@ func Named(path string) int {
 	return parsePID(c.text)
 }
 
+// firstWord splits content into its first word and what follows.
+func firstWord(content []byte) (word, rest []byte) {
+	word = bytes.TrimLeft(content, " \t\r\n")
+	if i := bytes.IndexAny(word, " \t\r\n\x00"); i >= 0 {
+		return word[:i], word[i:]
+	}
+	return word, nil
+}
+
 // parsePID returns the first word, a decimal number above 0; 0: the file names no PID.
 func parsePID(content []byte) int {
-	word := bytes.TrimLeft(content, " \t\r\n")
-	if i := bytes.IndexAny(word, " \t\r\n\x00"); i >= 0 {
-		word = word[:i]
-	}
+	word, _ := firstWord(content)
 	pid, err := strconv.ParseUint(string(word), 10, 31)
 	if err != nil {
 		return 0
 	}
 	return int(pid)
+}
+
+// isNoPIDFile reports content that is no PID file's: it has some, and no PID comes first.
+func (c *content) isNoPIDFile() bool {
+	return parsePID(c.text) == 0 && (!blank(c.text) || c.stat.Size > contentLimit)
+}
+
+// hasMore reports content that is not only a PID: text behind it, such as PostgreSQL's, or more than was read.
+func (c *content) hasMore() bool {
+	_, rest := firstWord(c.text)
+	return !blank(rest) || c.stat.Size > contentLimit
 }
 
 // blank reports no content: nothing, white space, or the zeros that some file systems leave after a power cut.

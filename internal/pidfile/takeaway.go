@@ -1,0 +1,118 @@
+package pidfile
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+)
+
+// POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place.
+// So the file is first moved to a hidden name, where nobody puts another one, and then looked at.
+
+// takeAway removes the file from the path if it is the one with this identity. Another file stays, or comes back at
+// once. It is no error that nothing is there.
+func takeAway(path string, id identity) error {
+	dir, base := filepath.Split(path)
+	// In a directory that cannot be exchanged for another one in between.
+	at, err := openDir(dir)
+	switch err {
+	case nil:
+		defer unix.Close(at)
+		return takeAwayAt(at, base, hiddenName(base), id)
+	case unix.ENOENT, unix.ENOTDIR:
+		return nil // gone, with the file
+	}
+	return takeAwayAt(unix.AT_FDCWD, path, dir+hiddenName(base), id) // no descriptor is left
+}
+
+func takeAwayAt(at int, name, hidden string, id identity) error {
+	if !isIn(at, name, id) {
+		return nil
+	}
+	switch err := moveAway(at, name, hidden); {
+	case err == unix.ENOENT:
+		return nil
+	case err == nil && !isIn(at, hidden, id):
+		return putBack(at, hidden, name)
+	case err == nil:
+		name = hidden
+	} // else there is no room for a name, or a policy allows only to remove
+	if err := unix.Unlinkat(at, name, 0); err != unix.ENOENT {
+		return err
+	}
+	return nil
+}
+
+// moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: the name is hidden.
+func moveAway(at int, name, hidden string) error {
+	err := unix.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+	if lacksFlags(err) {
+		err = unix.Renameat(at, name, at, hidden)
+	}
+	return err
+}
+
+// putBack gives another's file its name again.
+func putBack(at int, hidden, name string) error {
+	err := moveNew(at, hidden, name)
+	if err == nil || err == unix.ENOENT {
+		return nil
+	}
+	return &fault.Error{Problem: "another's file was there for a moment, and is " + filepath.Base(hidden) + " now", Err: err}
+}
+
+// isIn reports that the inode is what the name in a directory stands for.
+func isIn(at int, name string, id identity) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
+}
+
+func openDir(dir string) (fd int, err error) {
+	return unix.Open(dir+".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// moveNew never replaces a file. Where renameat2(2) cannot promise that (NFS, many file systems in user space)
+// link(2) can.
+func moveNew(at int, from, to string) error {
+	err := unix.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
+	if lacksFlags(err) {
+		if err = unix.Linkat(at, from, at, to, 0); err == nil {
+			_ = unix.Unlinkat(at, from, 0)
+		}
+	}
+	return err
+}
+
+// lacksFlags reports that the file system does not know the flags of renameat2(2), or that the kernel or a sandbox
+// has no such call.
+func lacksFlags(err error) bool {
+	return err == unix.EINVAL || err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES
+}
+
+// hiddenMark is in the names of all hidden files, before the PID of who has made it and the time.
+const hiddenMark = ".pidleash-"
+
+// hiddenName is a name beside a file that nobody else uses: what a crash has left must not stand in the way of the
+// next start.
+func hiddenName(base string) string {
+	suffix := hiddenMark + strconv.Itoa(unix.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
+}
+
+// isHiddenOf reports a name that hiddenName gives to the base.
+func isHiddenOf(name, base string) bool {
+	i := strings.LastIndex(name, hiddenMark)
+	if i < 0 {
+		return false
+	}
+	pid, stamp, _ := strings.Cut(name[i+len(hiddenMark):], "-")
+	_, noPID := strconv.ParseUint(pid, 10, 31)
+	_, noStamp := strconv.ParseInt(stamp, 36, 64)
+	return noPID == nil && noStamp == nil &&
+		(name[:i] == "."+base || len(name) == unix.NAME_MAX && strings.HasPrefix("."+base, name[:i]))
+}
