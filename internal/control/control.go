@@ -29,7 +29,11 @@ func failure(path string, code int, problem string) *fault.Error {
 func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
-		return failure(h.Path, fault.Refused, h.Reason)
+		e := failure(h.Path, fault.Refused, h.Reason)
+		if h.Held {
+			e.Hint = "pidleash stop needs only the lock"
+		}
+		return e
 	case pidfile.Untrusted:
 		return failure(h.Path, fault.Refused, "not trusted: "+h.Reason)
 	}
@@ -62,6 +66,8 @@ func timeout(h *pidfile.Hold) error {
 	program, holder := h.Program != nil && !h.Program.Dead(), h.Holder != nil && !h.Holder.Dead()
 	problem := named(h) + " still runs"
 	switch {
+	case h.Held && h.Holder == nil:
+		problem = "its pidleash still runs, and cannot be seen from here"
 	case holder && !program:
 		problem = fmt.Sprintf("its pidleash, PID %d, still runs", h.Holder.PID)
 	case holder && h.Holder.PID != h.PID:

@@ -25,6 +25,8 @@ type Claim struct {
 	lock  int       // read-only descriptor of the same inode, locked, close-on-exec
 	id    identity
 	stale *content // the stale file, locked; nil: there is none
+
+	beside *PathLock // keeps other starts away where nobody can lock the stale file; nil: none
 }
 
 // mode is the PID file's whatever the umask: everybody may ask who runs.
@@ -41,18 +43,33 @@ func New(path string, own ...int) (*Claim, error) {
 	if err == nil {
 		c.stale, c.StaleReason, err = lockStale(path, own)
 	}
+	if err == nil && c.stale.isStrange() {
+		err = c.lockBeside(own)
+	}
 	if err == nil {
 		err = c.create(true)
 	}
-	if err == nil {
+	if err == nil && c.beside == nil {
 		err = checkPathLock(path)
 	}
 	if err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	removePathLock(path)
+	if c.beside == nil {
+		removePathLock(path)
+	}
 	return c, nil
+}
+
+// lockBeside locks the path, because a stranger's lock is on the stale file. That file is looked at again then.
+func (c *Claim) lockBeside(own []int) (err error) {
+	c.stale.close()
+	c.stale = nil
+	if c.beside, err = Reserve(c.Path, own...); err == nil {
+		c.stale, c.beside.stale = c.beside.stale, nil
+	}
+	return err
 }
 
 func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
@@ -104,22 +121,17 @@ func lockStale(path string, own []int) (file *content, reason string, err error)
 // errReplaced: look again, the file is no longer the one at the path.
 var errReplaced = errors.New("replaced meanwhile")
 
-// lockIfStale decides on an open file: stale, and locked by us now; else still in use, or errReplaced.
+// lockIfStale decides on an open file: stale, and locked by us now, see content.take; else still in use, or errReplaced.
 func lockIfStale(file *content, path string, own []int) (reason string, err error) {
 	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 {
-		// Without touching the lock: a daemon may be about to take it itself.
-		holder, locked := lockHolder(file.id)
-		return "", heldError(pid, holder, locked)
+		return "", heldError(pid, lockOf(file.fd, file.id, file.stat.Uid))
 	}
 	named := parsePID(file.text)
 	if named == 0 && file.stat.Size >= contentLimit {
 		return "", &fault.Error{Problem: "is not a PID file", Hint: "remove it or name another path"}
 	}
-	if err = lock(file.fd); err == unix.EWOULDBLOCK {
-		holder, _ := lockHolder(file.id)
-		err = heldError(named, holder, true)
-	}
+	err = file.take()
 	// In this order: whoever replaces a stale file unlinks it before unlocking it.
 	if !isAt(path, file.id) {
 		err = errReplaced
@@ -175,6 +187,7 @@ func (c *Claim) Abandon() {
 	closeFD(&c.Write)
 	closeFD(&c.lock)
 	c.stale.close()
+	c.beside.Release()
 }
 
 // Visible reports that the hidden file has been moved to Path.

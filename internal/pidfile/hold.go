@@ -1,7 +1,6 @@
 package pidfile
 
 import (
-	"errors"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +12,9 @@ import (
 type Hold struct {
 	Report
 	Program *process.Held // nil unless the file is Running
-	Holder  *process.Held // the pidleash in charge, which may outlive Program; nil: there is none
+	Holder  *process.Held // the pidleash in charge, which may outlive Program; nil: there is none, or it cannot be held
 
-	pins []int // descriptors of the inodes, so that no other file can get their numbers
+	pins []int // descriptors of the inodes, so that no other file can get their numbers; the last is of the locked one
 }
 
 // takeTries is how often Take looks at a file that changes meanwhile.
@@ -25,14 +24,15 @@ const takeTries = 100
 // closes it.
 func Take(path string) *Hold {
 	for range takeTries {
-		h := &Hold{Report: Inspect(path)}
+		inspected := Inspect(path)
+		h := &Hold{Report: inspected}
 		err := h.hold()
 		// The descriptors are open: if the file says the same now, it is about these processes.
-		if err == nil && h.sameAs(Inspect(path)) {
+		if err == nil && inspected.sameAs(Inspect(path)) {
 			return h
 		}
 		h.Close()
-		if errors.Is(err, unix.ENOSYS) {
+		if isForbidden(err) {
 			return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
 		}
 	}
@@ -42,7 +42,7 @@ func Take(path string) *Hold {
 // sameAs compares all that does not depend on clocks and names.
 func (r Report) sameAs(other Report) bool {
 	return r.Verdict == other.Verdict && r.PID == other.PID && r.start == other.start &&
-		r.Holder == other.Holder && r.id == other.id && r.locked == other.locked
+		r.Held == other.Held && r.Holder == other.Holder && r.id == other.id && r.locked == other.locked
 }
 
 func (h *Hold) hold() (err error) {
@@ -59,16 +59,26 @@ func (h *Hold) hold() (err error) {
 	if err == nil && h.Report.Holder != 0 {
 		h.Holder, err = process.Hold(h.Report.Holder)
 	}
+	if h.Held && isForbidden(err) { // the lock is enough to stop it
+		h.Report, err = h.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3"), nil
+	}
 	return err
 }
 
-// pin keeps the inode that was inspected; none: nothing. O_PATH needs no right to the file, and has no effect
-// on a device.
+// isForbidden reports a kernel without the call, or a sandbox that forbids it.
+func isForbidden(err error) bool {
+	return err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES
+}
+
+// pin keeps the inode that was inspected; none: nothing. A file that may not be read is not locked either.
 func (h *Hold) pin(path string, inspected identity) error {
 	if inspected == (identity{}) {
 		return nil
 	}
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	if err == unix.EACCES {
+		fd, err = openNoFollow(path, unix.O_PATH, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -77,6 +87,11 @@ func (h *Hold) pin(path string, inspected identity) error {
 		return unix.ESTALE
 	}
 	return nil
+}
+
+// Released reports that the lock which was inspected is held no more, by whoever may speak for the file.
+func (h *Hold) Released() bool {
+	return !h.Held || !lockOf(h.pins[len(h.pins)-1], h.locked, h.owner).held
 }
 
 // Close lets go of the processes.

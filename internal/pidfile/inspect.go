@@ -37,11 +37,12 @@ type Report struct {
 	PID     int       // what the file names; 0: nothing, or it was not read
 	Program string    // the name of the process with that PID; empty: there is none
 	Since   time.Time // when that process started; zero: there is none
-	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: there is none
+	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: none that can be seen
+	Held    bool      // a pidleash holds the file: Holder, or somebody who cannot be seen from here
 	Reason  string    // why it is not Running
 
 	id     identity
-	locked identity      // the inode that Holder has locked: id, or the one beside it
+	locked identity      // the inode that is locked if Held: id, or the one beside it
 	owner  uint32        // the file's
 	start  process.Ticks // of PID
 }
@@ -77,16 +78,18 @@ func (r Report) judge(file *content) Report {
 	if mode := file.stat.Mode; trustless && mode&0o022 != 0 {
 		return r.as(Untrusted, fmt.Sprintf("its mode is %04o: others than its owner can write it", mode&0o7777))
 	}
-	r.findHolder()
+	r.findHolder(file.fd)
 	switch {
+	case r.Held && r.Holder == 0:
+		return r.as(Unreadable, "held by a process that cannot be seen from here")
+	case r.Holder != 0 && isForeign(r.Holder):
+		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	case blank(file.text):
 		return r.as(Empty, "it is empty")
 	case r.PID == 0:
 		return r.as(Stale, "it names no PID")
 	case process.IsForeign():
 		return r.as(Unreadable, "/proc is that of another PID namespace")
-	case r.Holder != 0 && isForeign(r.Holder):
-		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
 	if p.Comm != "" {
@@ -108,30 +111,18 @@ func (r Report) judge(file *content) Report {
 	return r
 }
 
-// findHolder finds the pidleash that has locked the file or the path.
-func (r *Report) findHolder() {
+// findHolder finds the pidleash that has locked the file or the path. Daemons lock their own files, too.
+func (r *Report) findHolder(fd int) {
 	r.locked = r.id
-	if r.Holder = r.trustedHolder(); r.Holder != 0 {
-		return
+	s := lockOf(fd, r.id, r.owner)
+	if !s.held || s.holder != 0 && !isPidleash(s.holder) {
+		if id, beside := pathLockOf(r.Path); beside.held {
+			r.locked, s = id, beside
+		}
 	}
-	if id, err := identityAt(lockPath(r.Path)); err == nil {
-		r.locked = id
-		r.Holder = r.trustedHolder()
+	if s.holder == 0 || isPidleash(s.holder) {
+		r.Holder, r.Held = s.holder, s.held
 	}
-}
-
-// trustedHolder returns who has the lock, if it is a pidleash of root's or of the file's owner's: daemons
-// lock their own files, too, and whoever can read a file can lock it.
-func (r *Report) trustedHolder() int {
-	holder, _ := lockHolder(r.locked)
-	if holder == 0 || !isPidleash(holder) {
-		return 0
-	}
-	owner, err := process.OwnerOf(holder)
-	if err != nil || owner.Real != 0 && !owner.MayBeSignaledBy(r.owner) {
-		return 0
-	}
-	return holder
 }
 
 // isPidleash goes by the name: the binary may have been replaced since, and only root may look at others'

@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
@@ -29,16 +32,18 @@ func lockPath(path string) string {
 	return dir + "." + base + ".lock"
 }
 
-// checkPathLock is an error when somebody has locked the path.
+// checkPathLock is an error when somebody has locked the path who may speak for its file.
 func checkPathLock(path string) error {
-	id, err := identityAt(lockPath(path))
-	if err != nil {
-		return nil
+	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
+		_, s := pathLockOf(path)
+		if !s.held {
+			return nil
+		}
+		// One who can be seen may be about to let go in our favour, see Claim.lockBeside.
+		if time.Now().After(end) {
+			return heldError(Named(path), s)
+		}
 	}
-	if holder, locked := lockHolder(id); locked {
-		return heldError(Named(path), holder, true)
-	}
-	return nil
 }
 
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
@@ -65,12 +70,12 @@ func (l *PathLock) lock() error {
 			return createError(filepath.Dir(l.Path), err)
 		}
 		id, err := identityOfFD(fd)
+		strange := false
 		if err == nil {
-			err = lock(fd)
+			strange, err = lockForStart(fd, id, ownerOf(l.Path), Named(l.Path))
 		}
-		if err == unix.EWOULDBLOCK {
-			holder, _ := lockHolder(id)
-			err = heldError(Named(l.Path), holder, true)
+		if strange {
+			err = &fault.Error{Problem: path + " is locked by another user", Hint: "remove that, or choose a directory of your own"}
 		}
 		if err == nil && isAt(path, id) {
 			l.fd, l.id = fd, id
@@ -127,6 +132,9 @@ func RemoveStale(path string, own ...int) error {
 	file, _, err := lockStale(path, own)
 	if err != nil {
 		return nil
+	}
+	if file.isStrange() { // only who has locked the path may remove it
+		file.close()
 	}
 	return file.clear(path)
 }
