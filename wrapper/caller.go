@@ -306,7 +306,7 @@ func (c *caller) removeLeft() {
 	for _, path := range []string{c.plan.PIDFile, c.plan.Supervisor} {
 		if path != "" {
 			pidfile.RemoveHidden(path, c.keeper)
-			if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
+			if err := pidfile.RemoveStale(path, pidfile.Own{PID: os.Getpid()}); err != nil {
 				c.log.Warn(err.Error())
 			}
 		}

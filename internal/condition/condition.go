@@ -133,7 +133,10 @@ func (s *Set) isRunning(c *condition) bool {
 		s.warnOnce(c, hold.Reason)
 		s.keep(c, &hold.Holder)
 		return true
-	case hold.Verdict == pidfile.Unreadable:
+	case c.named != nil && !c.named.hasEnded() && hold.DiffersByClock(c.named.Held):
+		c.warned = ""
+		return true // it was accepted once, and no clock takes that away
+	case hold.Verdict == pidfile.Unreadable || hold.Verdict == pidfile.Unsure:
 		s.warnOnce(c, hold.Reason)
 		return c.holds && !c.named.hasEnded()
 	case hold.Verdict == pidfile.Untrusted:

@@ -34,6 +34,8 @@ func refusal(h *pidfile.Hold) error {
 			e.Hint = "pidleash stop needs only the lock"
 		}
 		return e
+	case pidfile.Unsure:
+		return failure(h.Path, fault.Refused, h.Reason)
 	case pidfile.Untrusted:
 		return failure(h.Path, fault.Refused, "not trusted: "+h.Reason)
 	}

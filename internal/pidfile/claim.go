@@ -36,8 +36,9 @@ const mode = 0o644
 // Nothing can be seen at the path before the PID is published, and a stale file stays until Clear.
 //
 // A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
-// background does not descend from its caller, and gives its PID as own.
-func New(path string, own ...int) (*Claim, error) {
+// background does not descend from its caller, and gives its PID as own. If the clock was set since the boot, a process
+// may or may not be the one that the file means: then the file is stale unless that executes a program of own.
+func New(path string, own ...Own) (*Claim, error) {
 	c := newClaim(path)
 	err := checkPathLock(path)
 	if err == nil {
@@ -63,7 +64,7 @@ func New(path string, own ...int) (*Claim, error) {
 }
 
 // lockBeside locks the path, because a stranger's lock is on the stale file. That file is looked at again then.
-func (c *Claim) lockBeside(own []int) (err error) {
+func (c *Claim) lockBeside(own []Own) (err error) {
 	c.stale.close()
 	c.stale = nil
 	if c.beside, err = Reserve(c.Path, own...); err == nil {
@@ -99,7 +100,7 @@ func publishNew(path string, pid int, locked bool) (*Claim, error) {
 
 // lockStale returns the stale file at the path, locked, so that of several starts one goes on; no file: nil.
 // Anything else is an error.
-func lockStale(path string, own []int) (file *content, reason string, err error) {
+func lockStale(path string, own []Own) (file *content, reason string, err error) {
 	for {
 		switch file, err = open(path); err {
 		case nil:
@@ -122,7 +123,7 @@ func lockStale(path string, own []int) (file *content, reason string, err error)
 var errReplaced = errors.New("replaced meanwhile")
 
 // lockIfStale decides on an open file: stale, and locked by us now, see content.take; else still in use, or errReplaced.
-func lockIfStale(file *content, path string, own []int) (reason string, err error) {
+func lockIfStale(file *content, path string, own []Own) (reason string, err error) {
 	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 {
 		return "", heldError(pid, lockOf(file.fd, file.id, file.stat.Uid))
@@ -221,15 +222,15 @@ func (c *Claim) TakeBack(pid int) error {
 }
 
 // Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of writing.
-func Publish(path string, pid int, own ...int) (*File, error) {
-	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]int{pid}, own...)...)
+func Publish(path string, pid int, own ...Own) (*File, error) {
+	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]Own{{PID: pid}}, own...)...)
 }
 
 // Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to
 // Path, and returns that PID. After ErrLostRace it does both again: whoever has won the race may be gone at
 // the next look, or else New says who that is. Any other error is final. A launch that fails after its child
 // has published undoes that by TakeBack. It need not abandon the claim.
-func Claimed(path string, launch func(*Claim) (pid int, err error), own ...int) (*File, error) {
+func Claimed(path string, launch func(*Claim) (pid int, err error), own ...Own) (*File, error) {
 	for {
 		c, err := New(path, own...)
 		if err != nil {

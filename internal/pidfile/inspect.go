@@ -24,10 +24,11 @@ const (
 	Missing                   // there is no file
 	Unreadable                // it cannot be read, or is no file to read a PID from
 	Untrusted                 // somebody who may not signal the process could have written it
+	Unsure                    // its PID may be another process's now: the clock was set since the boot
 )
 
 func (v Verdict) String() string {
-	return [...]string{"running", "stale", "recycled", "empty", "missing", "unreadable", "untrusted"}[v]
+	return [...]string{"running", "stale", "recycled", "empty", "missing", "unreadable", "untrusted", "unsure"}[v]
 }
 
 // Report is what is known of a PID file.
@@ -93,10 +94,10 @@ func (r Report) judge(file *content) Report {
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
 	if p.Comm != "" {
-		r.Program, r.Since, r.start = p.Comm, p.StartTime(), p.Start
+		r.Program, r.Since, r.start = p.Comm, startTime(p), p.Start
 	}
 	// A lock that is still held says more than clocks, which may have been set.
-	if verdict != Running && !(verdict == Recycled && r.Holder != 0 && process.IsProcess(r.PID)) {
+	if verdict != Running && !((verdict == Recycled || verdict == Unsure) && r.Holder != 0 && process.IsProcess(r.PID)) {
 		return r.as(verdict, reason)
 	}
 	if !trustless || r.owner == 0 {
@@ -109,6 +110,11 @@ func (r Report) judge(file *content) Report {
 		return r.as(Untrusted, fmt.Sprintf("user %d wrote it, and PID %d (%s) is user %d's", r.owner, r.PID, r.Program, owner.Real))
 	}
 	return r
+}
+
+// DiffersByClock reports that the file names this process, and that only the clock says otherwise.
+func (r *Report) DiffersByClock(p *process.Held) bool {
+	return (r.Verdict == Recycled || r.Verdict == Unsure) && r.PID == p.PID && r.start == p.Start && p.Start != 0
 }
 
 // findHolder finds the pidleash that has locked the file or the path. Daemons lock their own files, too.

@@ -18,7 +18,7 @@ type PathLock struct {
 	Path        string // of the PID file
 	StaleReason string // why the file that was found at Path does not count; empty: there was none
 
-	own   []int // see New
+	own   []Own // see New
 	fd    int   // locked descriptor of the file beside it; -1: none
 	id    identity
 	stale *content // the stale file, locked; nil: there is none
@@ -47,7 +47,7 @@ func checkPathLock(path string) error {
 }
 
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
-func Reserve(path string, own ...int) (*PathLock, error) {
+func Reserve(path string, own ...Own) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
 	// In this order: whoever claims the path by New looks for the lock before and after the hidden file is made.
 	err := l.lock()
@@ -127,7 +127,7 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 
 // RemoveStale removes what a start or a program that was killed has left at a path: a path lock that nobody has, and
 // the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no error. own is as in New.
-func RemoveStale(path string, own ...int) error {
+func RemoveStale(path string, own ...Own) error {
 	removePathLock(path)
 	file, _, err := lockStale(path, own)
 	if err != nil {
