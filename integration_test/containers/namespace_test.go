@@ -113,6 +113,8 @@ var hiding = map[string][]string{
 	"subset=pid":        {"sh", "-c", `mount -t proc -o subset=pid proc /proc && exec "$@"`, "sh"},
 	"hidepid, no locks": {"sh", "-c", `mount -t proc -o subset=pid,hidepid=2 proc /proc && exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "$@"`, "sh"},
 	"no /proc":          {"sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"},
+	"no pidfds":         {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"},
+	"pidfds forbidden":  {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=EPERM"},
 	"locks masked":      {"sh", "-c", `mount --bind /dev/null /proc/locks && exec "$@"`, "sh"},
 }
 

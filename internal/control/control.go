@@ -69,7 +69,7 @@ func timeout(h *pidfile.Hold) error {
 	problem := named(h) + " still runs"
 	switch {
 	case h.Held && h.Holder == nil:
-		problem = "its pidleash still runs, and cannot be seen from here"
+		problem = "its pidleash still holds it"
 	case holder && !program:
 		problem = fmt.Sprintf("its pidleash, PID %d, still runs", h.Holder.PID)
 	case holder && h.Holder.PID != h.PID:

@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"errors"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +33,8 @@ func Take(path string) *Hold {
 			return h
 		}
 		h.Close()
-		if isForbidden(err) {
-			return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
+		if err == errNoPidfd {
+			return &Hold{Report: h.as(Unreadable, err.Error())}
 		}
 	}
 	return &Hold{Report: Report{Path: path}.as(Unreadable, "it keeps changing")}
@@ -51,23 +52,29 @@ func (h *Hold) hold() (err error) {
 		err = h.pin(lockPath(h.Path), h.locked)
 	}
 	if err == nil && h.Verdict == Running {
-		h.Program, err = process.Hold(h.PID)
+		h.Program, err = holdProcess(h.PID)
 		if err == nil && h.Program.Start != h.start {
 			err = unix.ESRCH
 		}
 	}
 	if err == nil && h.Report.Holder != 0 {
-		h.Holder, err = process.Hold(h.Report.Holder)
+		h.Holder, err = holdProcess(h.Report.Holder)
 	}
-	if h.Held && isForbidden(err) { // the lock is enough to stop it
-		h.Report, err = h.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3"), nil
+	if h.Held && err == errNoPidfd { // the lock is enough to stop it
+		h.Report, err = h.as(Unreadable, err.Error()), nil
 	}
 	return err
 }
 
-// isForbidden reports a kernel without the call, or a sandbox that forbids it.
-func isForbidden(err error) bool {
-	return err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES
+var errNoPidfd = errors.New("to hold a process needs pidfd_open(2), Linux 5.3")
+
+// holdProcess fails with errNoPidfd on a kernel without the call, or in a sandbox that forbids it.
+func holdProcess(pid int) (*process.Held, error) {
+	h, err := process.Hold(pid)
+	if err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES {
+		err = errNoPidfd
+	}
+	return h, err
 }
 
 // pin keeps the inode that was inspected; none: nothing. A file that may not be read is not locked either.
