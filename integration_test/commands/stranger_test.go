@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -56,5 +57,32 @@ func expectStale(t *testing.T, file string, program int) {
 	command(t, bed.Conclusion{}, "stop", file)
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
+	}
+}
+
+// A stranger's lock on a file that PROGRAM has written itself does not hide who holds it.
+func TestStopWithStrangersLockOnRewrittenFile(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	for _, way := range []string{"shared", "exclusive"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			dir := bed.OpenDir(t)
+			file := dir + "/p.pid"
+			r := bed.Start(t, bed.How{}, "-pidfile", file, "-restart", "always", "-restart-delay", "0", "sh", "-c",
+				`umask 022; echo $$ >"$0.new"; echo ready; read x; mv "$0.new" "$0"; echo moved; read x`, file)
+			r.Expect(t, "ready")
+			bed.Lock(t, file+".new", bed.LockScripts[way], bed.Nobody).Expect(t, "locked")
+			r.Obey(t, "", "moved")
+			bed.AwaitWatched(t, r, file)
+			s := bed.Start(t, bed.How{}, "status", file)
+			s.ExpectCode(t, 0)
+			if line := s.Line(t); !strings.HasSuffix(line, fmt.Sprintf("held by pidleash PID %d", r.PID())) {
+				t.Errorf("status says %q", line)
+			}
+			command(t, bed.Conclusion{}, "stop", "-timeout", "20s", file)
+			r.ExpectSignal(t, syscall.SIGTERM)
+			bed.ExpectEmptyDir(t, dir)
+		})
 	}
 }
