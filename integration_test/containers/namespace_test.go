@@ -54,15 +54,28 @@ func TestCommandsInAnotherNamespace(t *testing.T) {
 					t.Errorf("%v says %q", c.words, text)
 				}
 			}
+			program := programBelow(t, holder)
 			r := bed.Start(t, here, "stop", "-timeout", "20s", "-stop", "KILL", file)
 			r.ExpectCode(t, 0)
-			if len(bed.ChildPIDs(holder.PID())) > 0 {
-				t.Error("its pidleash runs")
+			if !bed.Ended(program) {
+				t.Error("PROGRAM runs")
 			}
 			holder.Wait(t)
 			bed.ExpectEmptyDir(t, strings.TrimSuffix(file, "/p.pid"))
 		})
 	}
+}
+
+// programBelow is PROGRAM's PID here: unshare has a pidleash as its child, and that has PROGRAM.
+func programBelow(t *testing.T, holder *bed.Run) int {
+	t.Helper()
+	for _, pidleash := range bed.ChildPIDs(holder.PID()) {
+		for _, program := range bed.ChildPIDs(pidleash) {
+			return program
+		}
+	}
+	t.Fatal("there is no PROGRAM")
+	return 0
 }
 
 // The pidleash of a container can be seen from the host; the PID that it has written is of the container.
@@ -137,9 +150,10 @@ func TestStopWhereProcHides(t *testing.T) {
 			stop := bed.Start(t, h, "stop", "-timeout", "20s", "-stop", "KILL", file)
 			p.GotWithCont(t, syscall.SIGUSR1)
 			stop.ExpectCode(t, 0)
-			if !bed.Ended(p.PID()) {
-				t.Error("pidleash runs")
+			if !bed.Ended(p.Program) {
+				t.Error("PROGRAM runs")
 			}
+			p.Wait(t)
 			if _, err := os.Stat(file); err == nil {
 				t.Error("the file is there")
 			}

@@ -44,27 +44,29 @@ func flock(fd, how int) (err error) {
 // locked has it for a moment, see lockOf.
 const unseenPatience = 100 * time.Millisecond
 
-// take locks a stale file for a start. When a stranger has locked it that is no error, and the file is not locked: then
-// the path must be.
-func (c *content) take() (err error) {
-	c.strange, err = lockForStart(c.fd, c.id, c.stat.Uid, parsePID(c.text))
+// take locks a stale file for a start. When a stranger has locked it, or somebody unseen shares the lock, as no pidleash
+// does, that is no error, and the file is not locked: then the path must be.
+func (c *content) take() error {
+	s, err := lockForStart(c.fd, c.id, c.stat.Uid)
+	if err == unix.EWOULDBLOCK && s.held {
+		return heldError(parsePID(c.text), s)
+	}
+	c.strange = err == unix.EWOULDBLOCK
+	if c.strange {
+		return nil
+	}
 	return err
 }
 
-// lockForStart fails with code fault.Held where somebody has the lock who may speak for the file, or who cannot be
-// seen. strange: a stranger has it, and nobody can take it. pid is what the file names.
-func lockForStart(fd int, id identity, owner uint32, pid int) (strange bool, err error) {
+// lockForStart fails with EWOULDBLOCK, and who has the lock, as soon as that can be seen.
+func lockForStart(fd int, id identity, owner uint32) (s lockState, err error) {
 	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
-		if err := lock(fd); err != unix.EWOULDBLOCK {
-			return false, err
+		if err = lock(fd); err != unix.EWOULDBLOCK {
+			return lockState{}, err
 		}
-		s := lockOf(fd, id, owner)
-		late := time.Now().After(end)
-		switch {
-		case s.holder != 0, s.held && late:
-			return false, heldError(pid, s)
-		case s.stranger != 0, late: // late: a shared lock of somebody unseen, and a pidleash's is none
-			return true, nil
+		s = lockOf(fd, id, owner)
+		if s.holder != 0 || s.stranger != 0 || time.Now().After(end) {
+			return s, err
 		}
 	}
 }

@@ -70,11 +70,15 @@ func (l *PathLock) lock() error {
 			return createError(filepath.Dir(l.Path), err)
 		}
 		id, err := identityOfFD(fd)
-		strange := false
+		var s lockState
 		if err == nil {
-			strange, err = lockForStart(fd, id, ownerOf(l.Path), Named(l.Path))
+			s, err = lockForStart(fd, id, ownerOf(l.Path))
 		}
-		if strange {
+		switch {
+		case err != unix.EWOULDBLOCK:
+		case s.stranger == 0 || s.held:
+			err = heldError(Named(l.Path), lockState{holder: s.holder, held: true})
+		default:
 			err = &fault.Error{Problem: path + " is locked by another user", Hint: "remove that, or choose a directory of your own"}
 		}
 		if err == nil && isAt(path, id) {
