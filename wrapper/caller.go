@@ -305,7 +305,7 @@ const sweepInterval = time.Second
 func (c *caller) removeLeft() {
 	for _, path := range []string{c.plan.PIDFile, c.plan.Supervisor} {
 		if path != "" {
-			if err := pidfile.RemoveStale(path, os.Getpid()); err != nil {
+			if err := pidfile.RemoveStale(path, pidfile.Own{PID: os.Getpid()}); err != nil {
 				c.log.Warn(err.Error())
 			}
 		}

@@ -22,7 +22,7 @@ type leash struct {
 	file       *pidfile.File     // nil: there is none, or none yet
 	lock       *pidfile.PathLock // of a daemon's PID file; nil: none
 	supervisor *pidfile.File     // the file of -supervisor-pidfile; nil: none
-	own        []int             // the caller's PID, or 0: a file that names it is stale
+	own        []pidfile.Own     // the caller's PID, or 0, and the files that PROGRAM may be
 	named      bool              // the file names the keeper, because no program runs
 	goneSince  time.Time         // since when the path has been empty; zero: a file is there
 	lookErr    error             // why the last look gave no answer
@@ -102,7 +102,7 @@ func (s *leash) takeBack(c *pidfile.Claim, pid int) {
 // publishSupervisor publishes the keeper's own PID, once.
 func (s *leash) publishSupervisor() (err error) {
 	if s.plan.Supervisor != "" && s.supervisor == nil {
-		s.supervisor, err = pidfile.Publish(s.plan.Supervisor, os.Getpid(), s.own...)
+		s.supervisor, err = pidfile.Publish(s.plan.Supervisor, os.Getpid(), s.own[0], pidfile.Own{Program: "/proc/self/exe"})
 	}
 	return err
 }

@@ -45,6 +45,15 @@ type loop struct {
 	relay      *sdnotify.Relay
 }
 
+// ownOf is what a start says of itself to the PID file.
+func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
+	own := []pidfile.Own{{PID: caller.pid()}}
+	for _, path := range file.Files() {
+		own = append(own, pidfile.Own{Program: path})
+	}
+	return own
+}
+
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
 	l := &loop{
@@ -55,7 +64,7 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		caller:  caller,
 		signals: s,
 		program: newProgram(p, file, caller),
-		leash:   &leash{plan: p, log: log, own: []int{caller.pid()}, hints: make(chan struct{}, 1)},
+		leash:   &leash{plan: p, log: log, own: ownOf(file, caller), hints: make(chan struct{}, 1)},
 	}
 	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)

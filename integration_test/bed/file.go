@@ -41,6 +41,9 @@ func PlantPIDAt(t *testing.T, file string, pid int, written time.Time) int {
 	return pid
 }
 
+// LongAgo is before the boot of any machine, and before any time that a step of its clock could explain.
+var LongAgo = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // IsEmpty reports that nothing is in the directory, hidden or not.
 func IsEmpty(dir string) bool {
 	entries, err := os.ReadDir(dir)

@@ -99,13 +99,16 @@ func ParentOf(t testing.TB, pid int) (parent int) {
 	return parent
 }
 
+// inodeIn is the inode as a line of proc_locks(5) has it.
+func inodeIn(st os.FileInfo) string { return fmt.Sprintf(":%d ", st.Sys().(*syscall.Stat_t).Ino) }
+
 // IsLockedBy reports that the process holds the file's lock. It does not ask by
 // locking: for a moment that would be a lock, too.
 func IsLockedBy(t testing.TB, file string, pid int) bool {
 	t.Helper()
 	st, err := os.Stat(file)
 	Must(t, err)
-	holder, ino := fmt.Sprintf(" %d ", pid), fmt.Sprintf(":%d ", st.Sys().(*syscall.Stat_t).Ino)
+	holder, ino := fmt.Sprintf(" %d ", pid), inodeIn(st)
 	for range 10 { // what comes and goes meanwhile can hide a line
 		for line := range strings.Lines(ReadFile(t, "/proc/locks")) {
 			if strings.Contains(line, " FLOCK ") && strings.Contains(line, holder) && strings.Contains(line, ino) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -143,7 +142,7 @@ func TestListColours(t *testing.T) {
 	dir := bed.OpenDir(t)
 	bed.PlantPID(t, dir+"/down.pid", bed.DeadPID)
 	bed.PlantPID(t, dir+"/up.pid", bed.PlainProgram(t))
-	bed.PlantPIDAt(t, dir+"/other.pid", bed.PlainProgram(t), time.Now().Add(-time.Hour))
+	bed.PlantPIDAt(t, dir+"/other.pid", bed.PlainProgram(t), bed.LongAgo)
 	text := listOnTerminal(t, 80, dir)
 	for _, want := range []string{"\x1b[32mrunning\x1b[m", "\x1b[33mstale: ", "\x1b[31mrecycled PID"} {
 		if !strings.Contains(text, want) {

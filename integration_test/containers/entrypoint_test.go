@@ -242,10 +242,17 @@ func testContainerHeld(t *testing.T, b *bed.Podman) {
 		t.Fatal(err)
 	}
 	b.Start(t, volume, "/pidleash", "-pidfile", "/pids/p.pid", "/probe", "wait").ExpectExit(120)
+	for _, words := range [][]string{{"signal", "KILL"}, {"wait"}} {
+		c := b.Start(t, volume, append(append([]string{"/pidleash"}, words...), "/pids/p.pid")...)
+		c.ExpectExit(4)
+		if text := c.Stderr(); !strings.Contains(text, unseen) {
+			t.Errorf("%v says %q", words, text)
+		}
+	}
 	if after, err := os.ReadFile(pidfile); err != nil || string(after) != string(before) {
 		t.Errorf("the holder's PID file is %q, %v, and was %q", after, err, before)
 	}
-	b.Podman(t, "stop", "--time=20", holder.Name)
+	b.Start(t, volume, "/pidleash", "stop", "-timeout", "30s", "/pids/p.pid").ExpectExit(0)
 	holder.ExpectExit(143)
 }
 

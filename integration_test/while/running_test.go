@@ -114,8 +114,7 @@ func TestWhileRunningWaits(t *testing.T) {
 		"garbage": func(t *testing.T, file string) { bed.WriteFile(t, file, "a line of a log\n", 0o644) },
 		"recycled": func(t *testing.T, file string) {
 			db.names(t, file)
-			hourAgo := time.Now().Add(-time.Hour)
-			bed.Must(t, os.Chtimes(file, hourAgo, hourAgo))
+			bed.Must(t, os.Chtimes(file, bed.LongAgo, bed.LongAgo))
 		},
 		"zombie": func(t *testing.T, file string) {
 			// Its parent does not wait for it.

@@ -124,31 +124,47 @@ func (s *Set) look(c *condition) bool {
 func (s *Set) isRunning(c *condition) bool {
 	hold := pidfile.Take(c.path)
 	defer hold.Close()
-	switch hold.Verdict {
-	case pidfile.Running:
+	switch {
+	case hold.Verdict == pidfile.Running:
 		c.warned = ""
-		s.keep(c, hold)
+		s.keep(c, &hold.Program)
 		return true
-	case pidfile.Unreadable, pidfile.Untrusted:
+	case hold.Verdict == pidfile.Unreadable && hold.Held:
 		s.warnOnce(c, hold.Reason)
-		return hold.Verdict == pidfile.Unreadable && c.holds && !c.named.ended.Load()
+		s.keep(c, &hold.Holder)
+		return true
+	case c.named != nil && !c.named.hasEnded() && hold.DiffersByClock(c.named.Held):
+		c.warned = ""
+		return true // it was accepted once, and no clock takes that away
+	case hold.Verdict == pidfile.Unreadable || hold.Verdict == pidfile.Unsure:
+		s.warnOnce(c, hold.Reason)
+		return c.holds && !c.named.hasEnded()
+	case hold.Verdict == pidfile.Untrusted:
+		s.warnOnce(c, hold.Reason)
 	}
 	return false
 }
 
-// keep makes the end of the named process send a hint. Each process is held only once, even if the file names
-// two in turn.
-func (s *Set) keep(c *condition, hold *pidfile.Hold) {
+// keep makes the end of a process send a hint, and takes it from who holds it; nil: there is none that can be seen.
+// Each process is held only once, even if the file names two in turn.
+func (s *Set) keep(c *condition, of **process.Held) {
+	if *of == nil {
+		c.named = nil
+		return
+	}
 	c.held = slices.DeleteFunc(c.held, func(h *held) bool { return h.ended.Load() })
-	if i := slices.IndexFunc(c.held, func(h *held) bool { return h.Same(hold.Program) }); i >= 0 {
+	if i := slices.IndexFunc(c.held, func(h *held) bool { return h.Same(*of) }); i >= 0 {
 		c.named = c.held[i]
 		return
 	}
-	c.named = &held{Held: hold.Program}
-	hold.Program = nil // so that hold.Close does not close it
+	c.named = &held{Held: *of}
+	*of = nil // so that nobody else closes it
 	c.held = append(c.held, c.named)
 	go c.named.await(s.hints)
 }
+
+// hasEnded is false of one that cannot be seen.
+func (h *held) hasEnded() bool { return h != nil && h.ended.Load() }
 
 func (h *held) await(hints chan<- struct{}) {
 	h.Wait(time.Time{})

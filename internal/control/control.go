@@ -29,6 +29,12 @@ func failure(path string, code int, problem string) *fault.Error {
 func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
+		e := failure(h.Path, fault.Refused, h.Reason)
+		if h.Held {
+			e.Hint = "pidleash stop needs only the lock"
+		}
+		return e
+	case pidfile.Unsure:
 		return failure(h.Path, fault.Refused, h.Reason)
 	case pidfile.Untrusted:
 		return failure(h.Path, fault.Refused, "not trusted: "+h.Reason)
@@ -62,6 +68,8 @@ func timeout(h *pidfile.Hold) error {
 	program, holder := h.Program != nil && !h.Program.Dead(), h.Holder != nil && !h.Holder.Dead()
 	problem := named(h) + " still runs"
 	switch {
+	case h.Held && h.Holder == nil:
+		problem = "its pidleash still holds it"
 	case holder && !program:
 		problem = fmt.Sprintf("its pidleash, PID %d, still runs", h.Holder.PID)
 	case holder && h.Holder.PID != h.PID:

@@ -161,14 +161,6 @@ var verdicts = []struct {
 			await(t, "it has ended", func() bool { return !z.lives() })
 			return fileOf(t, z)
 		}},
-	{name: "recycled", others: 1, pattern: `: stale: PID \d+ .(sh|sleep). started after the file was written$`,
-		arrange: func(t *testing.T, p *program) string {
-			path := fileOf(t, p)
-			// This boot may be younger than any time that is chosen here.
-			before := time.Now().Add(-patience)
-			must(t, os.Chtimes(path, before, before))
-			return path
-		}},
 	{name: "older than the boot", others: 1, pattern: `: stale: it is older than the boot: PID \d+ .(sh|sleep). started`,
 		arrange: func(t *testing.T, p *program) string {
 			path := fileOf(t, p)

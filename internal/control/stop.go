@@ -32,16 +32,19 @@ const (
 // Stop stops the process that the PID file names and returns when it and its pidleash are gone: a new start
 // is alone then. If nothing runs, that is no error. until is the time limit; zero: none.
 //
-// If a pidleash holds the file, Stop removes the file, and that pidleash stops its program. Any other process
-// gets the schedule, with a CONT after each signal that can be caught, and its file stays. A pidleash that
-// its file names also gets a TERM; a watchdog, which ignores TERM, is refused.
+// If a pidleash holds the file, Stop removes the file, and that pidleash stops its program; if it cannot be seen, the
+// end of its lock is its end. Any other process gets the schedule, with a CONT after each signal that can be caught,
+// and its file stays. A pidleash that its file names also gets a TERM; a watchdog, which ignores TERM, is refused.
 func Stop(path string, schedule plan.Schedule, until time.Time) error {
 	h := pidfile.Take(path)
 	defer h.Close()
-	if err := refusal(h); err != nil {
+	switch err := refusal(h); {
+	case h.Held && h.Holder == nil:
+		return awaitRelease(h, until)
+	case h.Held && h.Verdict == pidfile.Unreadable: // its PIDs are of another namespace
+		return unleash(h, until)
+	case err != nil:
 		return err
-	}
-	switch {
 	case h.Holder == nil && h.Program == nil:
 		return nil
 	case h.Holder == nil:
@@ -71,6 +74,33 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	return false, e
 }
 
+// awaitRelease removes the file and waits until nobody holds it. Who has a file there then is somebody else.
+func awaitRelease(h *pidfile.Hold, until time.Time) error {
+	if expired(until) {
+		return timeout(h)
+	}
+	if err := remove(h); err != nil {
+		return err
+	}
+	for pause := time.Millisecond; !h.Released(); pause = min(2*pause, lookLast/10) {
+		if expired(until) {
+			return timeout(h)
+		}
+		time.Sleep(pause)
+	}
+	return nil
+}
+
+func remove(h *pidfile.Hold) error {
+	err := h.Remove()
+	if err == nil {
+		return nil
+	}
+	e := failure(h.Path, fault.Refused, "cannot be removed")
+	e.Err = err
+	return e
+}
+
 // unleash removes the file and waits for the end. If the same pidleash has a file there again, it goes too.
 func unleash(h *pidfile.Hold, until time.Time) error {
 	if expired(until) {
@@ -78,10 +108,8 @@ func unleash(h *pidfile.Hold, until time.Time) error {
 	}
 	termAt := time.Now().Add(termDelay)
 	for pause := lookFirst; ; pause = min(2*pause, lookLast) {
-		if err := h.Remove(); err != nil {
-			e := failure(h.Path, fault.Refused, "cannot be removed")
-			e.Err = err
-			return e
+		if err := remove(h); err != nil {
+			return err
 		}
 		switch {
 		case h.Holder.Wait(earlier(until, time.Now().Add(pause))):
@@ -90,7 +118,7 @@ func unleash(h *pidfile.Hold, until time.Time) error {
 			return timeout(h)
 		}
 		lookAgain(h)
-		if h.Holder.PID == h.PID && !termAt.IsZero() && time.Now().After(termAt) {
+		if h.Holder.PID == h.PID && h.Program != nil && !termAt.IsZero() && time.Now().After(termAt) {
 			termAt = time.Time{} // once
 			if err := h.Holder.Signal(syscall.SIGTERM); err != nil && err != unix.ESRCH {
 				return unsent(h, err)
@@ -115,7 +143,7 @@ func waitForProgram(h *pidfile.Hold, until time.Time) error {
 // lookAgain takes the file that is at the path now, if the same pidleash holds it.
 func lookAgain(h *pidfile.Hold) {
 	now := pidfile.Take(h.Path)
-	if now.Holder != nil && now.Holder.Same(h.Holder) && refusal(now) == nil {
+	if now.Holder != nil && now.Holder.Same(h.Holder) && now.Verdict != pidfile.Untrusted {
 		*h, *now = *now, *h
 	}
 	now.Close()

@@ -78,6 +78,16 @@ func lookups(name string) (files []string) {
 	return files
 }
 
+// Files are those that it may be; nil: none.
+func (p *Program) Files() (paths []string) {
+	if p != nil {
+		for _, file := range p.candidates {
+			paths = append(paths, p.from(file))
+		}
+	}
+	return paths
+}
+
 // from is where the program would find a relative path.
 func (p *Program) from(path string) string {
 	if p.dir == "" || strings.HasPrefix(path, "/") {

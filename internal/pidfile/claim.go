@@ -25,6 +25,8 @@ type Claim struct {
 	lock  int       // read-only descriptor of the same inode, locked, close-on-exec
 	id    identity
 	stale *content // the stale file, locked; nil: there is none
+
+	beside *PathLock // keeps other starts away where nobody can lock the stale file; nil: none
 }
 
 // mode is the PID file's whatever the umask: everybody may ask who runs.
@@ -34,30 +36,44 @@ const mode = 0o644
 // Nothing can be seen at the path before the PID is published, and a stale file stays until Clear.
 //
 // A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
-// background does not descend from its caller, and gives its PID as own.
-func New(path string, own ...int) (*Claim, error) { return newNamed(path, false, own) }
+// background does not descend from its caller, and gives its PID as own. If the clock was set since the boot, a process
+// may or may not be the one that the file means: then the file is stale unless that executes a program of own.
+func New(path string, own ...Own) (*Claim, error) { return newNamed(path, false, own) }
 
 // newNamed is New; named: with a file that has a hidden name.
-func newNamed(path string, named bool, own []int) (*Claim, error) {
+func newNamed(path string, named bool, own []Own) (*Claim, error) {
 	c := newClaim(path)
 	err := checkPathLock(path)
 	if err == nil {
 		c.stale, c.StaleReason, err = lockStale(path, own)
 	}
+	if err == nil && c.stale.isStrange() {
+		err = c.lockBeside(own)
+	}
 	if err == nil {
 		err = c.create(named, true)
 	}
-	if err == nil {
+	if err == nil && c.beside == nil {
 		err = checkPathLock(path)
 	}
 	if err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	if removePathLock(path) || c.stale != nil {
+	if c.beside == nil && removePathLock(path) || c.stale != nil {
 		removeHidden(path, own)
 	}
 	return c, nil
+}
+
+// lockBeside locks the path, because a stranger's lock is on the stale file. That file is looked at again then.
+func (c *Claim) lockBeside(own []Own) (err error) {
+	c.stale.close()
+	c.stale = nil
+	if c.beside, err = Reserve(c.Path, own...); err == nil {
+		c.stale, c.beside.stale = c.beside.stale, nil
+	}
+	return err
 }
 
 func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
@@ -92,7 +108,7 @@ func publishNew(path string, pid int, locked bool) (c *Claim, err error) {
 
 // lockStale returns the stale file at the path, locked, so that of several starts one goes on; no file: nil.
 // Anything else is an error.
-func lockStale(path string, own []int) (file *content, reason string, err error) {
+func lockStale(path string, own []Own) (file *content, reason string, err error) {
 	for {
 		switch file, err = open(path); err {
 		case nil:
@@ -114,21 +130,18 @@ func lockStale(path string, own []int) (file *content, reason string, err error)
 // errReplaced: look again, the file is no longer the one at the path.
 var errReplaced = errors.New("replaced meanwhile")
 
-// lockIfStale decides on an open file: stale, and locked by us now; else still in use, or errReplaced.
-func lockIfStale(file *content, path string, own []int) (reason string, err error) {
+// lockIfStale decides on an open file: stale, and locked by us now, see content.take; else still in use, or errReplaced.
+func lockIfStale(file *content, path string, own []Own) (reason string, err error) {
 	named := parsePID(file.text)
 	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 || file.isNoPIDFile() || file.hasMore() {
 		// Without touching the lock: a daemon may be about to take it itself, and another's file is another's.
-		if holder, locked := lockHolder(file.id); pid != 0 || locked {
-			return "", heldError(named, holder, locked)
+		if s := lockOf(file.fd, file.id, file.stat.Uid); pid != 0 || s.held {
+			return "", heldError(named, s)
 		}
 		return "", notReplaced(file, reason)
 	}
-	if err = lock(file.fd); err == unix.EWOULDBLOCK {
-		holder, _ := lockHolder(file.id)
-		err = heldError(named, holder, true)
-	}
+	err = file.take()
 	// In this order: whoever replaces a stale file unlinks it before unlocking it.
 	if !isAt(path, file.id) {
 		err = errReplaced
@@ -228,6 +241,7 @@ func (c *Claim) Clear() error { return c.stale.clear(c.Path) }
 func (c *Claim) Abandon() {
 	c.drop()
 	c.stale.close()
+	_ = c.beside.Release()
 }
 
 // Visible reports that the hidden file has been moved to Path.
@@ -262,15 +276,15 @@ func (c *Claim) TakeBack(pid int) error {
 
 // Publish claims the path and publishes pid, which counts as one of own, see New, with the errors of New and of
 // writing.
-func Publish(path string, pid int, own ...int) (*File, error) {
-	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]int{pid}, own...)...)
+func Publish(path string, pid int, own ...Own) (*File, error) {
+	return Claimed(path, func(c *Claim) (int, error) { return pid, c.Publish(pid) }, append([]Own{{PID: pid}}, own...)...)
 }
 
 // Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to
 // Path, and returns that PID. After ErrLostRace it does both again: whoever has won the race may be gone at
 // the next look, or else New says who that is. After ErrNotLinked it does so with a named file. Any other error is
 // final. A launch that fails after its child has published undoes that by TakeBack. It need not abandon the claim.
-func Claimed(path string, launch func(*Claim) (pid int, err error), own ...int) (*File, error) {
+func Claimed(path string, launch func(*Claim) (pid int, err error), own ...Own) (*File, error) {
 	for named := false; ; {
 		c, err := newNamed(path, named, own)
 		if err != nil {

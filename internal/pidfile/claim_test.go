@@ -134,6 +134,7 @@ func TestRunningProgramWithoutPidleashIsHeld(t *testing.T) {
 }
 
 func TestStaleFileIsReplaced(t *testing.T) {
+	setClock(t, 0)
 	running := program(t)
 	hourAgo := time.Now().Add(-time.Hour)
 	for name, c := range map[string]struct {

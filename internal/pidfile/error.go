@@ -75,17 +75,20 @@ func createError(dir string, err error) *fault.Error {
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
 }
 
-// heldError says that a program runs at this path. pid is what the file names; 0: nothing. holder is the
-// pidleash in charge; 0: there is none, or, when locked, it cannot be seen from this PID namespace.
-func heldError(pid, holder int, locked bool) error {
+// heldError says that a program runs at this path. pid is what the file names; 0: nothing. Where the holder of the
+// lock cannot be seen from here that number may be of another PID namespace, and is not looked up.
+func heldError(pid int, s lockState) error {
 	e := &fault.Error{Problem: "already in use", Hint: "remove the file to stop it", Code: fault.Held}
-	if pid != 0 {
+	switch {
+	case s.held && s.holder == 0 && pid != 0:
+		e.Problem = fmt.Sprintf("already running as PID %d", pid)
+	case pid != 0:
 		e.Problem = fmt.Sprintf("already running as PID %d%s", pid, nameOf(pid))
 	}
 	switch {
-	case holder != 0:
-		e.Problem += fmt.Sprintf(", held by PID %d%s", holder, nameOf(holder))
-	case locked:
+	case s.holder != 0:
+		e.Problem += fmt.Sprintf(", held by PID %d%s", s.holder, nameOf(s.holder))
+	case s.held:
 		e.Problem += ", held by a process that cannot be seen from here"
 	default:
 		e.Problem += ", held by nobody: it was started without pidleash"

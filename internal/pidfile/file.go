@@ -38,6 +38,8 @@ type File struct {
 	id       identity
 	stamp    time.Time // of the last change by pidleash; zero: unknown
 	touched  time.Time
+
+	beside *PathLock // instead of the lock, where a stranger has that; nil: none
 }
 
 // Path returns the file's path.
@@ -107,12 +109,22 @@ func (f *File) Adopt() error {
 		return nil
 	}
 	switch err := lock(f.fd); {
+	case err == unix.EWOULDBLOCK && lockOf(f.fd, f.id, file.stat.Uid).stranger != 0:
+		f.lockBeside()
 	case err == unix.EWOULDBLOCK:
 		f.unlocked = true
 	case err != nil:
 		return withPath(f.path, err)
 	}
 	return nil
+}
+
+// lockBeside locks the path, because a stranger's lock is on the file. It can be without it, too.
+func (f *File) lockBeside() {
+	beside := &PathLock{Path: f.path, fd: -1}
+	if beside.lock() == nil {
+		f.beside = beside
+	}
 }
 
 // SetPID makes the file stand for another process, which has written it.
@@ -158,7 +170,10 @@ func (f *File) removeOther() error {
 	return takeAway(f.path, other.id)
 }
 
-func (f *File) close() { closeFD(&f.fd) }
+func (f *File) close() {
+	closeFD(&f.fd)
+	_ = f.beside.Release()
+}
 
 // touchInterval keeps the file younger than any sensible age limit.
 const touchInterval = 24 * time.Hour

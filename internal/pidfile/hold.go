@@ -12,9 +12,9 @@ import (
 type Hold struct {
 	Report
 	Program *process.Held // nil unless the file is Running
-	Holder  *process.Held // the pidleash in charge, which may outlive Program; nil: there is none
+	Holder  *process.Held // the pidleash in charge, which may outlive Program; nil: there is none, or it cannot be held
 
-	pins []int // descriptors of the inodes, so that no other file can get their numbers
+	pins []int // descriptors of the inodes, so that no other file can get their numbers; the last is of the locked one
 }
 
 // takeTries is how often Take looks at a file that changes meanwhile.
@@ -24,15 +24,16 @@ const takeTries = 100
 // closes it.
 func Take(path string) *Hold {
 	for range takeTries {
-		h := &Hold{Report: Inspect(path)}
+		inspected := Inspect(path)
+		h := &Hold{Report: inspected}
 		err := h.hold()
 		// The descriptors are open: if the file says the same now, it is about these processes.
-		if err == nil && h.sameAs(Inspect(path)) {
+		if err == nil && inspected.sameAs(Inspect(path)) {
 			return h
 		}
 		h.Close()
-		if errors.Is(err, unix.ENOSYS) {
-			return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
+		if err == errNoPidfd {
+			return &Hold{Report: h.as(Unreadable, err.Error())}
 		}
 	}
 	return &Hold{Report: Report{Path: path}.as(Unreadable, "it keeps changing")}
@@ -41,7 +42,7 @@ func Take(path string) *Hold {
 // sameAs compares all that does not depend on clocks and names.
 func (r Report) sameAs(other Report) bool {
 	return r.Verdict == other.Verdict && r.PID == other.PID && r.start == other.start &&
-		r.Holder == other.Holder && r.id == other.id && r.locked == other.locked
+		r.Held == other.Held && r.Holder == other.Holder && r.id == other.id && r.locked == other.locked
 }
 
 func (h *Hold) hold() (err error) {
@@ -50,24 +51,40 @@ func (h *Hold) hold() (err error) {
 		err = h.pin(lockPath(h.Path), h.locked)
 	}
 	if err == nil && h.Verdict == Running {
-		h.Program, err = process.Hold(h.PID)
+		h.Program, err = holdProcess(h.PID)
 		if err == nil && h.Program.Start != h.start {
 			err = unix.ESRCH
 		}
 	}
 	if err == nil && h.Report.Holder != 0 {
-		h.Holder, err = process.Hold(h.Report.Holder)
+		h.Holder, err = holdProcess(h.Report.Holder)
+	}
+	if h.Held && err == errNoPidfd { // the lock is enough to stop it
+		h.Report, err = h.as(Unreadable, err.Error()), nil
 	}
 	return err
 }
 
-// pin keeps the inode that was inspected; none: nothing. O_PATH needs no right to the file, and has no effect
-// on a device.
+var errNoPidfd = errors.New("to hold a process needs pidfd_open(2), Linux 5.3")
+
+// holdProcess fails with errNoPidfd on a kernel without the call, or in a sandbox that forbids it.
+func holdProcess(pid int) (*process.Held, error) {
+	h, err := process.Hold(pid)
+	if err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES {
+		err = errNoPidfd
+	}
+	return h, err
+}
+
+// pin keeps the inode that was inspected; none: nothing. A file that may not be read is not locked either.
 func (h *Hold) pin(path string, inspected identity) error {
 	if inspected == (identity{}) {
 		return nil
 	}
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	if err == unix.EACCES {
+		fd, err = openNoFollow(path, unix.O_PATH, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -76,6 +93,11 @@ func (h *Hold) pin(path string, inspected identity) error {
 		return unix.ESTALE
 	}
 	return nil
+}
+
+// Released reports that the lock which was inspected is held no more, by whoever may speak for the file.
+func (h *Hold) Released() bool {
+	return !h.Held || !lockOf(h.pins[len(h.pins)-1], h.locked, h.owner).held
 }
 
 // Close lets go of the processes.

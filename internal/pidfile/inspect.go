@@ -24,10 +24,11 @@ const (
 	Missing                   // there is no file
 	Unreadable                // it cannot be read, or is no PID file
 	Untrusted                 // somebody who may not signal the process could have written it
+	Unsure                    // its PID may be another process's now: the clock was set since the boot
 )
 
 func (v Verdict) String() string {
-	return [...]string{"running", "stale", "recycled", "empty", "missing", "unreadable", "untrusted"}[v]
+	return [...]string{"running", "stale", "recycled", "empty", "missing", "unreadable", "untrusted", "unsure"}[v]
 }
 
 // Report is what is known of a PID file.
@@ -37,11 +38,12 @@ type Report struct {
 	PID     int       // what the file names; 0: nothing, or it was not read
 	Program string    // the name of the process with that PID; empty: there is none
 	Since   time.Time // when that process started; zero: there is none
-	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: there is none
+	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: none that can be seen
+	Held    bool      // a pidleash holds the file: Holder, or somebody who cannot be seen from here
 	Reason  string    // why it is not Running
 
 	id     identity
-	locked identity      // the inode that Holder has locked: id, or the one beside it
+	locked identity      // the inode that is locked if Held: id, or the one beside it
 	owner  uint32        // the file's
 	start  process.Ticks // of PID
 }
@@ -77,8 +79,12 @@ func (r Report) judge(file *content) Report {
 	if mode := file.stat.Mode; trustless && mode&0o022 != 0 {
 		return r.as(Untrusted, fmt.Sprintf("its mode is %04o: others than its owner can write it", mode&0o7777))
 	}
-	r.findHolder()
+	r.findHolder(file.fd)
 	switch {
+	case r.Held && r.Holder == 0:
+		return r.as(Unreadable, "held by a process that cannot be seen from here")
+	case r.Holder != 0 && isForeign(r.Holder):
+		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	case file.isNoPIDFile() && r.Holder == 0:
 		return r.as(Unreadable, "is not a PID file")
 	case blank(file.text):
@@ -87,15 +93,13 @@ func (r Report) judge(file *content) Report {
 		return r.as(Stale, "it names no PID")
 	case process.IsForeign():
 		return r.as(Unreadable, "/proc is that of another PID namespace")
-	case r.Holder != 0 && isForeign(r.Holder):
-		return r.as(Unreadable, fmt.Sprintf("its pidleash, PID %d, is in another PID namespace", r.Holder))
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
 	if p.Comm != "" {
-		r.Program, r.Since, r.start = p.Comm, p.StartTime(), p.Start
+		r.Program, r.Since, r.start = p.Comm, startTime(p), p.Start
 	}
 	// A lock that is still held says more than clocks, which may have been set.
-	if verdict != Running && !(verdict == Recycled && r.Holder != 0 && process.IsProcess(r.PID)) {
+	if verdict != Running && !((verdict == Recycled || verdict == Unsure) && r.Holder != 0 && process.IsProcess(r.PID)) {
 		return r.as(verdict, reason)
 	}
 	if !trustless || r.owner == 0 {
@@ -110,30 +114,23 @@ func (r Report) judge(file *content) Report {
 	return r
 }
 
-// findHolder finds the pidleash that has locked the file or the path.
-func (r *Report) findHolder() {
-	r.locked = r.id
-	if r.Holder = r.trustedHolder(); r.Holder != 0 {
-		return
-	}
-	if id, err := identityAt(lockPath(r.Path)); err == nil {
-		r.locked = id
-		r.Holder = r.trustedHolder()
-	}
+// DiffersByClock reports that the file names this process, and that only the clock says otherwise.
+func (r *Report) DiffersByClock(p *process.Held) bool {
+	return (r.Verdict == Recycled || r.Verdict == Unsure) && r.PID == p.PID && r.start == p.Start && p.Start != 0
 }
 
-// trustedHolder returns who has the lock, if it is a pidleash of root's or of the file's owner's: daemons
-// lock their own files, too, and whoever can read a file can lock it.
-func (r *Report) trustedHolder() int {
-	holder, _ := lockHolder(r.locked)
-	if holder == 0 || !isPidleash(holder) {
-		return 0
+// findHolder finds the pidleash that has locked the file or the path. Daemons lock their own files, too.
+func (r *Report) findHolder(fd int) {
+	r.locked = r.id
+	s := lockOf(fd, r.id, r.owner)
+	if !s.held || s.holder != 0 && !isPidleash(s.holder) {
+		if id, beside := pathLockOf(r.Path); beside.held {
+			r.locked, s = id, beside
+		}
 	}
-	owner, err := process.OwnerOf(holder)
-	if err != nil || owner.Real != 0 && !owner.MayBeSignaledBy(r.owner) {
-		return 0
+	if s.holder == 0 || isPidleash(s.holder) {
+		r.Holder, r.Held = s.holder, s.held
 	}
-	return holder
 }
 
 // isPidleash goes by the name: the binary may have been replaced since, and only root may look at others'

@@ -20,6 +20,7 @@ func needRoot(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
+	setClock(t, 0)
 	running, dead := program(t), zombie(t)
 	for _, c := range []struct {
 		name    string

@@ -10,11 +10,15 @@ import (
 // RemoveStale removes what a start or a program that was killed has left at a path: a path lock and hidden files that
 // nobody has, and the file, if it names nobody who runs and nobody has locked it. Another file stays, and is no
 // error. own is as in New.
-func RemoveStale(path string, own ...int) error {
+func RemoveStale(path string, own ...Own) error {
 	removePathLock(path)
 	removeHidden(path, own)
 	file, _, err := lockStale(path, own)
 	if err != nil {
+		return nil
+	}
+	if file.isStrange() { // only who has locked the path may remove it
+		file.close()
 		return nil
 	}
 	return file.clear(path)
@@ -31,7 +35,7 @@ func removePathLock(path string) bool {
 
 // removeHidden removes what has been left under the hidden names of a path and of its lock, by the same rules as a
 // stale file: what somebody has locked is in use, and another's file may be there because it could not go back.
-func removeHidden(path string, own []int) {
+func removeHidden(path string, own []Own) {
 	dir, base := filepath.Split(path)
 	entries, _ := os.ReadDir(filepath.Clean(dir)) // whoever cannot read it leaves them there
 	for _, entry := range entries {
@@ -41,7 +45,9 @@ func removeHidden(path string, own []int) {
 		}
 		hidden := dir + name
 		if file, _, err := lockStale(hidden, own); err == nil && file != nil {
-			_ = unix.Unlink(hidden)
+			if !file.isStrange() {
+				_ = unix.Unlink(hidden)
+			}
 			file.close()
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,51 +20,191 @@ import (
 
 // lock takes the exclusive flock(2) on fd, or fails with EWOULDBLOCK at once: another description holds it.
 func lock(fd int) error {
-	var err error = unix.EINTR
-	for err == unix.EINTR { // see openNoFollow
-		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-	}
-	switch err {
+	switch err := flock(fd, unix.LOCK_EX); err {
 	case nil, unix.EWOULDBLOCK:
 		return err
 	case unix.ENOLCK, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF:
 		// EBADF: NFS turns flock into a lock that needs a writable descriptor.
 		return &fault.Error{Problem: "its file system cannot lock", Err: err, Hint: "choose a local directory such as /run"}
+	default:
+		return fmt.Errorf("flock: %w", err)
 	}
-	return fmt.Errorf("flock: %w", err)
 }
 
-// lockHolder tells of a lock on the inode: the PID of the process that has taken it, 0 when that has ended
-// and another one, which has inherited the descriptor, keeps the lock: `exec 9<FILE; flock 9` in a script. A
-// lock of another PID namespace cannot be seen. It reads /proc/locks, as to ask by locking would make the
-// asker a holder. The kernel hands that out by the page, and what comes and goes shifts the rest: a lock can
-// be missed, though hardly twice.
-func lockHolder(id identity) (pid int, locked bool) {
-	for range 5 {
-		switch pid, sure := holderIn(readLocks(), id); {
-		case pid == 0, !sure && isMounted(id.dev): // the list would show that device
-		case hasOpen(pid, id):
-			return pid, true
-		case sure:
-			return 0, true
-		} // else the lock is on another file with that number
+// flock never waits.
+func flock(fd, how int) (err error) {
+	err = unix.EINTR
+	for err == unix.EINTR { // see openNoFollow
+		err = unix.Flock(fd, how|unix.LOCK_NB)
 	}
-	return 0, false
+	return err
 }
 
-// hasOpen reports that a process has the inode open, or may have: only its user and root may look.
-func hasOpen(pid int, id identity) bool {
+// unseenPatience is how long a start asks again for a lock whose holder cannot be seen: whoever asks whether a file is
+// locked has it for a moment, see lockOf.
+const unseenPatience = 100 * time.Millisecond
+
+// take locks a stale file for a start. When a stranger has locked it, or somebody unseen shares the lock, as no pidleash
+// does, that is no error, and the file is not locked: then the path must be.
+func (c *content) take() error {
+	s, err := lockForStart(c.fd, c.id, c.stat.Uid)
+	if err == unix.EWOULDBLOCK && s.held {
+		return heldError(parsePID(c.text), s)
+	}
+	c.strange = err == unix.EWOULDBLOCK
+	if c.strange {
+		return nil
+	}
+	return err
+}
+
+// lockForStart fails with EWOULDBLOCK, and who has the lock, as soon as that can be seen.
+func lockForStart(fd int, id identity, owner uint32) (s lockState, err error) {
+	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
+		if err = lock(fd); err != unix.EWOULDBLOCK {
+			return lockState{}, err
+		}
+		s = lockOf(fd, id, owner)
+		if s.holder != 0 || s.stranger != 0 || time.Now().After(end) {
+			return s, err
+		}
+	}
+}
+
+// lockState is who has locked an inode, as far as that counts for its file.
+type lockState struct {
+	holder   int  // PID of one who may speak for the file; 0: there is none, or it cannot be seen from here
+	held     bool // by the holder, or by somebody who cannot be seen
+	stranger int  // PID of one who may not speak for it: the lock says nothing, but it is in the way; 0: none was seen
+}
+
+// lockOf tells who has the lock of an inode, of which fd is a descriptor, or -1. Anybody can lock a file that he can
+// read: a lock counts if it is root's or that of the file's owner, or if its holder cannot be seen. proc_locks(5) names
+// the process that has taken the lock. It names nobody who is in another PID namespace, it may not be readable, and
+// the taker may have ended while another process, which has inherited the descriptor, keeps the lock: `exec 9<FILE;
+// flock 9` in a script. Then the lock itself is asked. That makes the asker a holder for a moment, so it comes last.
+func lockOf(fd int, id identity, owner uint32) (s lockState) {
+	// The kernel hands /proc/locks out by the page, and what comes and goes shifts the rest: a lock can be missed,
+	// though hardly twice.
+	for range 3 {
+		takers, ended := takersOf(id)
+		if s = judgeLockers(takers, owner); s != (lockState{}) {
+			return s
+		}
+		refused := isRefused(fd)
+		if !refused && !ended {
+			return s
+		}
+		if s = judgeLockers(lockersOf(id), owner); s != (lockState{}) || !refused && fd >= 0 {
+			return s
+		}
+	}
+	return lockState{held: true}
+}
+
+// pathLockOf tells who has locked the path of a PID file, and the inode of the file beside it that is locked.
+func pathLockOf(path string) (id identity, s lockState) {
+	beside := lockPath(path)
+	fd, err := openNoFollow(beside, unix.O_RDONLY, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		id, err = identityOfFD(fd)
+	} else {
+		fd = -1
+		id, err = identityAt(beside)
+	}
+	if err != nil {
+		return identity{}, s
+	}
+	return id, lockOf(fd, id, ownerOf(path))
+}
+
+// ownerOf is the user who may speak for a path: the file's owner, or while there is none the directory's.
+func ownerOf(path string) uint32 {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil && unix.Stat(filepath.Dir(path), &st) != nil {
+		return 0
+	}
+	return st.Uid
+}
+
+// takersOf lists who has taken the lock and still has it; ended: there was one who has not.
+func takersOf(id identity) (pids []int, ended bool) {
+	if process.IsForeign() {
+		return nil, false // it shows the PIDs of another namespace
+	}
+	takers, sure := takersIn(readLocks(), id)
+	if !sure && isMounted(id.dev) { // the list would show that device
+		return nil, false
+	}
+	for _, pid := range takers {
+		if hasLocked(pid, id, true) {
+			pids = append(pids, pid)
+		} else {
+			ended = sure // else the lock is on another file with that number
+		}
+	}
+	return pids, ended
+}
+
+// judgeLockers tells what the locks of these processes say.
+func judgeLockers(pids []int, owner uint32) (s lockState) {
+	for _, pid := range pids {
+		switch user, err := process.OwnerOf(pid); {
+		case err != nil && !exists(pid):
+		case err != nil:
+			s.held = true
+		case user.Real == 0 || user.MayBeSignaledBy(owner):
+			return lockState{holder: pid, held: true}
+		default:
+			s.stranger = pid
+		}
+	}
+	return s
+}
+
+// lockersOf looks for those who have the lock among all processes that can be seen.
+func lockersOf(id identity) (pids []int) {
+	if process.IsForeign() {
+		return nil
+	}
+	table, _ := process.Table()
+	for pid := range table {
+		if hasLocked(pid, id, false) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// isRefused reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
+// descriptor nobody can tell.
+func isRefused(fd int) bool {
+	err := flock(fd, unix.LOCK_SH)
+	if err == nil {
+		_ = unix.Flock(fd, unix.LOCK_UN)
+	}
+	return err == unix.EWOULDBLOCK
+}
+
+// hasLocked reports that a process has a locked descriptor of the inode, proc_pid_fdinfo(5); unknown is the answer
+// where only its user and root may look.
+func hasLocked(pid int, id identity, unknown bool) bool {
 	if p, err := process.Read(pid); err == nil && p.Dead() {
 		return false // a zombie
 	}
-	dir := fmt.Sprintf("/proc/%d/fd/", pid)
-	entries, err := os.ReadDir(dir)
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	entries, err := os.ReadDir(dir + "fd")
 	if err != nil {
-		return exists(pid)
+		return unknown && exists(pid)
 	}
 	return slices.ContainsFunc(entries, func(fd os.DirEntry) bool {
 		var st unix.Stat_t
-		return unix.Stat(dir+fd.Name(), &st) == nil && identityOf(&st) == id
+		if unix.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
+			return false
+		}
+		info, err := os.ReadFile(dir + "fdinfo/" + fd.Name())
+		return err != nil || bytes.Contains(info, []byte("FLOCK"))
 	})
 }
 
@@ -80,12 +222,12 @@ func isMounted(dev uint64) bool {
 	return err == nil && bytes.Contains(mounts, fmt.Appendf(nil, " %d:%d ", unix.Major(dev), unix.Minor(dev)))
 }
 
-// holderIn finds the holder in the text of proc_locks(5). Some file systems (btrfs, overlay) show another device
-// there than in stat(2): then the inode's number decides, if it is not ambiguous, and that is not sure.
-func holderIn(locks []byte, id identity) (pid int, sure bool) {
-	dev := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
+// takersIn finds who has taken the inode's lock, in the text of proc_locks(5). Some file systems (btrfs, overlay) show
+// another device there than in stat(2): then the inode's number decides, if it is not ambiguous, and that is not sure.
+func takersIn(locks []byte, id identity) (pids []int, sure bool) {
+	own := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
 	ino := strconv.FormatUint(id.ino, 10)
-	sameInode, candidates := 0, 0
+	byDevice := map[string][]int{}
 	for line := range bytes.Lines(locks) {
 		// "1: FLOCK ADVISORY WRITE 812 fd:01:1234 0 EOF"; waiters have "->".
 		f := strings.Fields(string(line))
@@ -93,17 +235,16 @@ func holderIn(locks []byte, id identity) (pid int, sure bool) {
 			continue
 		}
 		device, found := strings.CutSuffix(f[5], ":"+ino)
-		pid, err := strconv.Atoi(f[4])
-		switch {
-		case !found || err != nil || pid <= 0:
-		case device == dev:
-			return pid, true
-		default:
-			sameInode, candidates = pid, candidates+1
+		if pid, err := strconv.Atoi(f[4]); found && err == nil && pid > 0 {
+			byDevice[device] = append(byDevice[device], pid)
 		}
 	}
-	if candidates != 1 {
-		return 0, false
+	if pids = byDevice[own]; pids != nil {
+		return pids, true
 	}
-	return sameInode, false
+	if len(byDevice) == 1 {
+		for _, pids = range byDevice {
+		}
+	}
+	return pids, false
 }

@@ -10,42 +10,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestHolderIn(t *testing.T) {
+func TestTakersIn(t *testing.T) {
 	id := identity{dev: unix.Mkdev(0xfd, 1), ino: 1234}
 	const held = "1: FLOCK  ADVISORY  WRITE 812 fd:01:1234 0 EOF\n"
 	for _, c := range []struct {
 		name, locks string
-		want        int
+		want        string
 	}{
-		{"nobody", "", 0},
-		{"held", held, 812},
-		{"no line end", held[:len(held)-1], 812},
-		{"shared", "1: FLOCK  ADVISORY  READ 812 fd:01:1234 0 EOF\n", 812},
-		{"behind others", "1: POSIX  ADVISORY  WRITE 5 fd:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 6 fd:01:78 0 EOF\n" + held, 812},
-		{"before its waiters", held + "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 812},
-		{"a waiter alone", "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 0},
-		{"fcntl locks do not count", "1: POSIX  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", 0},
-		{"open file description locks do not count", "1: OFDLCK ADVISORY  WRITE -1 fd:01:1234 0 EOF\n", 0},
-		{"leases do not count", "1: LEASE  ACTIVE    READ 900 fd:01:1234 0 EOF\n", 0},
-		{"another inode", "1: FLOCK  ADVISORY  WRITE 900 fd:01:12345 0 EOF\n2: FLOCK  ADVISORY  WRITE 900 fd:01:234 0 EOF\n", 0},
-		{"another device, no other candidate", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n", 812},
-		{"another device, two candidates", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n2: FLOCK  ADVISORY  WRITE 813 00:30:1234 0 EOF\n", 0},
-		{"another device before its own", "1: FLOCK  ADVISORY  WRITE 900 00:2f:1234 0 EOF\n" + held, 812},
-		{"another PID namespace", "1: FLOCK  ADVISORY  WRITE 0 fd:01:1234 0 EOF\n", 0},
-		{"garbage", "\n1:\n1: FLOCK\n1: FLOCK ADVISORY WRITE x fd:01:1234 0 EOF\n1: FLOCK ADVISORY WRITE 812 1234 0 EOF\n", 0},
+		{"nobody", "", "[]"},
+		{"held", held, "[812]"},
+		{"no line end", held[:len(held)-1], "[812]"},
+		{"shared", "1: FLOCK  ADVISORY  READ 812 fd:01:1234 0 EOF\n", "[812]"},
+		{"shared by two", held + "1: FLOCK  ADVISORY  READ 813 fd:01:1234 0 EOF\n", "[812 813]"},
+		{"behind others", "1: POSIX  ADVISORY  WRITE 5 fd:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 6 fd:01:78 0 EOF\n" + held, "[812]"},
+		{"before its waiters", held + "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", "[812]"},
+		{"a waiter alone", "1: -> FLOCK  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", "[]"},
+		{"fcntl locks do not count", "1: POSIX  ADVISORY  WRITE 900 fd:01:1234 0 EOF\n", "[]"},
+		{"open file description locks do not count", "1: OFDLCK ADVISORY  WRITE -1 fd:01:1234 0 EOF\n", "[]"},
+		{"leases do not count", "1: LEASE  ACTIVE    READ 900 fd:01:1234 0 EOF\n", "[]"},
+		{"another inode", "1: FLOCK  ADVISORY  WRITE 900 fd:01:12345 0 EOF\n2: FLOCK  ADVISORY  WRITE 900 fd:01:234 0 EOF\n", "[]"},
+		{"another device, no other candidate", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n", "[812]"},
+		{"another device, two candidates", "1: FLOCK  ADVISORY  WRITE 812 00:2f:1234 0 EOF\n2: FLOCK  ADVISORY  WRITE 813 00:30:1234 0 EOF\n", "[]"},
+		{"another device before its own", "1: FLOCK  ADVISORY  WRITE 900 00:2f:1234 0 EOF\n" + held, "[812]"},
+		{"another PID namespace", "1: FLOCK  ADVISORY  WRITE 0 fd:01:1234 0 EOF\n", "[]"},
+		{"garbage", "\n1:\n1: FLOCK\n1: FLOCK ADVISORY WRITE x fd:01:1234 0 EOF\n1: FLOCK ADVISORY WRITE 812 1234 0 EOF\n", "[]"},
 	} {
-		if pid, _ := holderIn([]byte(c.locks), id); pid != c.want {
-			t.Errorf("%s: %d, want %d", c.name, pid, c.want)
+		if pids, _ := takersIn([]byte(c.locks), id); fmt.Sprint(pids) != c.want {
+			t.Errorf("%s: %v, want %s", c.name, pids, c.want)
 		}
 	}
 }
 
 // Device numbers below 16 have a leading zero in /proc/locks.
-func TestHolderInWritesDevicesLikeTheKernel(t *testing.T) {
+func TestTakersInWritesDevicesLikeTheKernel(t *testing.T) {
 	id := identity{dev: unix.Mkdev(0, 5), ino: 7}
 	const locks = "1: FLOCK  ADVISORY  WRITE 900 00:15:7 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:05:7 0 EOF\n"
-	if pid, _ := holderIn([]byte(locks), id); pid != 812 {
-		t.Errorf("%d, want 812", pid)
+	if pids, sure := takersIn([]byte(locks), id); fmt.Sprint(pids) != "[812]" || !sure {
+		t.Errorf("%v, sure %v; want 812", pids, sure)
 	}
 }
 
@@ -61,15 +62,16 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pid, locked := lockHolder(id); locked {
-		t.Errorf("nobody holds the lock, found %d", pid)
+	own := uint32(os.Geteuid())
+	if s := lockOf(fd, id, own); s != (lockState{}) {
+		t.Errorf("nobody holds the lock, found %+v", s)
 	}
 	other := lockFile(t, path)
 	if err := lock(fd); err != unix.EWOULDBLOCK {
 		t.Errorf("locked by another: %v, want unix.EWOULDBLOCK", err)
 	}
-	if pid, locked := lockHolder(id); pid != os.Getpid() || !locked {
-		t.Errorf("PID %d holds the lock, found %d", os.Getpid(), pid)
+	if s := lockOf(fd, id, own); s != (lockState{holder: os.Getpid(), held: true}) {
+		t.Errorf("PID %d holds the lock, found %+v", os.Getpid(), s)
 	}
 	other.Close()
 	if err := lock(fd); err != nil {
@@ -93,8 +95,8 @@ func TestLockHolderIsOfThatFileSystem(t *testing.T) {
 	for _, dev := range []uint64{proc.Dev, unix.Mkdev(0xfff, 0xfff)} {
 		other := id
 		other.dev = dev
-		if pid, locked := lockHolder(other); locked {
-			t.Errorf("device %#x: found %d", dev, pid)
+		if s := lockOf(-1, other, 0); s != (lockState{}) {
+			t.Errorf("device %#x: found %+v", dev, s)
 		}
 	}
 }
@@ -115,18 +117,20 @@ func TestInheritedLockIsHeld(t *testing.T) {
 	if _, err := fmt.Fscan(stdout, &word); err != nil {
 		t.Skip("no flock(1)")
 	}
-	id, err := identityAt(path)
+	file, err := open(path)
 	must(t, err)
-	if pid, locked := lockHolder(id); pid != 0 || !locked {
-		t.Errorf("holder %d, locked %v; want it locked, by an unknown process", pid, locked)
+	defer file.close()
+	if s := lockOf(file.fd, file.id, 0); s != (lockState{holder: cmd.Process.Pid, held: true}) {
+		t.Errorf("%+v, want PID %d as the holder", s, cmd.Process.Pid)
 	}
+	by := fmt.Sprintf(", held by PID %d (cat)", cmd.Process.Pid)
 	_, err = New(path)
-	if !isHeld(err) || !strings.Contains(err.Error(), "held by a process that cannot be seen from here") {
+	if !isHeld(err) || !strings.Contains(err.Error(), by) {
 		t.Errorf("a stale file that is locked: %v", err)
 	}
 	write(t, path, line(cmd.Process.Pid))
 	_, err = New(path)
-	if !isHeld(err) || !strings.Contains(err.Error(), "held by a process that cannot be seen from here") {
+	if !isHeld(err) || !strings.Contains(err.Error(), by) {
 		t.Errorf("the file of a running program: %v", err)
 	}
 	if r := Inspect(path); r.Verdict != Running || r.Holder != 0 {

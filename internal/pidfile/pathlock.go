@@ -3,6 +3,7 @@ package pidfile
 import (
 	"errors"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +17,7 @@ type PathLock struct {
 	Path        string // of the PID file
 	StaleReason string // why the file that was found at Path does not count; empty: there was none
 
-	own   []int // see New
+	own   []Own // see New
 	fd    int   // locked descriptor of the file beside it; -1: none
 	id    identity
 	stale *content // the stale file, locked; nil: there is none
@@ -30,20 +31,22 @@ func lockPath(path string) string {
 	return dir + "." + base + ".lock"
 }
 
-// checkPathLock is an error when somebody has locked the path.
+// checkPathLock is an error when somebody has locked the path who may speak for its file.
 func checkPathLock(path string) error {
-	id, err := identityAt(lockPath(path))
-	if err != nil {
-		return nil
+	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
+		_, s := pathLockOf(path)
+		if !s.held {
+			return nil
+		}
+		// One who can be seen may be about to let go in our favour, see Claim.lockBeside.
+		if time.Now().After(end) {
+			return heldError(Named(path), s)
+		}
 	}
-	if holder, locked := lockHolder(id); locked {
-		return heldError(Named(path), holder, true)
-	}
-	return nil
 }
 
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
-func Reserve(path string, own ...int) (*PathLock, error) {
+func Reserve(path string, own ...Own) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
 	_, none := identityAt(lockPath(path))
 	// In this order: whoever claims the path by New looks for the lock before and after its own file is made.
@@ -78,12 +81,16 @@ func (l *PathLock) lock() error {
 			return createError(filepath.Dir(l.Path), err)
 		}
 		id, err := identityOfFD(fd)
+		var s lockState
 		if err == nil {
-			err = lock(fd)
+			s, err = lockForStart(fd, id, ownerOf(l.Path))
 		}
-		if err == unix.EWOULDBLOCK {
-			holder, _ := lockHolder(id)
-			err = heldError(Named(l.Path), holder, true)
+		switch {
+		case err != unix.EWOULDBLOCK:
+		case s.stranger == 0 || s.held:
+			err = heldError(Named(l.Path), lockState{holder: s.holder, held: true})
+		default:
+			err = &fault.Error{Problem: path + " is locked by another user", Hint: "remove that, or choose a directory of your own"}
 		}
 		if err == nil && isAt(path, id) {
 			l.fd, l.id = fd, id

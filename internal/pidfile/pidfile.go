@@ -67,6 +67,8 @@ type content struct {
 	id   identity
 	stat unix.Stat_t
 	text []byte
+
+	strange bool // a stranger has locked it, so that nobody else can
 }
 
 // open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file ENXIO.
@@ -120,6 +122,8 @@ func (c *content) clear(path string) (err error) {
 	}
 	return nil
 }
+
+func (c *content) isStrange() bool { return c != nil && c.strange }
 
 // written is the time of the last change.
 func (c *content) written() time.Time { return time.Unix(c.stat.Mtim.Unix()) }

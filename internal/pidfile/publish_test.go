@@ -23,13 +23,13 @@ func TestPublishOverAStaleFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		content []byte
 		pid     int
-		own     []int
+		own     []Own
 		reason  string
 	}{
 		"dead":       {line(deadPID(t)), program(t), nil, "does not run"},
 		"empty":      {nil, program(t), nil, "it is empty"},
 		"its PID":    {line(caller), caller, nil, "this start itself"},
-		"its caller": {line(caller), program(t), []int{caller}, "this start itself"},
+		"its caller": {line(caller), program(t), []Own{{PID: caller}}, "this start itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := in(t, "p.pid")
@@ -38,7 +38,7 @@ func TestPublishOverAStaleFile(t *testing.T) {
 			f, err := Claimed(path, func(claim *Claim) (int, error) {
 				reason = claim.StaleReason
 				return c.pid, claim.Publish(c.pid)
-			}, append(c.own, c.pid)...)
+			}, append(c.own, Own{PID: c.pid})...)
 			must(t, err)
 			t.Cleanup(f.close)
 			if !strings.Contains(reason, c.reason) {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestLivePID(t *testing.T) {
+	setClock(t, 0)
 	now := time.Now()
 	running, dead := program(t), zombie(t)
 	p, err := process.Read(running)
@@ -60,7 +61,7 @@ func TestStartTolerance(t *testing.T) {
 func TestIsOwn(t *testing.T) {
 	caller, stranger := program(t), program(t)
 	for pid, want := range map[int]bool{os.Getpid(): true, os.Getppid(): true, caller: true, stranger: false, deadPID(t): false} {
-		if isOwn(pid, []int{deadPID(t) + 1, caller}) != want {
+		if isOwn(pid, []Own{{PID: deadPID(t) + 1}, {PID: caller}}) != want {
 			t.Errorf("isOwn(%d) = %v; this is %d, child of %d, its caller %d", pid, !want, os.Getpid(), os.Getppid(), caller)
 		}
 	}
@@ -86,18 +87,18 @@ func TestOwnCountsWithItsAncestors(t *testing.T) {
 		wantHeld(t, err, path, pid, 0)
 		_, err = Reserve(path)
 		wantHeld(t, err, path, pid, 0)
-		c, err := New(path, caller)
+		c, err := New(path, Own{PID: caller})
 		must(t, err)
 		if !strings.Contains(c.StaleReason, "this start itself or what started it") {
 			t.Errorf("reason %q", c.StaleReason)
 		}
 		c.Abandon()
-		l, err := Reserve(path, caller)
+		l, err := Reserve(path, Own{PID: caller})
 		must(t, err)
 		must(t, l.Clear())
 		write(t, path, line(pid)) // as long as the claim lasts
 		must(t, l.Clear())
-		must(t, RemoveStale(path, caller))
+		must(t, RemoveStale(path, Own{PID: caller}))
 		if _, err := os.Lstat(path); !os.IsNotExist(err) {
 			t.Errorf("the file: %v", err)
 		}

@@ -192,12 +192,16 @@ func (f *Family) Has(pid int) bool {
 		all, _ := f.Descendants()
 		return all[pid] != 0
 	}
-	p, err := Read(pid)
-	return err == nil && !p.Dead() && f.isAbove(pid, nil)
+	return f.isAlive(pid)
 }
 
 // IsBelow reports a living process that has top among its ancestors.
-func IsBelow(pid, top int) bool { return (&Family{top: top}).Has(pid) }
+func IsBelow(pid, top int) bool { return (&Family{top: top}).isAlive(pid) }
+
+func (f *Family) isAlive(pid int) bool {
+	p, err := Read(pid)
+	return err == nil && !p.Dead() && f.isAbove(pid, nil)
+}
 
 // Kill signals the living of the family, and remembers whom it has reached. CONT accompanies others, and changes
 // nothing about that.
