@@ -66,6 +66,14 @@ func NewFinder(p *plan.Plan, family *process.Family) *Finder {
 	return &Finder{file: p.Followed(), only: p.Follow != "", family: family, newborn: map[int]process.Ticks{}}
 }
 
+// named is whom the daemon's own file names; 0: nobody. Only a file of -follow may be behind a symbolic link.
+func (f *Finder) named() int {
+	if f.only {
+		return pidfile.NamedBehind(f.file)
+	}
+	return pidfile.Named(f.file)
+}
+
 // Lost records the end of a descendant: if the daemon is not known yet, it may have been the daemon.
 func (f *Finder) Lost(status syscall.WaitStatus) {
 	if f.program == nil {
@@ -93,7 +101,7 @@ func (f *Finder) Predecessors() []*process.Held { return f.predecessors }
 // Look looks for the daemon. It returns 0 and no error while it is too early to decide.
 func (f *Finder) Look(now time.Time) (int, error) {
 	if f.file != "" {
-		if pid := pidfile.Named(f.file); pid != 0 && f.CameOfProgram(pid) {
+		if pid := f.named(); pid != 0 && f.CameOfProgram(pid) {
 			return pid, nil
 		}
 	}
@@ -172,7 +180,7 @@ func (f *Finder) Successor() int {
 	if f.program == nil || f.file == "" {
 		return 0
 	}
-	pid := pidfile.Named(f.file)
+	pid := f.named()
 	if pid == 0 || pid == f.program.PID || !f.CameOfProgram(pid) {
 		return 0
 	}
@@ -204,7 +212,7 @@ func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
 
 // LookAgain is when to look again at the daemon's own file, which a successor may be writing; zero: no need.
 func (f *Finder) LookAgain(now time.Time) time.Time {
-	if f.program == nil || pidfile.Named(f.file) == f.program.PID {
+	if f.program == nil || f.named() == f.program.PID {
 		f.unnamed = time.Time{}
 		return time.Time{}
 	}

@@ -2,11 +2,11 @@ package pidfile
 
 import (
 	"errors"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 )
 
 // Hold is a PID file and the processes that it stands for, whose place no other process can take.
@@ -68,7 +68,7 @@ func (h *Hold) pin(path string, inspected identity) error {
 	if inspected == (identity{}) {
 		return nil
 	}
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openNoFollow(path, unix.O_PATH, 0)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,7 @@ func (h *Hold) Close() {
 // Remove removes the file if it is still the one that was inspected, with the errors of unlinkat(2).
 func (h *Hold) Remove() error {
 	// In a directory that cannot be exchanged for another one in between.
-	dir, name := filepath.Split(h.Path)
-	at, err := unix.Open(dir+".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, name, err := safeopen.Dir(h.Path)
 	if err != nil {
 		return nil // gone, with the file
 	}

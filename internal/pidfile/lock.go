@@ -19,7 +19,7 @@ import (
 // lock takes the exclusive flock(2) on fd, or fails with EWOULDBLOCK at once: another description holds it.
 func lock(fd int) error {
 	var err error = unix.EINTR
-	for err == unix.EINTR { // see openNoFollow
+	for err == unix.EINTR { // as in package safeopen
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	}
 	switch err {
