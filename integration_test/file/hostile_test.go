@@ -2,6 +2,7 @@ package file
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,20 +37,23 @@ func TestLinkPlantedBeforeARestart(t *testing.T) {
 			t.Parallel()
 			a := bed.NewAttempt(t)
 			dir, secret := hostileDir(t, a, bed.Nobody), secretFile(t, a)
-			a.Options = []string{"-user", "nobody", "-stdout", dir + "/log", "-restart", "always", "-restart-delay", "10ms"}
-			a.Program = []string{"sh", "-c", `if test -e "$0/again"; then echo planted; exec sleep 60; fi
-				>"$0/again"; rm "$0/log"; ln -s ../secret "$0/log"`, dir}
+			a.Options = []string{"-user", "nobody", "-stdout", dir + "/log", "-stderr", a.Other + "/err",
+				"-restart", "always", "-restart-delay", "10ms"}
+			a.Program = []string{"sh", "-c", `echo planted; ln -s ../secret "$0/l"; mv "$0/l" "$0/log"; exec sleep 60`, dir}
 			r := a.Start(t, m)
-			// A start that fails for a reason that may go away is tried again.
-			if m.Name == "foreground" {
-				r.AwaitStderr(t, "stdout .*/theirs/log: cannot be opened: symbolic link log of user 65534")
-			} else {
-				bed.Conclusion{}.Expect(t, r)
-				bed.Await(t, "the keeper waits, or has ended", func() bool {
-					link, err := os.Readlink(dir + "/log")
-					return err == nil && link != "" && (bed.IsGone(a.PIDFile) || bed.PIDIn(t, a.PIDFile) == a.Mark.Watchdog())
-				})
+			bed.Await(t, "the link is there", func() bool {
+				_, err := os.Readlink(dir + "/log")
+				return err == nil && a.IsSleeping()
+			})
+			if m.Name != "foreground" {
+				r.ExpectCode(t, 0)
 			}
+			bed.Must(t, syscall.Kill(bed.PIDIn(t, a.PIDFile), syscall.SIGKILL))
+			refused := regexp.MustCompile("stdout .*/theirs/log: cannot be opened: symbolic link log of user 65534")
+			bed.Await(t, "the restart is refused", func() bool {
+				text, _ := os.ReadFile(a.Other + "/err")
+				return refused.MatchString(r.Stderr() + string(text))
+			})
 			if got := bed.ReadFile(t, secret); got != "only root's\n" {
 				t.Errorf("root's file has %q", got)
 			}
