@@ -95,17 +95,24 @@ func TestOutputExchangedAtEachRestart(t *testing.T) {
 	defer out.Close()
 	a.How.Extra = []*os.File{out}
 	a.How.Before = []string{"sh", "-c", `exec "$@" >&3 3>&-`, "sh"}
-	a.Options = strings.Fields("-daemon -restart on-failure -restart-delay 0 -stdout /dev/stderr -stderr /dev/stdout")
-	a.Shell(`echo out; echo err >&2; echo x >>"$0/runs"; test $(wc -l <"$0/runs") -ge 4`)
+	a.Options = strings.Fields("-daemon -restart always -restart-delay 0 -stdout /dev/stderr -stderr /dev/stdout")
+	a.Shell("echo out; echo err >&2; exec sleep 60")
 	r := a.Start(t, bed.StartModes[0])
 	r.ExpectCode(t, 0)
-	a.Mark.ExpectNobody(t)
-	if got := bed.ReadFile(t, a.Other+"/1"); got != "err\nerr\nerr\nerr\n" {
-		t.Errorf("standard output has %q", got)
+	for n := range 4 {
+		want := strings.Repeat("err\n", n+1)
+		bed.Await(t, "PROGRAM has written, and sleeps", func() bool {
+			text, _ := os.ReadFile(a.Other + "/1")
+			return a.IsSleeping() && len(text) >= len(want)
+		})
+		if got := bed.ReadFile(t, a.Other+"/1"); got != want || strings.Count(r.Stderr(), "out\n") != n+1 {
+			t.Fatalf("start %d: standard output has %q, standard error %q", n, got, r.Stderr())
+		}
+		if n < 3 {
+			bed.Must(t, syscall.Kill(bed.PIDIn(t, a.PIDFile), syscall.SIGKILL))
+		}
 	}
-	if got := strings.Count(r.Stderr(), "out\n"); got != 4 {
-		t.Errorf("standard error has %q", r.Stderr())
-	}
+	a.Leave(t)
 }
 
 // For a file that is there, of another user and in a sticky directory, O_CREAT alone may be refused:
