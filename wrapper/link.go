@@ -138,7 +138,7 @@ func (l *loop) letGo() {
 	if files, err := launch.Open(&l.plan.Context); err == nil {
 		if files.Detach() == nil {
 			for to, fd := range files.Stdio {
-				if fd >= 0 {
+				if fd >= 0 && !files.IsNamed(to) {
 					_ = unix.Dup3(fd, to, 0)
 				}
 			}
@@ -157,6 +157,7 @@ func (l *loop) letGo() {
 func (l *loop) leaveCaller() {
 	l.caller.conn.Close()
 	l.caller = nil
+	l.closeLogs() // for its last words only the caller could ask
 	if !l.role.isParent {
 		l.program.leave()
 	}

@@ -274,6 +274,9 @@ func (l *loop) launch() machine.Event {
 	}
 	l.relay.Start(l.program.pid())
 	reportLaunch(l)
+	if l.plan.Dir != "" || !l.plan.Stays() && l.plan.StopCommand == "" { // nothing more starts in this directory
+		_ = unix.Chdir("/") // so that its file system can be unmounted
+	}
 	return machine.Event{Kind: machine.Launched}
 }
 

@@ -114,8 +114,7 @@ var errCallerGone = errors.New("the caller has gone")
 
 // prepare does what must precede the launch, once the program's files are open.
 func prepare(l *loop, files *launch.Files) error {
-	paths := append([]string{l.plan.Stderr, l.plan.Stdout}, l.plan.ReadyFiles...)
-	l.logs = ready.Note(paths...)
+	l.noteLogs(files)
 	err := l.leash.publishSupervisor()
 	if err == nil && l.plan.Way != plan.Foreground {
 		err = files.Detach()
@@ -123,12 +122,28 @@ func prepare(l *loop, files *launch.Files) error {
 	if err == nil && l.plan.Ready.Given {
 		l.relay.ForgetReady()
 		l.ready.Close() // of the last run
-		l.ready, err = ready.Prepare(&l.plan.Ready, ready.Note(paths...))
+		l.ready, err = ready.Prepare(&l.plan.Ready, l.logs)
 	}
 	if err == nil && l.leash.lock != nil {
 		err = l.leash.lock.Clear()
 	}
 	return err
+}
+
+// noteLogs notes where the program's logs end before it is started, if anybody may ask for what is new.
+func (l *loop) noteLogs(files *launch.Files) {
+	l.closeLogs()
+	if l.caller == nil && !l.plan.Ready.Given && !l.plan.Forking && l.plan.StartLimit == 0 {
+		return
+	}
+	l.logs = ready.NoteOpen(l.plan.Stderr, files.Reader(2, l.plan.Stderr))
+	l.logs = append(l.logs, ready.NoteOpen(l.plan.Stdout, files.Reader(1, l.plan.Stdout))...)
+	l.logs = append(l.logs, ready.Note(l.plan.ReadyFiles...)...)
+}
+
+func (l *loop) closeLogs() {
+	ready.Close(l.logs)
+	l.logs = nil
 }
 
 // spec is what all ways to start the program share.

@@ -29,6 +29,7 @@ var rooms = []room{
 		"internal/pidfile":  "status and list print what Inspect finds",
 		"internal/sdnotify": "IsJournal: the journal wants <N> in front of a message",
 		"internal/atstart":  "the program gets the environment byte for byte as it was",
+		"internal/safeopen": "list walks directories that may be anybody's",
 	}},
 	{"wrapper", map[string]string{
 		"internal/machine":   "it decides what the loop does",
@@ -60,6 +61,7 @@ var rooms = []room{
 		"internal/atstart":  "limits and dispositions are the program's as they were at start",
 		"internal/sdnotify": "IsJournal: a program in the background keeps an output that is the journal",
 		"internal/fault":    "what has failed, and 126 or 127",
+		"internal/safeopen": "root follows nobody to where -stdout is",
 	}},
 	{"internal/machine", map[string]string{
 		"internal/plan": "what was asked for decides",
@@ -70,26 +72,32 @@ var rooms = []room{
 		"internal/plan":    "which file is the daemon's; how one that was lost has ended",
 	}},
 	{"internal/condition", map[string]string{
-		"watch":            "hints that a file may have come or gone",
-		"internal/pidfile": "-while-running: whom the file names, checked and held",
-		"internal/process": "the end of a held process is a hint, too",
+		"watch":             "hints that a file may have come or gone",
+		"internal/pidfile":  "-while-running: whom the file names, checked and held",
+		"internal/process":  "the end of a held process is a hint, too",
+		"internal/safeopen": "-while: whether a path leads to anything",
 	}},
 	{"internal/ready", map[string]string{
-		"internal/plan":  "what -ready asks for",
-		"internal/fault": "why the program is not up",
+		"internal/plan":     "what -ready asks for",
+		"internal/fault":    "why the program is not up",
+		"internal/safeopen": "root reads nobody else's file as the program's log",
 	}},
 	{"internal/terminal", map[string]string{
 		"internal/process": "whether the group that has the terminal has other members",
 	}},
 	{"internal/pidfile", map[string]string{
-		"internal/process": "whether whom a file names runs, and since when",
-		"internal/fault":   "an error names the file, and the remedy",
+		"internal/process":  "whether whom a file names runs, and since when",
+		"internal/fault":    "an error names the file, and the remedy",
+		"internal/safeopen": "root follows nobody to another PID file",
 	}},
 	{"internal/signals", map[string]string{
 		"internal/atstart": "what was ignored and blocked at start",
 	}},
 	{"watch", nil},
 	{"internal/process", nil},
+	{"internal/safeopen", map[string]string{
+		"internal/fault": "why a file is refused, and the remedy",
+	}},
 	{"internal/plan", nil},
 	{"internal/link", nil},
 	{"internal/sdnotify", nil},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/pidfile"
+	"pidleash/internal/safeopen"
 )
 
 // defaultAudit is where a system keeps its PID files, file-hierarchy(7).
@@ -57,13 +58,13 @@ func (a *audit) look(path string) {
 	if path != "/" {
 		path = strings.TrimRight(path, "/")
 	}
-	a.walk(path, 0, 0)
+	a.walk(path, 0, safeopen.Follow)
 }
 
 // walk looks at everything below a directory, in the order of the names. outer is the kind of the file system around
-// it, 0 for none; flags are further ones of open(2).
-func (a *audit) walk(path string, outer int64, flags int) {
-	entries, kind, err := readDirectory(path, outer, flags)
+// it, 0 for none.
+func (a *audit) walk(path string, outer int64, openDirectory opener) {
+	entries, kind, err := readDirectory(path, outer, openDirectory)
 	switch err {
 	case nil, unix.ENOENT, unix.ENOTDIR, unix.ELOOP: // gone, or no directory any more
 	case errOtherKind:
@@ -78,7 +79,7 @@ func (a *audit) walk(path string, outer int64, flags int) {
 		path := strings.TrimSuffix(path, "/") + "/" + e.Name()
 		switch {
 		case e.IsDir():
-			a.walk(path, kind, unix.O_NOFOLLOW)
+			a.walk(path, kind, openNoFollow)
 		case isPIDFileName(e.Name()):
 			if r := pidfile.Inspect(path); r.Verdict != pidfile.Missing { // gone meanwhile
 				a.add(r)
@@ -87,15 +88,20 @@ func (a *audit) walk(path string, outer int64, flags int) {
 	}
 }
 
+// opener opens a directory.
+type opener func(path string, flags int) (int, error)
+
+func openNoFollow(path string, flags int) (int, error) { return safeopen.Open(path, flags, 0) }
+
 // errOtherKind reports a mount of another kind of file system than the one it is in, and not in memory.
 var errOtherKind = errors.New("another kind of file system is mounted there")
 
 // readDirectory returns what is in a directory, and the kind of its file system. It does not enter what is mounted in
 // a file system of the outer kind and is of another: the roots of containers, whose PIDs mean nothing here, and what
 // waits for a network or for a user's process. 0 is any kind.
-func readDirectory(path string, outer int64, flags int) (entries []fs.DirEntry, kind int64, err error) {
+func readDirectory(path string, outer int64, openDirectory opener) (entries []fs.DirEntry, kind int64, err error) {
 	// With O_PATH, opening the directory does not trigger an automount, open(2).
-	at, err := unix.Open(path, flags|unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, err := openDirectory(path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -9,7 +9,6 @@ package condition
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 
 	"pidleash/internal/pidfile"
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 	"pidleash/watch"
 )
 
@@ -107,7 +107,7 @@ func (s *Set) look(c *condition) bool {
 	if c.running {
 		return s.isRunning(c)
 	}
-	_, err := os.Stat(c.path)
+	err := safeopen.Exists(c.path)
 	switch {
 	case err == nil:
 		c.warned = ""
@@ -115,7 +115,7 @@ func (s *Set) look(c *condition) bool {
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
 		return false
 	}
-	s.warnOnce(c, errors.Unwrap(err).Error())
+	s.warnOnce(c, err.Error())
 	return c.holds
 }
 

@@ -51,6 +51,7 @@ var ErrNotAlive = errors.New("the daemon that its PID file names has ended")
 // Finder knows the daemon and its predecessors.
 type Finder struct {
 	file    string          // where the daemon may write its PID; empty: nowhere
+	follow  bool            // -follow names it
 	decides bool            // that file alone decides: the program was told to write it
 	beside  bool            // the daemon is to be the service manager's child
 	family  *process.Family // what came of the program
@@ -81,7 +82,7 @@ func (c *calm) lasts(seen []int, now time.Time) time.Duration {
 
 // NewFinder makes a Finder that does not know the daemon yet.
 func NewFinder(p *plan.Plan, family *process.Family) *Finder {
-	return &Finder{file: p.Followed(), decides: p.WritesFile(), beside: p.Beside(), family: family}
+	return &Finder{file: p.Followed(), follow: p.Follow != "", decides: p.WritesFile(), beside: p.Beside(), family: family}
 }
 
 // Started records the process that was started.
@@ -167,11 +168,19 @@ func (f *Finder) named() int {
 	if f.file == "" || f.started != 0 && !f.decides {
 		return 0
 	}
-	pid := pidfile.Named(f.file)
+	pid := f.inFile()
 	if pid == 0 || !f.CameOfProgram(pid) {
 		return 0
 	}
 	return pid
+}
+
+// inFile is whom the file names; 0: nobody. Only a file of -follow may be behind a symbolic link.
+func (f *Finder) inFile() int {
+	if f.follow {
+		return pidfile.NamedBehind(f.file)
+	}
+	return pidfile.Named(f.file)
 }
 
 // withSessions is the processes and their sessions.

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pidleash/internal/pidfile"
 	"pidleash/internal/process"
 )
 
@@ -182,15 +181,22 @@ func (f *Finder) Left() []int {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// IsMoving reports whether a successor may still write the file that the daemon has renamed. since is when
-// the file was first seen to be gone.
+// IsMoving reports whether a successor, which was started for that, may still write the file that the daemon has
+// renamed. since is when the file was first seen to be gone.
 func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
-	return f.program != nil && (len(f.Left()) > 0 || now.Sub(since) < settle)
+	if f.program == nil {
+		return false
+	}
+	isYoung := func(pid int) bool {
+		p, err := process.Read(pid)
+		return err == nil && p.StartTime().After(since.Add(-time.Second))
+	}
+	return now.Sub(since) < settle || slices.ContainsFunc(f.Left(), isYoung)
 }
 
 // LookAgain is when to look again at the daemon's own file, which a successor may be writing; zero: no need.
 func (f *Finder) LookAgain(now time.Time) time.Time {
-	if f.program == nil || pidfile.Named(f.file) == f.program.PID {
+	if f.program == nil || f.inFile() == f.program.PID {
 		f.unnamed = time.Time{}
 		return time.Time{}
 	}

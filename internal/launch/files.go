@@ -1,14 +1,18 @@
 package launch
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/atstart"
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/safeopen"
 	"pidleash/internal/sdnotify"
 )
 
@@ -19,48 +23,136 @@ const asFound = -1
 type Files struct {
 	Stdio [3]int // descriptors; -1: as found
 
-	own []int // to be closed
+	named [3]bool // this process's own, which options name
+	own   []int   // to be closed
 }
 
 // Open opens the context's files anew.
 func Open(c *plan.Context) (*Files, error) {
 	f := &Files{Stdio: [3]int{asFound, asFound, asFound}}
+	user := uint32(os.Geteuid())
+	if c.User != nil {
+		user = c.User.UID
+	}
 	for fd, path := range []string{1: c.Stdout, 2: c.Stderr} {
 		if path == "" {
 			continue
 		}
-		log, err := openLog(path)
+		log, err := f.openLog(path, user)
 		if err != nil {
 			f.Close()
-			object := [...]string{1: "stdout ", 2: "stderr "}[fd] + path
-			return nil, &fault.Error{Object: object, Problem: "cannot be opened", Err: err, Hint: logHint(path, err)}
+			return nil, logError([...]string{1: "stdout ", 2: "stderr "}[fd]+path, path, err)
 		}
 		f.Stdio[fd], f.own = log, append(f.own, log)
 	}
 	return f, nil
 }
 
-// openLog opens a file to append to. Without O_NONBLOCK a fifo that nobody reads would hold the start up; the
-// program gets it without that flag.
-func openLog(path string) (int, error) {
-	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := unix.Open(path, flags|unix.O_NONBLOCK, 0o640)
+// openLog opens a file to append to. The program gets it without O_NONBLOCK, which was for a fifo that nobody reads.
+// What names a descriptor is that descriptor: to open it again is refused for a socket, and for what another user has
+// opened.
+func (f *Files) openLog(path string, user uint32) (int, error) {
+	if n, ok := descriptor(path); ok {
+		if n < len(f.named) {
+			f.named[n] = true
+		}
+		return inherited(n)
+	}
+	fd, err := safeopen.Append(path, 0o640, user)
 	if err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
 	}
 	return fd, err
 }
 
+// descriptor is the one that a path names, of this process.
+func descriptor(path string) (n int, ok bool) {
+	switch path {
+	case "/dev/stdin":
+		return 0, true
+	case "/dev/stdout":
+		return 1, true
+	case "/dev/stderr":
+		return 2, true
+	}
+	for _, dir := range []string{"/dev/fd/", "/proc/self/fd/"} {
+		if number, found := strings.CutPrefix(path, dir); found {
+			n, err := strconv.ParseUint(number, 10, 31)
+			return int(n), err == nil
+		}
+	}
+	return 0, false
+}
+
+// inherited duplicates a descriptor that this process was given at its start. All others are close-on-exec.
+func inherited(n int) (int, error) {
+	flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC != 0 || atstart.Closed(n) {
+		return -1, unix.EBADF
+	}
+	return unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, plan.FirstFD)
+}
+
+// IsNamed reports whether an option names descriptor fd of this process, so that the next start needs it.
+func (f *Files) IsNamed(fd int) bool { return f.named[fd] }
+
+// Reader opens again, to read it, what is the program's standard output, 1, or error, 2; nil: it is no regular file, or
+// cannot be read. path is its option's.
+func (f *Files) Reader(fd int, path string) *os.File {
+	var written, st unix.Stat_t
+	if path == "" || unix.Fstat(f.Stdio[fd], &written) != nil || written.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	in, err := safeopen.Follow(path, unix.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	if unix.Fstat(in, &st) != nil || st.Dev != written.Dev || st.Ino != written.Ino {
+		unix.Close(in)
+		return nil
+	}
+	_, _ = unix.FcntlInt(uintptr(in), unix.F_SETFL, 0) // or package os would make a poller
+	return os.NewFile(uintptr(in), path)
+}
+
+// logError is why a log cannot be opened.
+func logError(object, path string, err error) error {
+	e := &fault.Error{Object: object, Problem: "cannot be opened", Err: err, Hint: logHint(path, err)}
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		e.Hint = refused.Hint
+	}
+	return e
+}
+
 func logHint(path string, err error) string {
+	var st unix.Stat_t
+	dir, user := filepath.Dir(path), strconv.Itoa(os.Geteuid())
+	exists := unix.Stat(path, &st) == nil
 	switch err {
+	case unix.EBADF:
+		return "it must be open at the start; in the background only 0, 1 and 2 are"
 	case unix.ENOENT:
-		return "create the directory " + filepath.Dir(path)
+		if unix.Stat(dir, &st) == nil {
+			return "it is a symbolic link: create what it leads to"
+		}
+		return "create the directory " + dir
 	case unix.EISDIR:
 		return "name a file in it"
 	case unix.ENXIO:
+		if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+			return "it is a socket: pass it as a descriptor, /dev/fd/N"
+		}
 		return "nobody reads this fifo"
+	case unix.EROFS:
+		return "choose a directory that can be written"
 	case unix.EACCES, unix.EPERM:
-		return "choose a directory that user " + strconv.Itoa(os.Geteuid()) + " may write"
+		switch {
+		case unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil:
+			return "user " + user + " may not enter " + dir
+		case exists:
+			return "user " + user + " may not write this file, which is user " + strconv.Itoa(int(st.Uid)) + "'s"
+		}
+		return "choose a directory that user " + user + " may write"
 	}
 	return ""
 }

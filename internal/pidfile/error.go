@@ -34,6 +34,9 @@ func withPath(path string, err error) error {
 
 // openError says why open has failed.
 func openError(err error) *fault.Error {
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		return refused
+	}
 	switch err {
 	case unix.ELOOP:
 		return &fault.Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
@@ -61,6 +64,9 @@ func notReplaced(file *content, reason string) *fault.Error {
 
 // createError says why a file cannot be made in a directory.
 func createError(dir string, err error) *fault.Error {
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		return refused
+	}
 	hint := ""
 	switch err {
 	case unix.ENOENT, unix.ENOTDIR:

@@ -81,6 +81,9 @@ func (f *File) lookAtOther() (State, error) {
 		// No regular file by now, or one that may not be read: not ours.
 		return Replaced, nil
 	default:
+		if _, refused := errors.AsType[*fault.Error](err); refused { // its directory has become somebody's link
+			return Replaced, nil
+		}
 		return Unknown, err
 	}
 	defer other.close()

@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/safeopen"
 )
 
 // identity tells an inode from every other one while a descriptor keeps its number in use.
@@ -72,8 +73,9 @@ type content struct {
 }
 
 // open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file ENXIO.
-func open(path string) (*content, error) {
-	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+func open(path string) (*content, error) { return newContent(openNoFollow(path, unix.O_RDONLY, 0)) }
+
+func newContent(fd int, err error) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +141,12 @@ func readContent(fd int) ([]byte, error) {
 }
 
 // Named returns the PID that the file at path names; 0: there is none, or it cannot be read.
-func Named(path string) int {
-	c, err := open(path)
+func Named(path string) int { return pidOf(open(path)) }
+
+// NamedBehind is Named of what a path leads to: a daemon's own file may be behind a symbolic link.
+func NamedBehind(path string) int { return pidOf(newContent(safeopen.Follow(path, unix.O_RDONLY))) }
+
+func pidOf(c *content, err error) int {
 	if err != nil {
 		return 0
 	}
@@ -188,13 +194,7 @@ func unfinished(content []byte, pid int) bool {
 	return blank(content) || bytes.HasPrefix(strconv.AppendInt(nil, int64(pid), 10), content)
 }
 
-// openNoFollow neither waits for the other end of a fifo nor takes a terminal. It repeats a call that a
-// signal has interrupted: in spite of SA_RESTART file systems in user space return EINTR.
+// openNoFollow opens what is at the path itself, and waits for nothing.
 func openNoFollow(path string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Open(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
+	return safeopen.Open(path, flags, mode)
 }

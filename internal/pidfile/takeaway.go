@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/safeopen"
 )
 
 // POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place.
@@ -17,17 +18,19 @@ import (
 // takeAway removes the file from the path if it is the one with this identity. Another file stays, or comes back at
 // once. It is no error that nothing is there.
 func takeAway(path string, id identity) error {
-	dir, base := filepath.Split(path)
 	// In a directory that cannot be exchanged for another one in between.
-	at, err := openDir(dir)
+	at, base, err := safeopen.Dir(path)
 	switch err {
 	case nil:
 		defer unix.Close(at)
 		return takeAwayAt(at, base, hiddenName(base), id)
 	case unix.ENOENT, unix.ENOTDIR:
 		return nil // gone, with the file
+	case unix.EMFILE, unix.ENFILE:
+		dir, base := filepath.Split(path)
+		return takeAwayAt(unix.AT_FDCWD, path, dir+hiddenName(base), id)
 	}
-	return takeAwayAt(unix.AT_FDCWD, path, dir+hiddenName(base), id) // no descriptor is left
+	return err
 }
 
 func takeAwayAt(at int, name, hidden string, id identity) error {
@@ -70,10 +73,6 @@ func putBack(at int, hidden, name string) error {
 func isIn(at int, name string, id identity) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
-}
-
-func openDir(dir string) (fd int, err error) {
-	return unix.Open(dir+".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // moveNew never replaces a file. Where renameat2(2) cannot promise that (NFS, many file systems in user space)

@@ -23,6 +23,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/safeopen"
 )
 
 // Waiter waits for one start of the program. Its methods belong to one goroutine.
@@ -36,9 +37,12 @@ type Waiter struct {
 	read, write *os.File       // the pipe of plan.ReadyFD
 }
 
-// Prepare makes a Waiter, whose own the logs are from then on.
+// Prepare makes a Waiter, which has copies of the logs.
 func Prepare(r *plan.Ready, logs []*Log) (w *Waiter, err error) {
-	w = &Waiter{ready: r, logs: logs, met: make(chan error, 1), stop: make(chan struct{})}
+	w = &Waiter{ready: r, met: make(chan error, 1), stop: make(chan struct{})}
+	for _, l := range logs {
+		w.logs = append(w.logs, new(*l))
+	}
 	w.c = w.met
 	if r.Kind != plan.ReadyFD {
 		return w, nil
@@ -149,6 +153,7 @@ func (w *Waiter) awaitLog() {
 // Log is a file that the program writes to, and where the file ended before.
 type Log struct {
 	Path   string
+	file   *os.File // the program's own output, whatever is at the path; nil: opened at each look, it may be replaced
 	inode  uint64
 	offset int64
 }
@@ -156,13 +161,46 @@ type Log struct {
 // Note records where the files end now. They need not exist; empty paths are left out.
 func Note(paths ...string) (logs []*Log) {
 	for _, path := range paths {
-		var st unix.Stat_t
-		_ = unix.Stat(path, &st) // no file: all that comes is new
-		if path != "" {
-			logs = append(logs, &Log{path, st.Ino, st.Size})
+		if path == "" {
+			continue
 		}
+		f := openByName(path) // no file: all that comes is new
+		logs = append(logs, noted(path, f))
+		f.Close()
 	}
 	return logs
+}
+
+// NoteOpen is Note of a file that is open, and the Log's own from then on; nil is none, and has no Log.
+func NoteOpen(path string, f *os.File) (logs []*Log) {
+	if f == nil {
+		return nil
+	}
+	l := noted(path, f)
+	l.file = f
+	return []*Log{l}
+}
+
+func noted(path string, f *os.File) *Log {
+	var st unix.Stat_t
+	_ = unix.Fstat(int(f.Fd()), &st)
+	return &Log{Path: path, inode: st.Ino, offset: st.Size}
+}
+
+// openByName is nil if the file cannot be opened.
+func openByName(path string) *os.File {
+	fd, err := safeopen.Follow(path, unix.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), path)
+}
+
+// Close closes the logs that NoteOpen has made. Copies of them have nothing new from then on.
+func Close(logs []*Log) {
+	for _, l := range logs {
+		l.file.Close() // may be nil
+	}
 }
 
 // maxNews is how much of a log is read at a time.
@@ -171,8 +209,11 @@ const maxNews = 1 << 20
 // news returns what is new within the last bytes of the file, at most maxNews. A truncated or replaced file is new as
 // a whole.
 func (l *Log) news(last int64) []byte {
-	f, _ := os.OpenFile(l.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	defer f.Close()
+	f := l.file
+	if f == nil {
+		f = openByName(l.Path)
+		defer f.Close()
+	}
 	var st unix.Stat_t // if f is nil, Fstat fails
 	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
