@@ -103,7 +103,7 @@ func late(l *loop) error {
 func notUp(l *loop, err error) error {
 	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: fault.Hint(err)}
 	if l.program.finder != nil {
-		e.Code = l.program.finder.Code()
+		e.Code, e.Own = l.program.finder.Code(), true
 	}
 	return e
 }
@@ -162,7 +162,7 @@ func failureOf(l *loop, r machine.Result) error {
 		e.Problem = "stopped before it was up"
 	default:
 		e.Problem = plan.Describe(r.Status) + " before it was up"
-		e.Code = plan.ExitCode(r.Status)
+		e.Code, e.Own = plan.ExitCode(r.Status), true
 	}
 	e.Problem += lastWords(l)
 	return e

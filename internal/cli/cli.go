@@ -42,7 +42,7 @@ func Main(args []string) int {
 	cmd.config.CommandLine = args[1:]
 	outcome, err := run(args[0], &cmd.config, source, log)
 	if err != nil {
-		return log.fail(err)
+		return cmd.fail(log, err)
 	}
 	log.flush()
 	if outcome.Signal != 0 {
@@ -83,12 +83,29 @@ func (l *log) print(text string) int {
 
 // fail reports in one line why pidleash ends, and returns the exit code.
 func (l *log) fail(err error) int {
-	text := err.Error()
-	if hint := fault.Hint(err); hint != "" {
-		text += "; hint: " + hint
-	}
-	l.Error(text)
+	l.Error(withHint(err))
 	return fault.Code(err)
+}
+
+func withHint(err error) string {
+	if hint := fault.Hint(err); hint != "" {
+		return err.Error() + "; hint: " + hint
+	}
+	return err.Error()
+}
+
+// fail reports why the program was not started, or did not come up, and returns the exit code. Who wants a start of
+// what already runs to be a success has nothing to read then.
+func (c *command) fail(l *log, err error) int {
+	switch {
+	case c.heldExit == nil || !fault.IsHeld(err):
+		return l.fail(err)
+	case *c.heldExit == 0:
+		l.Info(withHint(err))
+	default:
+		l.Error(withHint(err))
+	}
+	return *c.heldExit
 }
 
 // defaultStartLimit is how long a program may take to come up without -start-timeout.
@@ -102,6 +119,7 @@ type command struct {
 	given           map[string]*given // by the option's name
 	daemon, sidecar bool
 	userEnv         map[string]string // of -user, by name
+	heldExit        *int              // the code when another process holds the PID file; nil: fault.Held
 	logLevel        string
 	logJSON         bool
 	config          plan.Plan

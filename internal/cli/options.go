@@ -288,9 +288,9 @@ func parseCode(text string) (int, error) {
 	return int(code), err
 }
 
-func setRemovedExit(c *command, value string) error {
+func setCode(place **int, value string) error {
 	code, err := parseCode(value)
-	c.config.RemovedExit = &code
+	*place = &code
 	return err
 }
 

@@ -28,6 +28,7 @@ const (
 	switchRemedy = "true or false"
 	limitRemedy  = "a number with its unit, such as 90s; 0 is for ever"
 	delayRemedy  = "a number with its unit, such as 500ms"
+	codeRemedy   = "a code from 0 to 255"
 )
 
 // options lists every option of a start, in the order in which they are taken. The first two set how mistakes in the
@@ -131,8 +132,10 @@ var options = []option{
 
 	{name: "success", value: "CODES", section: "codes", set: setSuccess, remedy: "codes from 0 to 255, such as 3,140-150",
 		text: "codes that become 0, such as 3,140-150; a code N above 128 is death by signal N-128, too"},
-	{name: "removed-exit", value: "N", section: "codes", set: setRemovedExit, remedy: "a code from 0 to 255",
+	{name: "removed-exit", value: "N", section: "codes", set: func(c *command, value string) error { return setCode(&c.config.RemovedExit, value) }, remedy: codeRemedy,
 		text: "the code when PROGRAM was stopped because the file was removed, or one of -while; wins over everything else"},
+	{name: "already-running-exit", value: "N", section: "codes", set: func(c *command, value string) error { return setCode(&c.heldExit, value) }, remedy: codeRemedy, unset: "120",
+		text: "the code when another process holds the PID file; 0, as for init scripts, is silent"},
 }
 
 // commandOptions lists the options that only commands have.
