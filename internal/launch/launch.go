@@ -152,7 +152,7 @@ func Become(s *Spec) error {
 func (p *childPlan) execInPlace(env []string) {
 	for i, file := range p.Program.candidates {
 		err := syscall.Exec(file, p.Args, env)
-		if err == syscall.ENOEXEC {
+		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
 			err = syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env)
 		}
 		errno, _ := err.(syscall.Errno)
