@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
+	"pidleash/internal/sdnotify"
 )
 
 // Messages about a running program, and about one that did not come up.
@@ -94,14 +96,17 @@ func late(l *loop) error {
 	case l.program.launches == 0:
 		return notUp(l, fmt.Errorf("was not started: after %v still waiting for %s", l.plan.WhileLimit, l.conditions.Missing()))
 	case l.program.finder != nil && !l.program.finder.Known() && l.program.held != nil:
-		return notUp(l, fmt.Errorf("has not gone to the background after %v; hint: without -forking it may stay in the foreground", l.plan.StartLimit))
+		return notUp(l, &fault.Error{
+			Problem: fmt.Sprintf("has not gone to the background after %v", l.plan.StartLimit),
+			Hint:    "without -forking it may stay in the foreground",
+		})
 	}
 	return notUp(l, fmt.Errorf("is not up after %v", l.plan.StartLimit))
 }
 
 // notUp is the error of a program that has not come up.
 func notUp(l *loop, err error) error {
-	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: fault.Hint(err)}
+	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: cmp.Or(fault.Hint(err), unheard(l))}
 	if l.program.finder != nil {
 		e.Code, e.Own = l.program.finder.Code(), true
 	}
@@ -117,6 +122,15 @@ func lastWords(l *loop) string {
 		}
 	}
 	return text.String()
+}
+
+// unheard is the hint where the program may have said why, to nobody: a program never gets a pipe that pidleash would
+// have to go on reading.
+func unheard(l *loop) string {
+	if l.plan.Way == plan.Daemon && l.plan.Stderr == "" && lastWords(l) == "" && !sdnotify.IsJournal(2) {
+		return "with -stderr FILE its last words would be here"
+	}
+	return ""
 }
 
 // outcomeOf is how pidleash ends after the loop.
@@ -162,7 +176,7 @@ func failureOf(l *loop, r machine.Result) error {
 		e.Problem = "stopped before it was up"
 	default:
 		e.Problem = plan.Describe(r.Status) + " before it was up"
-		e.Code, e.Own = plan.ExitCode(r.Status), true
+		e.Code, e.Own, e.Hint = plan.ExitCode(r.Status), true, unheard(l)
 	}
 	e.Problem += lastWords(l)
 	return e

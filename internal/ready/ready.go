@@ -153,12 +153,12 @@ type Log struct {
 	offset int64
 }
 
-// Note records where the files end now. They need not exist; empty paths are left out.
+// Note records where the files end now. They need not exist; empty paths are left out, and so is a path's second time.
 func Note(paths ...string) (logs []*Log) {
 	for _, path := range paths {
 		var st unix.Stat_t
 		_ = unix.Stat(path, &st) // no file: all that comes is new
-		if path != "" {
+		if path != "" && !slices.ContainsFunc(logs, func(l *Log) bool { return l.Path == path }) {
 			logs = append(logs, &Log{path, st.Ino, st.Size})
 		}
 	}
