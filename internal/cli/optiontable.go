@@ -55,7 +55,7 @@ var options = []option{
 	{name: "stop-command", value: "CMD", section: "stopping", set: func(c *command, value string) error { c.config.StopCommand = value; return nil },
 		text: `run by "sh -c" before the schedule begins, with PROGRAM's PID in $MAINPID; killed when it runs longer than the schedule's first wait`},
 	{name: "pdeathsig", value: "SIGNAL", section: "stopping", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL",
-		text: `what PROGRAM is sent when pidleash itself is killed, or "none"`},
+		text: `what PROGRAM is sent when pidleash itself is killed, or "none"; the kernel clears it when PROGRAM changes its user itself, not for -user`},
 	{name: "same-group", section: "stopping", remedy: switchRemedy, set: func(c *command, value string) error { return setSwitch(&c.config.SameGroup, value) },
 		text: "leave PROGRAM in pidleash's process group; without it, PROGRAM gets one of its own"},
 
