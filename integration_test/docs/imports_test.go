@@ -79,6 +79,7 @@ var rooms = []room{
 		"internal/fault": "why the program is not up",
 	}},
 	{"internal/terminal", map[string]string{
+		"internal/atstart": "how an architecture stores a set of signals",
 		"internal/process": "whether the group that has the terminal has other members",
 	}},
 	{"internal/pidfile", map[string]string{

@@ -165,20 +165,18 @@ func (p *childPlan) addDescriptor(d Descriptor) {
 	}
 }
 
-// sigaction is the kernel's. Its first word is the handler; the order of the others differs by architecture,
-// and all are zero here.
-type sigaction [4]uintptr
-
 // addSignals sets dispositions and then the mask: signals may come when no handler of the Go runtime is left.
 func (p *childPlan) addSignals() {
 	const sigIgn = 1 // sigaction(2)
-	byDefault, ignore := keep(p, &sigaction{}), keep(p, &sigaction{sigIgn})
+	byDefault, ignore := keep(p, atstart.Disposition(0)), keep(p, atstart.Disposition(sigIgn))
 	for sig := 1; sig <= 64; sig++ {
 		action := byDefault
 		if p.Ignored.Has(sig) {
 			action = ignore
 		}
-		p.add(nil, unix.SYS_RT_SIGACTION, uintptr(sig), action, 0, 8)
+		p.add(nil, unix.SYS_RT_SIGACTION, uintptr(sig), action, 0, atstart.SetSize)
 	}
-	p.add(nil, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &p.Blocked), 0, 8)
+	var blocked unix.Sigset_t
+	atstart.Store(blocked.Val[:], p.Blocked)
+	p.add(nil, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &blocked), 0, atstart.SetSize)
 }

@@ -32,14 +32,14 @@ import (
 //go:norace
 //go:nosplit
 func (p *childPlan) fork() (pid int, errno syscall.Errno) {
-	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
+	all, saved := [2]atstart.SignalSet{^atstart.SignalSet(0), ^atstart.SignalSet(0)}, [2]atstart.SignalSet{}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), atstart.SetSize, 0, 0)
 	child, failure := vfork()
 	if child == 0 && failure == 0 {
 		p.inChild()
 		exitChild()
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, atstart.SetSize, 0, 0)
 	return int(child), syscall.Errno(failure)
 }
 
@@ -61,7 +61,7 @@ func (p *childPlan) inChild() {
 		return
 	}
 	if first := uintptr(p.CloseFrom); first != 0 {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, ^uintptr(0)>>32, 0, 0, 0, 0)
+		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, uintptr(^uint32(0)), 0, 0, 0, 0)
 		for fd := first; errno != 0 && fd < 1<<16; fd++ { // before Linux 5.9
 			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}

@@ -80,10 +80,15 @@ func Start(s *Spec) (pid int, err error) {
 			return 0, err
 		}
 	}
+	pipe, err := newExecPipe()
+	if err != nil {
+		return 0, s.failure("cannot be started: no pipe", err)
+	}
 	// No descriptor that is still without close-on-exec may slip into the child.
 	syscall.ForkLock.Lock()
 	pid, errno := p.fork()
 	syscall.ForkLock.Unlock()
+	pipe.wait()
 	runtime.KeepAlive(p)
 	if errno != 0 {
 		return 0, s.failure("cannot be started: no new process", errno)
