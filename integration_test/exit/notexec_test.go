@@ -10,12 +10,13 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// elf is the head of a program for another machine, elf(5).
+// elf is the head of an object file for another machine, elf(5). It is no program, so that binfmt_misc does not have
+// an emulator run it.
 func elf(machine byte, bigEndian bool) string {
 	head := []byte("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 57))
-	head[16], head[18], head[20] = 2, machine, 1
+	head[16], head[18], head[20] = 1, machine, 1
 	if bigEndian {
-		head[5], head[16], head[17], head[18], head[19] = 2, 0, 2, 0, machine
+		head[5], head[16], head[17], head[18], head[19] = 2, 0, 1, 0, machine
 	}
 	return string(head)
 }
