@@ -74,6 +74,7 @@ func TestAlreadyRunningExitIsOnlyThat(t *testing.T) {
 				a.Options = append(a.Options, "-ready", "30s")
 			}
 			a.Start(t, mode).ExpectCode(t, 120)
+			bed.Await(t, "the file is gone", func() bool { return bed.IsEmpty(a.Dir) }) // a sidecar's watchdog outlives it
 			a.Options = a.Options[:2]
 			a.Program = []string{a.Other + "/nothing"}
 			a.Start(t, mode).ExpectCode(t, 127)
