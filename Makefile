@@ -1,4 +1,4 @@
-# Targets: build, test, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, test, cross, lint, bench. `make test` is the whole gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -22,6 +22,16 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 test:
 	.ci/setup
 	$(GO) run ./integration_test/bed/run -tags $(TAGS) $(RACE) $(T)
+
+# Every architecture of Go on Linux builds; nothing is kept but the build cache.
+# make cross GOARCHS="arm64 s390x" builds for some of them.
+GOARCHS ?= $(patsubst linux/%,%,$(filter linux/%,$(shell $(GO) tool dist list)))
+
+.PHONY: cross
+cross:
+	@for arch in $(GOARCHS); do \
+		GOARCH=$$arch timeout 300 $(MAKE) -s build OUT=/dev/null || { echo "linux/$$arch: does not build" >&2; exit 1; }; \
+	done
 
 # staticcheck is run by its version, not required in go.mod: who builds pidleash
 # need not download it. The second vet reads the benchmarks.

@@ -24,6 +24,7 @@ type message struct {
 	Text   string             // in failed
 	Hint   string             // in failed
 	Code   int                // in failed: the exit code
+	Own    bool               // in failed: the code is the program's own
 }
 
 type messageKind string
@@ -38,11 +39,15 @@ const (
 
 // failedMessage is the message that reports an error.
 func failedMessage(err error) message {
-	return message{Kind: failed, Text: err.Error(), Hint: fault.Hint(err), Code: fault.Code(err)}
+	code := fault.Code(err)
+	own := code == fault.Held && !fault.IsHeld(err)
+	return message{Kind: failed, Text: err.Error(), Hint: fault.Hint(err), Code: code, Own: own}
 }
 
 // err is the error that a failed message reports.
-func (m message) err() error { return &fault.Error{Problem: m.Text, Hint: m.Hint, Code: m.Code} }
+func (m message) err() error {
+	return &fault.Error{Problem: m.Text, Hint: m.Hint, Code: m.Code, Own: m.Own}
+}
 
 // listen returns a channel of the messages from the other side, which closes when that side ends.
 func listen(conn *link.Conn) <-chan message {

@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/sdnotify"
 )
 
 // Messages about a running program, and about one that did not come up.
@@ -98,7 +100,10 @@ func late(l *loop) error {
 	case l.program.launches == 0:
 		return notUp(l, fmt.Errorf("was not started: after %v still waiting for %s", l.plan.WhileLimit, l.conditions.Missing()))
 	case l.program.finder != nil && !l.program.finder.Known() && l.program.held != nil:
-		return notUp(l, fmt.Errorf("has not gone to the background after %v; hint: without -forking it may stay in the foreground", l.plan.StartLimit))
+		return notUp(l, &fault.Error{
+			Problem: fmt.Sprintf("has not gone to the background after %v", l.plan.StartLimit),
+			Hint:    "without -forking it may stay in the foreground",
+		})
 	}
 	return notUp(l, fmt.Errorf("is not up after %v", l.plan.StartLimit))
 }
@@ -127,9 +132,9 @@ func reportEscaped(l *loop, r machine.Result) {
 
 // notUp is the error of a program that has not come up.
 func notUp(l *loop, err error) error {
-	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: fault.Hint(err)}
+	e := &fault.Error{Object: l.plan.Args[0], Problem: err.Error() + lastWords(l), Hint: cmp.Or(fault.Hint(err), unheard(l))}
 	if l.program.finder != nil {
-		e.Code = l.program.finder.Code()
+		e.Code, e.Own = l.program.finder.Code(), true
 	}
 	return e
 }
@@ -143,6 +148,15 @@ func lastWords(l *loop) string {
 		}
 	}
 	return text.String()
+}
+
+// unheard is the hint where the program may have said why, to nobody: a program never gets a pipe that pidleash would
+// have to go on reading.
+func unheard(l *loop) string {
+	if l.plan.Way == plan.Daemon && l.plan.Stderr == "" && lastWords(l) == "" && !sdnotify.IsJournal(2) {
+		return "with -stderr FILE its last words would be here"
+	}
+	return ""
 }
 
 // outcomeOf is how pidleash ends after the loop.
@@ -189,7 +203,7 @@ func failureOf(l *loop, r machine.Result) error {
 		e.Problem = "stopped before it was up"
 	default:
 		e.Problem = plan.Describe(r.Status) + " before it was up"
-		e.Code = plan.ExitCode(r.Status)
+		e.Code, e.Own, e.Hint = plan.ExitCode(r.Status), true, unheard(l)
 	}
 	e.Problem += lastWords(l)
 	return e

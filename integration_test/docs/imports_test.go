@@ -83,6 +83,7 @@ var rooms = []room{
 		"internal/safeopen": "root reads nobody else's file as the program's log",
 	}},
 	{"internal/terminal", map[string]string{
+		"internal/atstart": "how an architecture stores a set of signals",
 		"internal/process": "whether the group that has the terminal has other members",
 	}},
 	{"internal/pidfile", map[string]string{

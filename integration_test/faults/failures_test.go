@@ -104,7 +104,7 @@ var failures = []failure{
 		}},
 	{name: "no such user", Conclusion: bed.Conclusion{Code: 125, Line: "no-such-user.*no such user in /etc/passwd; hint: "},
 		arrange: bed.WithOptions("-user", "no-such-user")},
-	{name: "user of somebody who is not root", Conclusion: bed.Conclusion{Code: 125, Line: "user daemon: cannot become it: operation not permitted; hint: "},
+	{name: "user of somebody who is not root", Conclusion: bed.Conclusion{Code: 125, Line: "user daemon: cannot become it: setgroups\\(2\\): operation not permitted; hint: "},
 		arrange: asUser("-user", "daemon")},
 	{name: "nice of somebody who is not root", Conclusion: bed.Conclusion{Code: 125, Line: "nice -5: cannot be set: (permission denied|operation not permitted); hint: "},
 		arrange: asUser("-nice", "-5")},

@@ -226,9 +226,13 @@ var table = []tableRow{
 		remedy:  "the PID file has PROGRAM's; signals to pidleash reach it"},
 	{title: "parent-death signal", keys: []string{"pdeathsig"},
 		differs: everywhere,
-		why:     "KILL, so that PROGRAM does not outlive a pidleash that was killed. One that was set before is pidleash's, and forwarded",
-		remedy:  "`-pdeathsig none`",
-		cures:   []cure{{in: "process", options: []string{"-pdeathsig", "none"}}, {in: "nohup", options: []string{"-pdeathsig", "none"}}}},
+		why: "KILL, so that PROGRAM does not outlive a pidleash that was killed. One that was set before is pidleash's, and forwarded. " +
+			"The kernel clears it when PROGRAM changes its user itself (`setpriv`, `memcached -u`, a set-user-ID file): such a PROGRAM outlives it",
+		remedy: "`-pdeathsig none`; where PROGRAM would change its user, `-user`, which comes before the signal is set",
+		cures: []cure{
+			{in: "process", options: []string{"-pdeathsig", "none"}}, {in: "nohup", options: []string{"-pdeathsig", "none"}},
+			{in: "process", behind: []string{"setpriv", "--reuid=65534", "--clear-groups"}}, // cleared
+		}},
 	{title: "process group; whether `setsid(2)` works", keys: []string{"group", "setsid"},
 		differs: inOwnGroup,
 		why:     "PROGRAM leads a group of its own, so that signals to the caller's group come once. A leader cannot `setsid(2)`",
@@ -351,6 +355,12 @@ func document() string {
 		r := &table[i]
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.title, verdict(r.differs), r.why, r.remedy)
 	}
+	b.WriteString(documentBackground)
+	b.WriteString("| what PROGRAM sees | with `-daemon` | why | what to do |\n|---|---|---|---|\n")
+	for i := range backgroundTable {
+		r := &backgroundTable[i]
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.title, r.is, r.why, r.remedy)
+	}
 	b.WriteString(documentWithoutEntry)
 	b.WriteString("| what PROGRAM sees | differs in | what to do |\n|---|---|---|\n")
 	for i := range table {
@@ -400,10 +410,17 @@ miss it otherwise; each such row says what to do.
 
 `
 
-const documentWithoutEntry = `
+const documentBackground = `
 Beyond the table: pidleash counts as one process with up to a dozen threads against ` + "`pids.max` and `ulimit -u`" + `, and strace and
 gdb that start pidleash have to follow its child.
 
+## In the background
+
+With ` + "`-daemon`" + ` PROGRAM is let go by who started it. ` + "`TestBackground`" + ` holds these rows; with ` + "`-sidecar`" + ` none of them applies.
+
+`
+
+const documentWithoutEntry = `
 ## Built in another way
 
 The released binary is built by ` + "`make`" + `, which links it to enter through a few instructions of its own: they note

@@ -24,7 +24,6 @@ func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
 var nofile, nofileKnown = readNofile()
 
 func readNofile() (Rlimit, bool) {
-	const rlimitNofile = 7
 	var l Rlimit
 	_, _, errno := rawSyscall6(sysPrlimit64, 0, rlimitNofile, 0, uintptr(unsafe.Pointer(&l)), 0, 0)
 	return l, errno == 0

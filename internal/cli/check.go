@@ -74,6 +74,8 @@ func (c *command) rules() []rule {
 		{unstopped, []string{"stop-command"}, noRemoval, giveFile},
 		{unstopped && config.KillMode != plan.KillTree && !forking && !ready.Given, []string{"stop"},
 			noRemoval, giveFile},
+		{noFile && config.Supervisor == "", []string{"already-running-exit"},
+			"is about the PID file, and there is none", giveFile},
 		{noFile && beside, []string{"supervisor-pidfile"},
 			"is about the watchdog, and without a PID file there is none", giveFile},
 		{beside, []string{"success", "removed-exit"},

@@ -39,10 +39,9 @@ func Main(args []string) int {
 	case cmd.given["version"].IsSet():
 		return log.print("pidleash " + version() + "\n")
 	}
-	cmd.config.CommandLine = args[1:]
 	outcome, err := run(args[0], &cmd.config, source, log)
 	if err != nil {
-		return log.fail(err)
+		return cmd.fail(log, err)
 	}
 	log.flush()
 	if outcome.Signal != 0 {
@@ -62,6 +61,7 @@ func run(name string, p *plan.Plan, source *signals.Source, log *log) (plan.Outc
 			return plan.Outcome{}, wrapper.StandBy(p, source, log.Logger, fd)
 		}
 	}
+	warnVariables(log)
 	return wrapper.Run(p, source, log.Logger)
 }
 
@@ -83,12 +83,29 @@ func (l *log) print(text string) int {
 
 // fail reports in one line why pidleash ends, and returns the exit code.
 func (l *log) fail(err error) int {
-	text := err.Error()
-	if hint := fault.Hint(err); hint != "" {
-		text += "; hint: " + hint
-	}
-	l.Error(text)
+	l.Error(withHint(err))
 	return fault.Code(err)
+}
+
+func withHint(err error) string {
+	if hint := fault.Hint(err); hint != "" {
+		return err.Error() + "; hint: " + hint
+	}
+	return err.Error()
+}
+
+// fail reports why the program was not started, or did not come up, and returns the exit code. Who wants a start of
+// what already runs to be a success has nothing to read then.
+func (c *command) fail(l *log, err error) int {
+	switch err = c.explain(err); {
+	case c.heldExit == nil || !fault.IsHeld(err):
+		return l.fail(err)
+	case *c.heldExit == 0:
+		l.Info(withHint(err))
+	default:
+		l.Error(withHint(err))
+	}
+	return *c.heldExit
 }
 
 // The defaults of -start-timeout and -settle, and of the latter for a file that a daemon has written itself.
@@ -98,14 +115,12 @@ const (
 	defaultOwnSettle  = time.Second
 )
 
-// mistake is the error of a command line or an environment that cannot be meant.
-func mistake(problem, hint string) error { return &fault.Error{Problem: problem, Hint: hint} }
-
 // command is what was asked for.
 type command struct {
 	given           map[string]*given // by the option's name
 	daemon, sidecar bool
 	userEnv         map[string]string // of -user, by name
+	heldExit        *int              // the code when another process holds the PID file; nil: fault.Held
 	logLevel        string
 	logJSON         bool
 	config          plan.Plan
@@ -121,6 +136,7 @@ type command struct {
 // parse reads the command line and the environment of a start.
 func parse(args []string) (*command, error) {
 	c := newCommand(options)
+	c.config.CommandLine = args
 	c.given["version"] = &given{names: []string{"version"}, isSwitch: true}
 	return c, c.parse(options, args, "pidleash -h", c.fill)
 }
@@ -145,7 +161,7 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		HideHelpCommand: true,
 		HideVersion:     true,
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return translate(err, hint) },
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return c.translate(err, hint) },
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
 		Action: func(ctx *cli.Context) error {
 			if c.given["help"].IsSet() || c.given["version"].IsSet() {
@@ -161,16 +177,4 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		app.Flags = append(app.Flags, g)
 	}
 	return app.Run(append([]string{"pidleash"}, args...))
-}
-
-// translate says in our words what package flag has found.
-func translate(err error, hint string) error {
-	text := err.Error()
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
-		return mistake("no option "+name, hint)
-	}
-	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
-		return mistake("option "+name+" needs a value", hint)
-	}
-	return mistake(text, hint)
 }

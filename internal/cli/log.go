@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/atstart"
 	"pidleash/internal/sdnotify"
 )
 
@@ -112,7 +113,8 @@ func (l *log) write() {
 	// A background process that writes to a terminal with TOSTOP set would be sent SIGTTOU; a thread that blocks it
 	// just writes, tty_ioctl(4).
 	runtime.LockOSThread()
-	set := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
+	var set unix.Sigset_t
+	atstart.Store(set.Val[:], 1<<(syscall.SIGTTOU-1))
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 	for line := range l.queue {
 		writeAll(line)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/fault"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
 )
@@ -60,6 +62,9 @@ func (c *command) fill(program []string) error {
 	if len(program) == 0 {
 		return mistake("no program given", "pidleash [OPTION...] [--] PROGRAM [ARG...]")
 	}
+	if err := c.checkSwitch(program); err != nil {
+		return err
+	}
 	c.config.Args = program
 	c.config.Env = c.programEnv(atstart.Environ())
 	return nil
@@ -68,24 +73,34 @@ func (c *command) fill(program []string) error {
 // take gets every option from the command line, else from the environment, else its initial value.
 func (c *command) take(options []option) error {
 	for _, o := range options {
-		values, source := o.find(c.given[o.name])
+		given := c.given[o.name]
+		for _, value := range given.values {
+			if next := c.optionIn(value); next != "" {
+				return mistake("option -"+o.name+" needs a value in front of "+next, "-"+o.name+" "+o.value)
+			}
+		}
+		values, source := o.find(given)
+		if len(values) == 0 && given.IsSet() {
+			return mistake(source+" \"\": no value, and none in a variable", cmp.Or(o.remedy, "-"+o.name+" "+o.value+", or leave it out"))
+		}
 		for _, value := range values {
 			if err := o.set(c, value); err != nil {
-				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), o.remedy)
+				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), cmp.Or(fault.Hint(err), o.remedy))
 			}
 		}
 	}
 	return nil
 }
 
-// find returns an option's values and what to call their source in a message. An empty variable counts as unset.
+// find returns an option's values and what to call their source in a message. An empty value counts as unset; an
+// option that is given without any value has none.
 func (o *option) find(given *given) (values []string, source string) {
-	source = "option -" + o.name
+	option := "option -" + o.name
 	switch {
 	case given.IsSet() && o.isList:
-		return given.values, source
-	case given.IsSet():
-		return given.values[len(given.values)-1:], source
+		return given.values, option
+	case given.IsSet() && given.values[len(given.values)-1] != "":
+		return given.values[len(given.values)-1:], option
 	}
 	variables := []string{envName(o.name)}
 	if o.name == "pidfile" { // systemd exports PIDFILE to units with PIDFile=, systemd.exec(5)
@@ -100,10 +115,10 @@ func (o *option) find(given *given) (values []string, source string) {
 			return []string{value}, "variable " + name
 		}
 	}
-	if o.initial == "" {
-		return nil, source
+	if o.initial == "" || given.IsSet() {
+		return nil, option
 	}
-	return []string{o.initial}, source
+	return []string{o.initial}, option
 }
 
 func setSettle(c *command, value string) error {
@@ -134,12 +149,13 @@ func setLogFormat(c *command, value string) error {
 	return setChoice(&c.logJSON, value, "format", map[string]bool{"text": false, "json": true})
 }
 
-// setPath is for the path of a file or a directory; empty counts as not given. It becomes absolute without being
-// cleaned: "x/../y" leads elsewhere where x is a symbolic link.
+// setPath is for the path of a file or a directory. It becomes absolute without being cleaned: "x/../y" leads
+// elsewhere where x is a symbolic link.
 func setPath(place *string, value string) (err error) {
-	if value != "" {
-		*place, err = absolute(value)
+	if err := checkExpanded(value); err != nil {
+		return err
 	}
+	*place, err = absolute(value)
 	return err
 }
 
@@ -148,7 +164,8 @@ func addPath(place *[]string, value string) error {
 	if value == "" {
 		return errors.New("no file")
 	}
-	path, err := absolute(value)
+	var path string
+	err := setPath(&path, value)
 	*place = append(*place, path)
 	return err
 }
@@ -294,9 +311,9 @@ func parseCode(text string) (int, error) {
 	return int(code), err
 }
 
-func setRemovedExit(c *command, value string) error {
+func setCode(place **int, value string) error {
 	code, err := parseCode(value)
-	c.config.RemovedExit = &code
+	*place = &code
 	return err
 }
 

@@ -28,6 +28,7 @@ const (
 	switchRemedy = "true or false"
 	limitRemedy  = "a number with its unit, such as 90s; 0 is for ever"
 	delayRemedy  = "a number with its unit, such as 500ms"
+	codeRemedy   = "a code from 0 to 255"
 )
 
 // options lists every option of a start, in the order in which they are taken. The first two set how mistakes in the
@@ -54,7 +55,7 @@ var options = []option{
 	{name: "stop-command", value: "CMD", section: "stopping", set: func(c *command, value string) error { c.config.StopCommand = value; return nil },
 		text: `run by "sh -c" before the schedule begins, with PROGRAM's PID in $MAINPID; killed when it runs longer than the schedule's first wait`},
 	{name: "pdeathsig", value: "SIGNAL", section: "stopping", set: setDeathSignal, remedy: "a signal such as TERM, or none", initial: "KILL",
-		text: `what PROGRAM is sent when pidleash itself is killed, or "none"`},
+		text: `what PROGRAM is sent when pidleash itself is killed, or "none"; the kernel clears it when PROGRAM changes its user itself, not for -user`},
 	{name: "same-group", section: "stopping", remedy: switchRemedy, set: func(c *command, value string) error { return setSwitch(&c.config.SameGroup, value) },
 		text: "leave PROGRAM in pidleash's process group; without it, PROGRAM gets one of its own"},
 
@@ -131,8 +132,10 @@ var options = []option{
 
 	{name: "success", value: "CODES", section: "codes", set: setSuccess, remedy: "codes from 0 to 255, such as 3,140-150",
 		text: "codes that become 0, such as 3,140-150; a code N above 128 is death by signal N-128, too"},
-	{name: "removed-exit", value: "N", section: "codes", set: setRemovedExit, remedy: "a code from 0 to 255",
+	{name: "removed-exit", value: "N", section: "codes", set: func(c *command, value string) error { return setCode(&c.config.RemovedExit, value) }, remedy: codeRemedy,
 		text: "the code when PROGRAM was stopped because the file was removed, or one of -while; wins over everything else"},
+	{name: "already-running-exit", value: "N", section: "codes", set: func(c *command, value string) error { return setCode(&c.heldExit, value) }, remedy: codeRemedy, unset: "120",
+		text: "the code when another process holds the PID file; 0, as for init scripts, is silent"},
 }
 
 // commandOptions lists the options that only commands have.

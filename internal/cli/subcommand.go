@@ -2,9 +2,11 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
 )
@@ -79,6 +81,7 @@ func (s *subcommand) main(args []string) int {
 	case c.given["help"].IsSet():
 		return log.print(withOptions(*s.text, options))
 	}
+	warnVariables(log)
 	return s.run(c, log)
 }
 
@@ -90,7 +93,7 @@ func (s *subcommand) separate(given map[string]*given, args []string) (options, 
 		switch {
 		case word == "--":
 			return options, append(operands, args[i+1:]...)
-		case len(word) < 2 || word[0] != '-' || s.takesSignal && len(operands) == 0 && isDashedSignal(word):
+		case len(word) < 2 || word[0] != '-' || s.takesSignal && isDashedSignal(word) && !isSignal(operands):
 			operands = append(operands, word)
 		case option != nil && !option.isSwitch && i+1 < len(args):
 			i++
@@ -107,13 +110,22 @@ func isDashedSignal(word string) bool {
 	return '0' <= word[1] && word[1] <= '9' || 'A' <= word[1] && word[1] <= 'Z'
 }
 
+// isSignal reports that the first of the operands is a signal.
+func isSignal(operands []string) bool {
+	if len(operands) == 0 {
+		return false
+	}
+	_, err := plan.ParseSignal(strings.TrimPrefix(operands[0], "-"))
+	return err == nil
+}
+
 // fill takes the operands.
 func (s *subcommand) fill(c *command, operands []string) error {
 	if s.takesSignal {
 		if len(operands) == 0 {
 			return mistake(s.name+": no signal given", s.usage)
 		}
-		if err := c.takeSignal(operands[0]); err != nil {
+		if err := c.takeSignal(operands); err != nil {
 			return err
 		}
 		operands = operands[1:]
@@ -124,16 +136,18 @@ func (s *subcommand) fill(c *command, operands []string) error {
 	return s.takeFiles(c, operands)
 }
 
-func (c *command) takeSignal(word string) (err error) {
-	word = strings.TrimPrefix(word, "-")
+func (c *command) takeSignal(operands []string) (err error) {
+	word, hint := strings.TrimPrefix(operands[0], "-"), "a name or a number, such as HUP or 1"
 	c.signal, err = plan.ParseSignal(word)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case word == "0":
-		return mistake("signal: "+err.Error(), "pidleash status FILE tells whether it runs")
 	}
-	return mistake("signal: "+err.Error(), "a name or a number, such as HUP or 1")
+	if last := operands[len(operands)-1:]; isSignal(last) {
+		hint = "the signal comes first: pidleash signal " + last[0] + " FILE"
+	} else if word == "0" {
+		hint = "pidleash status FILE tells whether it runs"
+	}
+	return mistake("signal: "+err.Error(), hint)
 }
 
 // takeFiles makes the operands absolute; without any, it is the PID file of the options.
@@ -152,7 +166,7 @@ func (s *subcommand) takeFiles(c *command, operands []string) error {
 			return mistake(s.name+": the name of a FILE is empty", s.usage)
 		}
 		if err := addPath(&c.files, operand); err != nil {
-			return err
+			return mistake(fmt.Sprintf("%s: %q: %v", s.name, operand, err), fault.Hint(err))
 		}
 	}
 	return nil

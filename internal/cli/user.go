@@ -13,9 +13,6 @@ import (
 // setUser reads "USER" or "USER:GROUP", by name or number. Without the C library there are the users of /etc/passwd
 // and /etc/group only. A number that is not there needs a group, and has no home directory.
 func setUser(c *command, value string) error {
-	if value == "" {
-		return nil
-	}
 	name, group, hasGroup := strings.Cut(value, ":")
 	id, isNumber := parseID(name)
 	u := &plan.User{Name: name, UID: id}

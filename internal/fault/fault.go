@@ -29,6 +29,7 @@ type Error struct {
 	Err     error  // the cause
 	Hint    string // the remedy, when it is known
 	Code    int    // the exit code; 0: Failed
+	Own     bool   // Code is the program's own
 }
 
 // Error is the object, the problem and the cause, without the hint.
@@ -56,6 +57,12 @@ func Code(err error) int {
 		return e.Code
 	}
 	return Failed
+}
+
+// IsHeld reports that another process holds the PID file, and not that a program has ended with that code.
+func IsHeld(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == Held && !e.Own
 }
 
 // Hint is the remedy for an error; empty: none is known.

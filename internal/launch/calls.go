@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -8,6 +9,7 @@ import (
 
 	"pidleash/internal/atstart"
 	"pidleash/internal/fault"
+	"pidleash/internal/plan"
 )
 
 // call is a system call of the child's, and how its failure reads.
@@ -77,21 +79,61 @@ func (p *childPlan) addPrivileged() {
 func (p *childPlan) addUser() {
 	hint := ""
 	if u := p.Context.User; u != nil {
-		failure := &fault.Error{Object: "user " + u.Name, Problem: "cannot become it"}
-		failure.Hint = "only root can; without -user the program runs as who starts it"
-		var groups uintptr
-		if len(u.Groups) > 0 {
-			groups = keep(p, &u.Groups[0])
-		}
-		uid, gid := uintptr(u.UID), uintptr(u.GID)
-		p.add(failure, unix.SYS_SETGROUPS, uintptr(len(u.Groups)), groups)
-		p.add(failure, unix.SYS_SETRESGID, gid, gid, gid)
-		p.add(failure, unix.SYS_SETRESUID, uid, uid, uid)
+		p.addCredentials(u)
 		hint = "user " + u.Name + " must be able to enter it"
 	}
 	if !p.DirAsFound {
 		p.addDir(hint)
 	}
+}
+
+// addCredentials makes the calls that change something: others need no right. Where nothing but the supplementary
+// groups differ, the program may keep those that its user has here already: a container or a session has chosen them,
+// and user_namespaces(7) may deny setgroups(2) to everybody.
+func (p *childPlan) addCredentials(u *plan.User) {
+	ruid, euid, suid := unix.Getresuid()
+	rgid, egid, sgid := unix.Getresgid()
+	groups, _ := unix.Getgroups()
+	uid, gid := int(u.UID), int(u.GID)
+	isUser, isGroup := ruid == uid && euid == uid && suid == uid, rgid == gid && egid == gid && sgid == gid
+	failure := func(name string) *fault.Error {
+		return &fault.Error{
+			Object: "user " + u.Name, Problem: "cannot become it: " + name,
+			Hint: "only root can, in a user namespace only with what is mapped there; without -user the program runs as who starts it",
+		}
+	}
+	if !sameGroups(groups, u.Groups) {
+		var list uintptr
+		if len(u.Groups) > 0 {
+			list = keep(p, &u.Groups[0])
+		}
+		refused := failure("setgroups(2)")
+		if isUser && isGroup {
+			refused = nil
+		}
+		p.add(refused, sysSetgroups, uintptr(len(u.Groups)), list)
+	}
+	if !isGroup {
+		p.add(failure("setresgid(2)"), sysSetresgid, uintptr(gid), uintptr(gid), uintptr(gid))
+	}
+	if !isUser {
+		p.add(failure("setresuid(2)"), sysSetresuid, uintptr(uid), uintptr(uid), uintptr(uid))
+	}
+}
+
+// sameGroups compares what the kernel sorts with what /etc/group does not.
+func sameGroups(present []int, wanted []uint32) bool {
+	for _, id := range wanted {
+		if !slices.Contains(present, int(id)) {
+			return false
+		}
+	}
+	for _, id := range present {
+		if !slices.Contains(wanted, uint32(id)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *childPlan) addDir(hint string) {
@@ -123,20 +165,18 @@ func (p *childPlan) addDescriptor(d Descriptor) {
 	}
 }
 
-// sigaction is the kernel's. Its first word is the handler; the order of the others differs by architecture,
-// and all are zero here.
-type sigaction [4]uintptr
-
 // addSignals sets dispositions and then the mask: signals may come when no handler of the Go runtime is left.
 func (p *childPlan) addSignals() {
 	const sigIgn = 1 // sigaction(2)
-	byDefault, ignore := keep(p, &sigaction{}), keep(p, &sigaction{sigIgn})
+	byDefault, ignore := keep(p, atstart.Disposition(0)), keep(p, atstart.Disposition(sigIgn))
 	for sig := 1; sig <= 64; sig++ {
 		action := byDefault
 		if p.Ignored.Has(sig) {
 			action = ignore
 		}
-		p.add(nil, unix.SYS_RT_SIGACTION, uintptr(sig), action, 0, 8)
+		p.add(nil, unix.SYS_RT_SIGACTION, uintptr(sig), action, 0, atstart.SetSize)
 	}
-	p.add(nil, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &p.Blocked), 0, 8)
+	var blocked unix.Sigset_t
+	atstart.Store(blocked.Val[:], p.Blocked)
+	p.add(nil, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &blocked), 0, atstart.SetSize)
 }

@@ -32,14 +32,14 @@ import (
 //go:norace
 //go:nosplit
 func (p *childPlan) fork() (pid int, errno syscall.Errno) {
-	all, saved := ^atstart.SignalSet(0), atstart.SignalSet(0)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), 8, 0, 0)
+	all, saved := [2]atstart.SignalSet{^atstart.SignalSet(0), ^atstart.SignalSet(0)}, [2]atstart.SignalSet{}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), atstart.SetSize, 0, 0)
 	child, failure := vfork()
 	if child == 0 && failure == 0 {
 		p.inChild()
 		exitChild()
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, 8, 0, 0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, atstart.SetSize, 0, 0)
 	return int(child), syscall.Errno(failure)
 }
 
@@ -61,7 +61,7 @@ func (p *childPlan) inChild() {
 		return
 	}
 	if first := uintptr(p.CloseFrom); first != 0 {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, ^uintptr(0)>>32, 0, 0, 0, 0)
+		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, uintptr(^uint32(0)), 0, 0, 0, 0)
 		for fd := first; errno != 0 && fd < 1<<16; fd++ { // before Linux 5.9
 			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 		}
@@ -124,7 +124,7 @@ func (p *childPlan) exec() {
 	for i := range p.targets {
 		t := &p.targets[i]
 		_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(unsafe.Pointer(t.argv)), env, 0, 0, 0)
-		if errno == syscall.ENOEXEC {
+		if errno == syscall.ENOEXEC && !p.isBinary(t.path) {
 			_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(*t.shArgv)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0, 0)
 		}
 		if !p.result.refused(i, errno) {
@@ -132,6 +132,28 @@ func (p *childPlan) exec() {
 		}
 	}
 	p.fail(stepExec, p.result.index, p.result.errno)
+}
+
+// isBinary reports a file with a NUL in its first line. That is no script, and /bin/sh would read it as one: bash
+// refuses it as well, and POSIX lets a shell do so. In the child.
+//
+//go:norace
+//go:nosplit
+func (p *childPlan) isBinary(path *byte) bool {
+	head := &p.result.head
+	name := uintptr(unsafe.Pointer(path))
+	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, cwd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return false
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fd, uintptr(unsafe.Pointer(head)), uintptr(len(head)), 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+	for i := 0; errno == 0 && i < int(n) && i < len(head) && head[i] != '\n'; i++ {
+		if head[i] == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // refused notes why a file was not executed, and reports that the next one is to be tried. As in execvp(3),

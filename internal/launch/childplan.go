@@ -40,8 +40,9 @@ type target struct {
 type result struct {
 	step  step // stepNone: all went well as far as the child could tell
 	errno syscall.Errno
-	index int   // of the call, or of the target, that errno is about
-	pid   int32 // the program's
+	index int      // of the call, or of the target, that errno is about
+	pid   int32    // the program's
+	head  [80]byte // of a file that is no program
 }
 
 // step is what a child may fail at.

@@ -184,15 +184,23 @@ func (f *Files) Close() {
 	*f = Files{Stdio: [3]int{asFound, asFound, asFound}}
 }
 
-// CheckDir looks whether the directory can be the working directory; "" is as found.
-func CheckDir(dir string) error {
-	var st unix.Stat_t
-	if dir == "" {
+// CheckDir looks whether the context's directory can be the working directory. Another user's rights are not looked
+// at: the child finds out.
+func CheckDir(c *plan.Context) error {
+	if c.Dir == "" {
 		return nil
 	}
-	if err := unix.Stat(dir+"/", &st); err != nil {
-		hint := "create it, or name another with -chdir"
-		return &fault.Error{Object: "directory " + dir, Problem: "cannot be entered", Err: err, Hint: hint}
+	var st unix.Stat_t
+	err := unix.Stat(c.Dir+"/", &st)
+	if err == nil && c.User == nil {
+		err = unix.Faccessat(unix.AT_FDCWD, c.Dir, unix.X_OK, unix.AT_EACCESS)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	hint := "create it, or name another with -chdir"
+	if dir := barred(c.Dir + "/"); dir != "" && err == unix.EACCES {
+		hint = barredHint(dir)
+	}
+	return &fault.Error{Object: "directory " + c.Dir, Problem: "cannot be entered", Err: err, Hint: hint}
 }

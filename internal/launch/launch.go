@@ -81,10 +81,15 @@ func Start(s *Spec) (pid int, err error) {
 			return 0, err
 		}
 	}
+	pipe, err := newExecPipe()
+	if err != nil {
+		return 0, s.failure("cannot be started: no pipe", err)
+	}
 	// No descriptor that is still without close-on-exec may slip into the child.
 	syscall.ForkLock.Lock()
 	pid, errno := p.fork()
 	syscall.ForkLock.Unlock()
+	pipe.wait()
 	runtime.KeepAlive(p)
 	if errno != 0 {
 		return 0, s.failure("cannot be started: no new process", errno)
@@ -153,7 +158,7 @@ func Become(s *Spec) error {
 func (p *childPlan) execInPlace(env []string) {
 	for i, file := range p.Program.candidates {
 		err := syscall.Exec(file, p.Args, env)
-		if err == syscall.ENOEXEC {
+		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
 			err = syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env)
 		}
 		errno, _ := err.(syscall.Errno)

@@ -170,9 +170,9 @@ func TestFailures(t *testing.T) {
 		root    bool
 		want    fault.Error
 	}{
-		{name: "interpreter missing", program: "lost", want: fault.Error{Object: "DIR/lost", Problem: "its interpreter /no/such is missing", Err: unix.ENOENT, Code: 126}},
+		{name: "interpreter missing", program: "lost", want: fault.Error{Object: "DIR/lost", Problem: "its interpreter /no/such is missing", Err: unix.ENOENT, Hint: "install it", Code: 126}},
 		{name: "interpreter not executable", program: "deaf", want: fault.Error{Object: "DIR/deaf", Problem: "cannot be executed", Err: unix.EACCES, Hint: "its file system may be mounted noexec, or its interpreter may not be executable", Code: 126}},
-		{name: "the same, as another user", program: "deaf", root: true, spec: Spec{Context: &plan.Context{User: nobody}}, want: fault.Error{Object: "DIR/deaf", Problem: "cannot be executed", Err: unix.EACCES, Hint: "user nobody may not execute it, or its file system is mounted noexec", Code: 126}},
+		{name: "the same, as another user", program: "deaf", root: true, spec: Spec{Context: &plan.Context{User: nobody}}, want: fault.Error{Object: "DIR/deaf", Problem: "cannot be executed", Err: unix.EACCES, Hint: "user nobody may not execute it or enter its directory, or its file system is mounted noexec", Code: 126}},
 		{name: "open for writing", program: "busy", want: fault.Error{Object: "DIR/busy", Problem: "cannot be executed", Err: unix.ETXTBSY, Hint: "somebody has it open for writing", Code: 126}},
 		{name: "too long", program: "good", spec: Spec{Env: []string{"X=" + strings.Repeat("x", 1<<20)}}, want: fault.Error{Object: "DIR/good", Problem: "cannot be executed", Err: unix.E2BIG, Hint: "fewer or shorter arguments and environment variables", Code: 126}},
 		{name: "no directory", program: "good", spec: Spec{Context: &plan.Context{Dir: "DIR/nothing"}}, want: fault.Error{Object: "directory DIR/nothing", Problem: "cannot be entered", Err: unix.ENOENT}},
@@ -419,7 +419,7 @@ func TestBecomeFails(t *testing.T) {
 		context plan.Context
 		want    string
 	}{
-		{plan.Context{Stderr: dir + "/err"}, dir + "/p: its interpreter /no/such is missing: no such file or directory||126\n"},
+		{plan.Context{Stderr: dir + "/err"}, dir + "/p: its interpreter /no/such is missing: no such file or directory|install it|126\n"},
 		{plan.Context{Stderr: dir + "/err", Dir: "/nowhere"}, "directory /nowhere: cannot be entered: no such file or directory||125\n"},
 	} {
 		text, err := helper(t, order{Become: true, Program: dir + "/p", Args: []string{"p"}, Context: &c.context}).CombinedOutput()

@@ -3,6 +3,8 @@ package launch
 import (
 	"cmp"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -123,10 +125,26 @@ func (p *Program) notExecutable(file string, err error) error {
 		e.Problem, e.Err = "is a directory", nil
 	case err == unix.EACCES && unix.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
 		e.Hint = "its file system is mounted noexec"
+	case err == unix.EACCES && barred(p.from(file)) != "":
+		e.Hint = barredHint(barred(p.from(file)))
 	case err == unix.EACCES:
 		e.Hint = "chmod +x"
 	}
 	return e
+}
+
+// barred is the first directory on the way to a file that this process may not enter; empty: it may enter all.
+func barred(file string) string {
+	for i, c := range file {
+		if c == '/' && i > 0 && unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
+			return file[:i]
+		}
+	}
+	return ""
+}
+
+func barredHint(dir string) string {
+	return "user " + strconv.Itoa(os.Geteuid()) + " may not enter directory " + dir
 }
 
 // execError explains why execve refused a file that looked executable. user executes it; nil: pidleash's.
@@ -141,11 +159,21 @@ func (p *Program) execError(file string, errno syscall.Errno, user *plan.User) e
 			return p.notExecutable(file, errno)
 		}
 		// execve(2): the file is there, so it is its interpreter that is missing.
-		e.Problem = "its interpreter" + interpreter(p.from(file)) + " is missing"
+		name, isCR := strings.CutSuffix(interpreter(p.from(file)), "\r")
+		e.Problem, e.Hint = strings.TrimSuffix("its interpreter "+name, " ")+" is missing", "install it"
+		if isCR {
+			e.Problem = "its lines end in CRLF, so that its interpreter " + name + " is not found"
+			e.Err, e.Hint = nil, "sed -i 's/\\r$//' "+file
+		}
+	case syscall.ENOEXEC:
+		e.Hint = "it is neither a script nor a program for this machine"
+		if text := foreign(p.from(file)); text != "" {
+			e.Problem, e.Err, e.Hint = text+", and this machine is "+runtime.GOARCH, nil, "install it for "+runtime.GOARCH
+		}
 	case syscall.EACCES:
 		e.Hint = "its file system may be mounted noexec, or its interpreter may not be executable"
 		if user != nil {
-			e.Hint = "user " + user.Name + " may not execute it, or its file system is mounted noexec"
+			e.Hint = "user " + user.Name + " may not execute it or enter its directory, or its file system is mounted noexec"
 		}
 	case syscall.ETXTBSY:
 		e.Hint = "somebody has it open for writing"
@@ -155,16 +183,68 @@ func (p *Program) execError(file string, errno syscall.Errno, user *plan.User) e
 	return e
 }
 
-// interpreter returns " NAME" from a script's first line, or nothing.
+// interpreter returns the name in a script's first line as the kernel reads it, or nothing.
 func interpreter(file string) string {
+	line, _, _ := strings.Cut(string(head(file)), "\n")
+	rest, isScript := strings.CutPrefix(line, "#!")
+	if !isScript {
+		return ""
+	}
+	name, _, _ := strings.Cut(strings.ReplaceAll(strings.TrimLeft(rest, " \t"), "\t", " "), " ")
+	return name
+}
+
+// head is what the kernel itself looks at in a file, its first BINPRM_BUF_SIZE bytes.
+func head(file string) []byte {
 	f, _ := os.Open(file)
 	defer f.Close()
-	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel itself looks at
-	n, _ := f.Read(head)      // 0 if f is nil
-	line, _, _ := strings.Cut(string(head[:n]), "\n")
-	rest, isScript := strings.CutPrefix(line, "#!")
-	if words := strings.Fields(rest); isScript && len(words) > 0 {
-		return " " + words[0]
+	head := make([]byte, 256)
+	n, _ := f.Read(head) // below 1 if f is nil
+	return head[:max(n, 0)]
+}
+
+// machine is Go's name for one of elf(5).
+func machine(number uint16) string {
+	switch number {
+	case 3:
+		return "386"
+	case 8:
+		return "mips"
+	case 21:
+		return "ppc64"
+	case 22:
+		return "s390x"
+	case 40:
+		return "arm"
+	case 62:
+		return "amd64"
+	case 183:
+		return "arm64"
+	case 243:
+		return "riscv64"
+	case 258:
+		return "loong64"
+	}
+	return "machine " + strconv.Itoa(int(number)) + " of elf(5)"
+}
+
+// foreign says that a program, or a script's interpreter, is made for another machine; empty: it is not.
+func foreign(file string) string {
+	what := "is for "
+	if name := interpreter(file); name != "" {
+		file, what = name, "its interpreter "+name+" is for "
+	}
+	text := head(file)
+	if len(text) < 20 || string(text[:4]) != "\x7fELF" {
+		return ""
+	}
+	number := uint16(text[18]) | uint16(text[19])<<8
+	if text[5] == 2 { // ELFDATA2MSB
+		number = number>>8 | number<<8
+	}
+	// A mips or ppc64 may be of the other byte order or word size, which has another name in Go.
+	if name := machine(number); !strings.HasPrefix(runtime.GOARCH, name) {
+		return what + name
 	}
 	return ""
 }

@@ -92,12 +92,12 @@ func TestCheckDir(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/file", "", 0o644)
 	for _, good := range []string{"", dir} {
-		if err := CheckDir(good); err != nil {
+		if err := CheckDir(&plan.Context{Dir: good}); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
 	for bad, cause := range map[string]error{dir + "/file": unix.ENOTDIR, dir + "/nothing": unix.ENOENT} {
-		expectFault(t, CheckDir(bad), fault.Error{Object: "directory " + bad, Problem: "cannot be entered", Err: cause, Hint: "create it, or name another with -chdir"})
+		expectFault(t, CheckDir(&plan.Context{Dir: bad}), fault.Error{Object: "directory " + bad, Problem: "cannot be entered", Err: cause, Hint: "create it, or name another with -chdir"})
 	}
 }
 

@@ -3,18 +3,42 @@
 package launch
 
 import (
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns twice,
-// which is assembly for each architecture. Flags come first on every one that the released binary is built for.
+// which is assembly for each architecture. The flags come first, but on s390x.
 //
 //go:noinline
 //go:norace
 //go:nosplit
 func vfork() (pid, errno uintptr) {
-	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	flags, stack := unix.CLONE_VFORK|uintptr(unix.SIGCHLD), uintptr(0)
+	if runtime.GOARCH == "s390x" {
+		flags, stack = stack, flags
+	}
+	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, flags, stack, 0, 0, 0, 0)
 	return pid, uintptr(err)
+}
+
+// execPipe closes when the child is another program or has ended. The parent of a CLONE_VFORK waits for that; but
+// qemu-user(1), where an image for another machine runs in a container, makes a fork of it.
+type execPipe struct{ read, write int }
+
+func newExecPipe() (execPipe, error) {
+	var fds [2]int
+	err := unix.Pipe2(fds[:], unix.O_CLOEXEC)
+	return execPipe{fds[0], fds[1]}, err
+}
+
+func (p execPipe) wait() {
+	unix.Close(p.write)
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		_, err = unix.Read(p.read, make([]byte, 1))
+	}
+	unix.Close(p.read)
 }

@@ -113,6 +113,9 @@ func TestExecutes(t *testing.T) {
 		stdin, err := cmd.StdinPipe()
 		must(t, err)
 		must(t, cmd.Start())
+		for end := time.Now().Add(10 * time.Second); !executes(cmd.Process.Pid, filepath.Join(dir, filepath.Base(name))) && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // the kernel may still be at it when Start returns
+		}
 		if !executes(cmd.Process.Pid, filepath.Join(dir, filepath.Base(name))) || executes(cmd.Process.Pid, other) {
 			t.Errorf("%s is not recognised", name)
 		}

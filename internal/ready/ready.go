@@ -158,10 +158,10 @@ type Log struct {
 	offset int64
 }
 
-// Note records where the files end now. They need not exist; empty paths are left out.
+// Note records where the files end now. They need not exist; empty paths are left out, and so is a path's second time.
 func Note(paths ...string) (logs []*Log) {
 	for _, path := range paths {
-		if path == "" {
+		if path == "" || slices.ContainsFunc(logs, func(l *Log) bool { return l.Path == path }) {
 			continue
 		}
 		f := openByName(path) // no file: all that comes is new

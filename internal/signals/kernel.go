@@ -12,21 +12,17 @@ import (
 // SIG_IGN and SI_KERNEL of sigaction(2): the terminal's signals have that.
 const sigIgn, siKernel = 1, 0x80
 
-// sigaction is the kernel's struct sigaction. Its first word is the handler; the order of the others differs by
-// architecture, and all of them are zero here.
-type sigaction [4]uintptr
-
-var byDefault, ignore = &sigaction{}, &sigaction{sigIgn}
+var byDefault, ignore = atstart.Disposition(0), atstart.Disposition(sigIgn)
 
 // setAction returns what a signal's disposition was; nil leaves it. The kernel refuses KILL and STOP only.
-func setAction(sig syscall.Signal, act *sigaction) *sigaction {
-	var was sigaction
+func setAction(sig syscall.Signal, act *atstart.Sigaction) *atstart.Sigaction {
+	var was atstart.Sigaction
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)),
-		uintptr(unsafe.Pointer(&was)), 8, 0, 0)
+		uintptr(unsafe.Pointer(&was)), atstart.SetSize, 0, 0)
 	return &was
 }
 
-func setActions(set atstart.SignalSet, act *sigaction) {
+func setActions(set atstart.SignalSet, act *atstart.Sigaction) {
 	for _, sig := range list(set) {
 		setAction(sig, act)
 	}
@@ -36,7 +32,7 @@ func setActions(set atstart.SignalSet, act *sigaction) {
 func setMask(how int, set atstart.SignalSet) atstart.SignalSet {
 	var was unix.Sigset_t
 	_ = unix.PthreadSigmask(how, sigset(set), &was)
-	return atstart.SignalSet(was.Val[0])
+	return atstart.Load(was.Val[:])
 }
 
 // readSignalfd takes one signal, signalfd(2); ok is false when there is none.

@@ -27,7 +27,7 @@ var (
 	faults = setOf(syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV)
 	// neverBlocked are unblocked in each thread of Go, whatever was blocked at start: runtime/signal_unix.go.
 	neverBlocked = faults | setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT,
-		syscall.SIGTERM, syscall.SIGSTKFLT, syscall.SIGSYS)
+		syscall.SIGTERM, stackFault, syscall.SIGSYS)
 	// kept stay ignored if they were at start, as nohup(1) and shells do for the program, which inherits it.
 	kept = setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 )
@@ -37,7 +37,7 @@ func Forwarded(sig syscall.Signal) bool { return has(forwarded, sig) }
 
 func ignoredNow() (set atstart.SignalSet) {
 	for _, sig := range list(^atstart.SignalSet(0)) {
-		if setAction(sig, nil)[0] == sigIgn {
+		if setAction(sig, nil)[atstart.HandlerWord] == sigIgn {
 			set |= setOf(sig)
 		}
 	}
@@ -75,4 +75,8 @@ func list(set atstart.SignalSet) (list []syscall.Signal) {
 
 func has(set atstart.SignalSet, sig syscall.Signal) bool { return set.Has(int(sig)) }
 
-func sigset(s atstart.SignalSet) *unix.Sigset_t { return &unix.Sigset_t{Val: [16]uint64{uint64(s)}} }
+func sigset(s atstart.SignalSet) *unix.Sigset_t {
+	var set unix.Sigset_t
+	atstart.Store(set.Val[:], s)
+	return &set
+}

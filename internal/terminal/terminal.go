@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/atstart"
 	"pidleash/internal/process"
 )
 
@@ -41,7 +42,8 @@ func Open(sameGroup bool) *Terminal {
 		return nil
 	}
 	runtime.LockOSThread()
-	blocked := unix.Sigset_t{Val: [16]uint64{1 << (syscall.SIGTTOU - 1)}}
+	var blocked unix.Sigset_t
+	atstart.Store(blocked.Val[:], 1<<(syscall.SIGTTOU-1))
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil)
 	interactive := isControlling(0) && isControlling(1)
 	return &Terminal{fd: fd, group: unix.Getpgrp(), sameGroup: sameGroup, interactive: interactive}

@@ -1,0 +1,5 @@
+//go:build mips || mipsle
+
+package atstart
+
+const sysPrlimit64 = 4338

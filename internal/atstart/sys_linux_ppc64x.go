@@ -1,0 +1,5 @@
+//go:build ppc64 || ppc64le
+
+package atstart
+
+const sysPrlimit64 = 325
