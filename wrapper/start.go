@@ -2,7 +2,6 @@ package wrapper
 
 import (
 	"errors"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,9 +51,6 @@ func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, 
 		l.terminal.TakeBack(pid)
 		return nil, err
 	}
-	// The parent-death signal comes when this thread ends, PR_SET_PDEATHSIG(2const): keep it for good. Not
-	// before the launch, because locking makes the runtime start another thread.
-	runtime.LockOSThread()
 	l.program.reaper.Watch()
 	if l.plan.SameGroup {
 		l.signals.Sibling(pid)

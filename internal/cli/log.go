@@ -150,9 +150,20 @@ func (l *log) flush() {
 		select {
 		case <-l.written:
 			return
-		case <-time.After(logPatience):
+		case <-passed(logPatience):
 		}
 	}
+}
+
+// passed is time.After without Go's poller: that this could not be opened is a message, too.
+func passed(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		for left := unix.NsecToTimespec(d.Nanoseconds()); unix.Nanosleep(&left, &left) == unix.EINTR; {
+		}
+		close(c)
+	}()
+	return c
 }
 
 // takesMore reports whether a write to standard error would not block, after a wait of some milliseconds; -1 waits

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pidleash/internal/plan"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 )
 
@@ -78,6 +79,9 @@ func (s *subcommand) main(args []string) int {
 		return log.fail(err)
 	case c.given["help"].IsSet():
 		return log.print(withOptions(*s.text, options))
+	}
+	if err := reserve.Descriptors(); err != nil {
+		return log.fail(err)
 	}
 	return s.run(c, log)
 }
