@@ -94,7 +94,7 @@ func reserveFor(p *plan.Plan) (wait func(), err error) {
 		more += 3 // for a starter's second link, or a held process's end and its status
 	}
 	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
-		more += 2 // the relay's
+		more += 3 // the relay's
 	}
 	return reserve.Threads(more), nil
 }
