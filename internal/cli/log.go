@@ -7,12 +7,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/sdnotify"
 )
 
@@ -75,22 +74,14 @@ func (l *log) format(level hclog.Level, p []byte) []byte {
 		if _, rest, ok := strings.Cut(line, "] "); ok {
 			line = strings.TrimLeft(rest, " ")
 		}
-		line = visible(line)
+		line = fault.Visible(line)
+	} else {
+		line = fault.Escaped(line)
 	}
 	if l.journal {
 		line = fmt.Sprintf("<%d>%s", priority(level), line)
 	}
 	return []byte(line + "\n")
-}
-
-// visible replaces what could forge a line or drive a terminal: file names and process names are anybody's.
-func visible(line string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, line)
 }
 
 // priority is that of syslog(3).

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // Relay is a socket for the program and what goes to the service manager. The zero value has neither.
@@ -150,7 +152,7 @@ func (r *Relay) Send(message string) {
 	if r.manager == "" {
 		return
 	}
-	text := []byte(message)
+	text := []byte(fault.Visible(message)) // a newline in a path would begin another message
 	if r.waiting.Load() == 0 && sendAgain(func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }) != unix.EAGAIN {
 		return
 	}
