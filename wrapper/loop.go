@@ -72,9 +72,12 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	if !r.isParent {
 		h, err := process.Hold(os.Getpid()) // to know before the launch whether that is possible
 		if err != nil {
-			return nil, noPidfd(err)
+			return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 		}
-		h.Close()
+		defer h.Close()
+		if err := h.Signal(0); err != nil {
+			return nil, noPidfd("pidfd_send_signal(2), Linux 5.1", err)
+		}
 	}
 	if l.relay, err = newRelay(p, log, r); err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 }
 
 // movePIDFile never replaces another's file. Where renameat2(2) cannot promise that (NFS, many file systems
-// in user space) link(2) can; one of our own is replaced by rename(2) there, also in one step. In the child.
+// in user space, a sandbox) link(2) can; one of our own is replaced by rename(2) there, also in one step. In the child.
 //
 //go:norace
 //go:nosplit
@@ -55,9 +55,9 @@ func (p *childPlan) movePIDFile() syscall.Errno {
 	}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
 	switch {
-	case errno != syscall.EINVAL && errno != syscall.ENOSYS:
+	case errno != syscall.EINVAL && errno != syscall.ENOSYS && errno != syscall.EPERM && errno != syscall.EACCES:
 	case p.Claim.Successor:
-		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, 0, 0)
+		_, _, errno = syscall.RawSyscall6(sysRenameat, at, from, at, to, 0, 0)
 	default:
 		if _, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0); errno == 0 {
 			syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sysRenameat has no flags here: newer architectures have nothing else.
+const sysRenameat = unix.SYS_RENAMEAT2
+
 // vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns twice,
 // which is assembly for each architecture. Flags come first on every one that the released binary is built for.
 //

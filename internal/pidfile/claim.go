@@ -260,7 +260,7 @@ func writePID(fd, pid int) error {
 // moveNew never replaces a file. Where renameat2(2) cannot promise that, link(2) can.
 func moveNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS {
+	if cannotMove(err) {
 		if err = unix.Link(from, to); err == nil {
 			_ = unix.Unlink(from)
 		}
@@ -271,10 +271,16 @@ func moveNew(from, to string) error {
 	return err
 }
 
+// cannotMove reports that the file system, the kernel or a sandbox has no renameat2(2) with flags. Who may not write
+// to the directory is told so by the next call, too.
+func cannotMove(err error) bool {
+	return err == unix.EINVAL || err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES
+}
+
 // exchange swaps the names of two files. Where the file system cannot do that the first replaces the second.
 func exchange(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
-	if err == unix.EINVAL || err == unix.ENOSYS {
+	if cannotMove(err) {
 		err = unix.Rename(from, to)
 	}
 	return err

@@ -1,7 +1,6 @@
 package pidfile
 
 import (
-	"errors"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,7 @@ func Take(path string) *Hold {
 			return h
 		}
 		h.Close()
-		if errors.Is(err, unix.ENOSYS) {
+		if process.IsRefused(err) {
 			return &Hold{Report: h.Report.as(Unreadable, "to hold a process needs pidfd_open(2), Linux 5.3")}
 		}
 	}
