@@ -81,10 +81,10 @@ const (
 // every run has. It returns at once; wait returns when it is done.
 //
 // Idle threads are never given back, and a goroutine that is locked to its thread keeps it from all others: so many of
-// them at the same time have so many threads.
+// them at the same time have so many threads. The calling thread may be among these while wait waits.
 func Threads(more int) (wait func()) {
 	runtime.GOMAXPROCS(min(runners, runtime.GOMAXPROCS(0))) // and the runtime does not raise it by itself any more
-	n := int32(runners + waiters + more - 1)                // beside the calling one
+	n := int32(runners + waiters + more)
 	var here atomic.Int32
 	all := make(chan struct{})
 	var done sync.WaitGroup
