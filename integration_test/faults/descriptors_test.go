@@ -43,7 +43,8 @@ func fewDescriptors(t *testing.T, m bed.StartMode, limit int) bool {
 	a.Program = []string{bed.CompileC(t, "mark.c"), a.Other + "/runs"}
 	r := a.Start(t, m)
 	runs := func() bool { return !bed.IsGone(a.Other + "/runs") }
-	bed.Await(t, "PROGRAM runs or pidleash has ended", func() bool { return runs() || len(bed.StillRunning([]*bed.Run{r})) == 0 })
+	hasEnded := func() bool { return len(bed.StillRunning([]*bed.Run{r})) == 0 }
+	bed.Await(t, "PROGRAM runs or pidleash has ended", func() bool { return runs() || hasEnded() })
 	if m.Name == "daemon" || m.Name == "daemon supervisor" {
 		r.Wait(t)
 	}

@@ -25,8 +25,8 @@ func TestLongestWaits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	const longest = "2562047h47m16s"
-	r, _ := bed.Leashed(t, bed.How{}, "-pidfile", dir+"/p.pid", "-settle", "0", "-start-timeout", longest, "-ready", "fd:3",
-		"-stop", "TERM/"+longest+"/KILL")
+	r, _ := bed.Leashed(t, bed.How{}, "-pidfile", dir+"/p.pid", "-settle", "0",
+		"-start-timeout", longest, "-ready", "fd:3", "-stop", "TERM/"+longest+"/KILL")
 	bed.RemoveFile(t, dir+"/p.pid")
 	r.ExpectSignal(t, syscall.SIGTERM)
 }

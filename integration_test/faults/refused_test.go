@@ -19,14 +19,16 @@ var refusals = []struct {
 	foreground, back string // what refuses the start there; empty: it works
 }{
 	{"pidfd_open", fmt.Sprint(unix.SYS_PIDFD_OPEN), "", `needs pidfd_open\(2\), Linux 5.3: .*; hint: `},
-	{"pidfd_send_signal", fmt.Sprint(unix.SYS_PIDFD_SEND_SIGNAL), "", `needs pidfd_send_signal\(2\), Linux 5.1: .*; hint: `},
+	{"pidfd_send_signal", fmt.Sprint(unix.SYS_PIDFD_SEND_SIGNAL), "",
+		`needs pidfd_send_signal\(2\), Linux 5.1: .*; hint: `},
 	{"renameat2", fmt.Sprint(unix.SYS_RENAMEAT2), "", ""},
 	{"renameat2 with flags", fmt.Sprintf("%d:4:7", unix.SYS_RENAMEAT2), "", ""},
 	{"inotify_init1", fmt.Sprint(unix.SYS_INOTIFY_INIT1), "", ""},
 	{"inotify_add_watch", fmt.Sprint(unix.SYS_INOTIFY_ADD_WATCH), "", ""},
 	{"signalfd4", fmt.Sprint(unix.SYS_SIGNALFD4), "", ""},
 	{"statx", fmt.Sprint(unix.SYS_STATX), "", ""},
-	{"epoll_create1", fmt.Sprint(unix.SYS_EPOLL_CREATE1), `epoll_create1\(2\): .*; hint: `, `epoll_create1\(2\): .*; hint: `},
+	{"epoll_create1", fmt.Sprint(unix.SYS_EPOLL_CREATE1),
+		`epoll_create1\(2\): .*; hint: `, `epoll_create1\(2\): .*; hint: `},
 	{"eventfd2", fmt.Sprint(unix.SYS_EVENTFD2), `eventfd2\(2\): .*; hint: `, `eventfd2\(2\): .*; hint: `},
 }
 

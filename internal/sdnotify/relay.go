@@ -153,7 +153,8 @@ func (r *Relay) Send(message string) {
 		return
 	}
 	text := []byte(fault.Visible(message)) // a newline in a path would begin another message
-	if r.waiting.Load() == 0 && sendAgain(func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }) != unix.EAGAIN {
+	atOnce := func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }
+	if r.waiting.Load() == 0 && sendAgain(atOnce) != unix.EAGAIN {
 		return
 	}
 	if r.unsent == nil {
