@@ -50,6 +50,10 @@ type caller struct {
 
 // call returns when the program is up, or has failed to come up.
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
+	wait, err := reserveFor(p)
+	if err != nil {
+		return plan.Outcome{}, err
+	}
 	received := s.C()
 	if p.Way == plan.Sidecar {
 		// This comes first: from now on signals sent to this process are for the program.
@@ -62,6 +66,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 	}
 	c := newCaller(p, s, log)
 	c.file = file
+	wait()
 	if err := c.startKeeper(); err != nil {
 		return plan.Outcome{}, err
 	}
@@ -80,7 +85,12 @@ func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd
 	adoptOrphans()
 	c := newCaller(p, s, log)
 	c.above = above
-	if c.result = c.startKeeper(); c.result == nil {
+	wait, err := reserveFor(p)
+	if err == nil {
+		wait()
+		err = c.startKeeper()
+	}
+	if c.result = err; err == nil {
 		c.wait(nil)
 	}
 	if c.result != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"pidleash/internal/daemon"
 	"pidleash/internal/machine"
 	"pidleash/internal/pidfile"
@@ -56,8 +54,8 @@ func followFirst(l *loop, pid int) error {
 func holdDaemon(l *loop, pid int) (*process.Held, error) {
 	h, err := process.Adopt(pid)
 	if err != nil {
-		if errors.Is(err, unix.ENOSYS) {
-			return nil, noPidfd(err)
+		if process.IsRefused(err) {
+			return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 		}
 		return nil, daemon.ErrNotAlive
 	}

@@ -19,6 +19,7 @@ import (
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
 	"pidleash/internal/ready"
+	"pidleash/internal/reserve"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
 	"pidleash/internal/terminal"
@@ -56,6 +57,11 @@ func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
+	wait, err := reserveFor(p)
+	if err != nil {
+		return nil, err
+	}
+	defer wait()
 	l := &loop{
 		plan:    p,
 		log:     log,
@@ -75,16 +81,34 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	if !r.isParent {
 		h, err := process.Hold(os.Getpid()) // to know before the launch whether that is possible
 		if err != nil {
-			return nil, noPidfd(err)
+			return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 		}
-		h.Close()
+		defer h.Close()
+		if err := h.Signal(0); err != nil {
+			return nil, noPidfd("pidfd_send_signal(2), Linux 5.1", err)
+		}
 	}
-	var err error
 	if l.relay, err = newRelay(p, log, r); err != nil {
 		return nil, err
 	}
 	l.conditions = condition.Open(p.While, p.WhileRunning, log)
 	return l, nil
+}
+
+// reserveFor has all there that a keeper or caller will need, once wait has returned: it is called before anything
+// that lasts.
+func reserveFor(p *plan.Plan) (wait func(), err error) {
+	if err := reserve.Descriptors(); err != nil {
+		return nil, err
+	}
+	more := len(p.WhileRunning)
+	if p.Way != plan.Foreground || p.Forking {
+		more += 3 // for a starter's second link, or a held process's end and its status
+	}
+	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
+		more += 3 // the relay's
+	}
+	return reserve.Threads(more), nil
 }
 
 // newRelay puts a relay between the program and the service manager. Without NOTIFY_SOCKET, or with a program that is

@@ -2,7 +2,6 @@ package wrapper
 
 import (
 	"errors"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,9 +51,6 @@ func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, 
 		l.terminal.TakeBack(pid)
 		return nil, err
 	}
-	// The parent-death signal comes when this thread ends, PR_SET_PDEATHSIG(2const): keep it for good. Not
-	// before the launch, because locking makes the runtime start another thread.
-	runtime.LockOSThread()
 	l.program.reaper.Watch()
 	if l.plan.SameGroup {
 		l.signals.Sibling(pid)
@@ -83,7 +79,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	if err != nil {
 		_ = unix.Kill(pid, syscall.SIGKILL)
 		l.leash.takeBack(c, pid)
-		return nil, noPidfd(err)
+		return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 	}
 	l.program.family.Note(h)
 	_ = l.caller.conn.Send(message{Kind: started, PID: pid}) // if the caller is gone, its channel closes
@@ -194,9 +190,14 @@ func startCommand(l *loop) error {
 	return nil
 }
 
-func noPidfd(err error) error {
-	if errors.Is(err, syscall.ENOSYS) {
-		return &fault.Error{Problem: "a keeper beside the program needs pidfd_open(2), Linux 5.3"}
+// noPidfd is the error of a call without which a process that is no child cannot be held.
+func noPidfd(call string, err error) error {
+	if process.IsRefused(err) {
+		hint := "allow it in the sandbox"
+		if errors.Is(err, syscall.ENOSYS) {
+			hint = "a newer kernel, or leave -daemon and -sidecar out"
+		}
+		return &fault.Error{Problem: "a keeper beside the program needs " + call, Err: err, Hint: hint}
 	}
 	return &fault.Error{Object: "pidfd", Problem: "cannot be opened", Err: err}
 }

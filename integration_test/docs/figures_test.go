@@ -35,6 +35,7 @@ var lineLimits = map[string]int{
 	"internal/pidfile":   1470,
 	"internal/condition": 190,
 	"internal/ready":     230,
+	"internal/reserve":   110,
 	"internal/terminal":  180,
 	"internal/link":      110,
 	"internal/sdnotify":  320,

@@ -30,6 +30,7 @@ var rooms = []room{
 		"internal/sdnotify": "IsJournal: the journal wants <N> in front of a message",
 		"internal/atstart":  "the program gets the environment byte for byte as it was",
 		"internal/safeopen": "list walks directories that may be anybody's",
+		"internal/reserve":  "a command, too, needs descriptors before it acts",
 	}},
 	{"wrapper", map[string]string{
 		"internal/machine":   "it decides what the loop does",
@@ -47,6 +48,7 @@ var rooms = []room{
 		"internal/sdnotify":  "the program's messages are relayed to the service manager",
 		"internal/atstart":   "a keeper gets the environment byte for byte as it was",
 		"internal/fault":     "why a program could not be started",
+		"internal/reserve":   "threads and descriptors exist before the program can take them",
 	}},
 	{"internal/control", map[string]string{
 		"internal/pidfile": "Take: whom the file names, checked and held",
@@ -93,6 +95,10 @@ var rooms = []room{
 	}},
 	{"internal/signals", map[string]string{
 		"internal/atstart": "what was ignored and blocked at start",
+		"internal/reserve": "whether Go's poller can wait for the signalfd",
+	}},
+	{"internal/reserve", map[string]string{
+		"internal/fault": "what is missing, and where it is allowed",
 	}},
 	{"watch", nil},
 	{"internal/process", nil},
@@ -101,7 +107,9 @@ var rooms = []room{
 	}},
 	{"internal/plan", nil},
 	{"internal/link", nil},
-	{"internal/sdnotify", nil},
+	{"internal/sdnotify", map[string]string{
+		"internal/fault": "Visible: what pidleash says itself is one line",
+	}},
 	{"internal/fault", nil},
 	{"internal/atstart", nil},
 }

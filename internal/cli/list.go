@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/safeopen"
 )
@@ -33,7 +34,7 @@ func (c *command) list(l *log) (code int) {
 	switch {
 	case c.json:
 	case len(a.found) == 0:
-		text.WriteString(visible("no PID files in "+strings.Join(c.files, ", ")) + "\n")
+		text.WriteString(fault.Visible("no PID files in "+strings.Join(c.files, ", ")) + "\n")
 	default:
 		text.WriteString(newTable(a.found).String())
 	}

@@ -7,13 +7,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/fault"
 	"pidleash/internal/sdnotify"
 )
 
@@ -76,22 +75,14 @@ func (l *log) format(level hclog.Level, p []byte) []byte {
 		if _, rest, ok := strings.Cut(line, "] "); ok {
 			line = strings.TrimLeft(rest, " ")
 		}
-		line = visible(line)
+		line = fault.Visible(line)
+	} else {
+		line = fault.Escaped(line)
 	}
 	if l.journal {
 		line = fmt.Sprintf("<%d>%s", priority(level), line)
 	}
 	return []byte(line + "\n")
-}
-
-// visible replaces what could forge a line or drive a terminal: file names and process names are anybody's.
-func visible(line string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, line)
 }
 
 // priority is that of syslog(3).
@@ -152,9 +143,20 @@ func (l *log) flush() {
 		select {
 		case <-l.written:
 			return
-		case <-time.After(logPatience):
+		case <-passed(logPatience):
 		}
 	}
+}
+
+// passed is time.After without Go's poller: that this could not be opened is a message, too.
+func passed(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		for left := unix.NsecToTimespec(d.Nanoseconds()); unix.Nanosleep(&left, &left) == unix.EINTR; {
+		}
+		close(c)
+	}()
+	return c
 }
 
 // takesMore reports whether a write to standard error would not block, after a wait of some milliseconds; -1 waits

@@ -12,26 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestVisible(t *testing.T) {
-	for _, c := range [][2]string{
-		{"plain text, /run/x.pid", "plain text, /run/x.pid"},
-		{"grüße 漢字 🐕", "grüße 漢字 🐕"},
-		{"one\ntwo", "one?two"},
-		{"one\rtwo\ttab", "one?two?tab"},
-		{"\x1b[31mred\x07", "?[31mred?"},
-		{"nul\x00", "nul?"},
-		{"c1 \u0085\u009b", "c1 ??"},
-		{"lines \u2028\u2029", "lines ??"},
-		{"turned \u202e around", "turned ? around"},
-		{"no UTF-8 \xff\xc3", "no UTF-8 ??"},
-		{"", ""},
-	} {
-		if got := visible(c[0]); got != c[1] {
-			t.Errorf("%q: got %q, want %q", c[0], got, c[1])
-		}
-	}
-}
-
 // readBack gives descriptor 2 to the test for as long as it runs. Nothing reads
 // it before the returned function is called: a pipe of one page that is full
 // blocks the writer, as a reader does that has stopped reading.

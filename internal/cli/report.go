@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
@@ -17,7 +15,7 @@ import (
 func (c *command) status(l *log) (code int) {
 	for _, path := range c.files {
 		r := newRecord(pidfile.Inspect(path))
-		line := visible(r.line()) + "\n"
+		line := fault.Visible(r.line()) + "\n"
 		if c.json {
 			line = jsonLine(r)
 		}
@@ -129,18 +127,9 @@ func duration(d time.Duration) string {
 
 // jsonLine makes a line of JSON that a terminal can show, too.
 func jsonLine(v any) string {
-	var out, b strings.Builder
+	var out strings.Builder
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(v) // strings and numbers only
-	for _, r := range strings.TrimSuffix(out.String(), "\n") {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.String() + "\n"
+	return fault.Escaped(strings.TrimSuffix(out.String(), "\n")) + "\n"
 }

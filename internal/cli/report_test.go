@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pidleash/internal/fault"
 )
 
 func TestDuration(t *testing.T) {
@@ -30,7 +32,7 @@ func TestDuration(t *testing.T) {
 func TestJSONLine(t *testing.T) {
 	for _, text := range []string{"/run/app.pid", "a\nb\tc\x1b[31m\x7f", "grüße 漢字 🐕 <&>", "\u009b\u202e\u2028", "\U000e0001 tag"} {
 		line := jsonLine(result{File: text})
-		if visible(line[:len(line)-1]) != line[:len(line)-1] || !strings.HasSuffix(line, "}\n") {
+		if fault.Visible(line[:len(line)-1]) != line[:len(line)-1] || !strings.HasSuffix(line, "}\n") {
 			t.Errorf("%q becomes %q", text, line)
 		}
 		var back result

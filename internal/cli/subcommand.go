@@ -8,6 +8,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 )
 
@@ -82,6 +83,9 @@ func (s *subcommand) main(args []string) int {
 		return log.print(withOptions(*s.text, options))
 	}
 	warnVariables(log)
+	if err := reserve.Descriptors(); err != nil {
+		return log.fail(err)
+	}
 	return s.run(c, log)
 }
 

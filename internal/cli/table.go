@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // table is what list prints for a person: a row of cells for each file, cut to the width of the terminal, or in full
@@ -58,9 +60,9 @@ func (r *record) cells(now time.Time) []string {
 		pid = strconv.Itoa(r.PID)
 	}
 	if r.Program != "" {
-		program, since = visible(r.Program), shortTime(r.since.Local(), now)
+		program, since = fault.Visible(r.Program), shortTime(r.since.Local(), now)
 	}
-	return []string{visible(r.File), pid, program, since, visible(r.stateText())}
+	return []string{fault.Visible(r.File), pid, program, since, fault.Visible(r.stateText())}
 }
 
 // shortTime is the time of a day that is today's, else the day.

@@ -68,8 +68,8 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 // the claim's path meanwhile, pidfile.ErrRemoved when the file that was to be exchanged is gone, and
 // pidfile.ErrNotLinked when a file with a hidden name is needed.
 //
-// The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const): the caller is locked
-// to its thread, which the runtime ends with that goroutine only, and never ends.
+// The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const). The runtime ends no
+// thread but with a goroutine that is locked to it, golang.org/issue/14592: none that may be locked to this one ends.
 func Start(s *Spec) (pid int, err error) {
 	p, err := newPlan(s)
 	if err != nil {

@@ -86,10 +86,13 @@ func nextDelay(m *Machine) time.Duration {
 		m.delay = first
 	}
 	wait := m.delay
-	m.delay = min(2*wait, max(delayLimit, first))
+	m.delay = min(wait+min(wait, longest-wait), max(delayLimit, first))
 	// Jitter: programs that failed together should not start again together.
-	return wait + time.Duration(m.jitter()*float64(wait)/10)
+	return wait + min(time.Duration(m.jitter()*float64(wait/10)), longest-wait)
 }
+
+// longest is the longest time.Duration.
+const longest = time.Duration(1<<63 - 1)
 
 // keepPlace replaces the program's PID in the file before the program is reaped: after that its PID may be
 // another process's.

@@ -297,13 +297,18 @@ func (f *Family) excludesLiving() bool {
 	return false
 }
 
-// KillExactly signals the process of that PID and start, or nobody.
+// KillExactly signals the process of that PID and start, or nobody. Without pidfds a PID that is recycled between the
+// look and kill(2) could mislead it, which is better than to leave all descendants.
 func KillExactly(pid int, start Ticks, sig syscall.Signal) {
-	if h, err := Hold(pid); err == nil {
+	h, err := Hold(pid)
+	if err == nil {
 		if h.Start == start {
-			_ = h.Signal(sig)
+			err = h.Signal(sig)
 		}
 		h.Close()
+	}
+	if IsRefused(err) && lives(pid, start) {
+		_ = unix.Kill(pid, sig)
 	}
 }
 

@@ -40,6 +40,12 @@ func Hold(pid int) (*Held, error) {
 	return h, nil
 }
 
+// IsRefused reports that the kernel has no such call, or that a sandbox refuses it: pidfd_open(2) has no EPERM and no
+// EACCES of its own.
+func IsRefused(err error) bool {
+	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+}
+
 // Child holds a child of this process that was not waited for.
 func Child(pid, group int) *Held {
 	h, _ := read(pid, -1)

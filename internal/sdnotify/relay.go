@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
 )
 
 // Relay is a socket for the program and what goes to the service manager. The zero value has neither.
@@ -34,6 +36,9 @@ type Relay struct {
 	program  atomic.Int64  // whose messages are, too; 0: not started
 	ready    chan error    // the program has said READY=1
 	done     chan struct{} // closed when everything before the end has been passed on
+	unsent   chan []byte   // what the service manager has had no room for; nil: nothing yet
+	waiting  atomic.Int32  // how much of it was not sent
+	foreign  chan []int    // strangers' descriptors, to be closed
 	interval time.Duration // between two pings; 0: the service manager wants none
 	ping     <-chan time.Time
 }
@@ -147,9 +152,42 @@ func (r *Relay) Send(message string) {
 	if r.manager == "" {
 		return
 	}
-	if unix.Sendto(r.out, []byte(message), unix.MSG_DONTWAIT, r.to()) == unix.EAGAIN {
-		go func() { _ = unix.Sendto(r.out, []byte(message), 0, r.to()) }()
+	text := []byte(fault.Visible(message)) // a newline in a path would begin another message
+	atOnce := func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }
+	if r.waiting.Load() == 0 && sendAgain(atOnce) != unix.EAGAIN {
+		return
 	}
+	if r.unsent == nil {
+		r.unsent = make(chan []byte, maxUnsent)
+		go r.sendLater()
+	}
+	if r.waiting.Add(1) > maxUnsent {
+		select { // the oldest says least
+		case <-r.unsent:
+			r.waiting.Add(-1)
+		default:
+		}
+	}
+	r.unsent <- text
+}
+
+// maxUnsent is how many messages of its own wait for a service manager that does not read.
+const maxUnsent = 16
+
+// sendLater sends what Send could not, in order, however long the service manager takes.
+func (r *Relay) sendLater() {
+	for text := range r.unsent {
+		_ = sendAgain(func() error { return unix.Sendto(r.out, text, 0, r.to()) })
+		r.waiting.Add(-1)
+	}
+}
+
+// sendAgain sends until no signal interrupts it.
+func sendAgain(send func() error) (err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = send()
+	}
+	return err
 }
 
 // to is where the service manager is. Package unix knows of the "@". It writes to the value when it is used,
@@ -179,7 +217,11 @@ func (r *Relay) run() {
 	data := make([]byte, maxMessage)
 	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxDescriptors))
 	for {
-		n, controlLen, flags, _, err := unix.Recvmsg(r.in, data, control, unix.MSG_CMSG_CLOEXEC)
+		room := control
+		if len(r.foreign) == maxForeign { // the kernel drops descriptors that have no room
+			room = control[:unix.CmsgSpace(unix.SizeofUcred)]
+		}
+		n, controlLen, flags, _, err := unix.Recvmsg(r.in, data, room, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
@@ -187,14 +229,40 @@ func (r *Relay) run() {
 		if err != nil || n == 0 && controlLen == 0 {
 			return
 		}
-		m := parseMessage(data[:n], control[:controlLen])
+		m := parseMessage(data[:n], room[:controlLen])
 		// Half a message says something else than the whole.
-		if flags&unix.MSG_TRUNC == 0 && r.trusts(m) {
+		trusted := r.trusts(m)
+		if flags&unix.MSG_TRUNC == 0 && trusted {
 			r.forward(m)
 		}
 		// At once: with BARRIER=1 the program waits until the last copy is closed.
-		m.closeAll()
+		if trusted {
+			closeAll(m.descriptors)
+		} else if len(m.descriptors) > 0 {
+			r.closeLater(m.descriptors)
+		}
 	}
+}
+
+// maxForeign is how many strangers' messages may wait for their descriptors to be closed.
+const maxForeign = 4
+
+// closeLater closes a stranger's descriptors, which may take as long as the stranger wants: a socket may linger,
+// socket(7), and a file may be of his own file system. So the reader of the relay does not wait for it.
+func (r *Relay) closeLater(fds []int) {
+	if r.foreign == nil {
+		foreign := make(chan []int, maxForeign)
+		r.foreign = foreign
+		go func() {
+			for fds := range foreign {
+				closeAll(fds)
+			}
+		}()
+	}
+	for _, fd := range fds {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+	}
+	r.foreign <- fds
 }
 
 func (r *Relay) trusts(m message) bool {
@@ -210,8 +278,7 @@ func (r *Relay) forward(m message) {
 	if len(m.descriptors) > 0 {
 		rights = unix.UnixRights(m.descriptors...)
 	}
-	for unix.Sendmsg(r.out, text, rights, r.to(), 0) == unix.EINTR {
-	}
+	_ = sendAgain(func() error { return unix.Sendmsg(r.out, text, rights, r.to(), 0) })
 }
 
 // filter drops the lines that would make another process the unit's main one, and READY=1 where that is not
@@ -268,8 +335,8 @@ func parseMessage(text, control []byte) message {
 	return m
 }
 
-func (m message) closeAll() {
-	for _, fd := range m.descriptors {
+func closeAll(fds []int) {
+	for _, fd := range fds {
 		unix.Close(fd)
 	}
 }

@@ -138,7 +138,7 @@ func TestDescriptors(t *testing.T) {
 		if len(got) != n {
 			t.Errorf("%d descriptors of %d have arrived", len(got), n)
 		}
-		message{descriptors: got}.closeAll()
+		closeAll(got)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestDescriptorsAreClosed(t *testing.T) {
 		b.send(text, ends[1])
 		unix.Close(ends[1])
 		if text == "BARRIER=1" {
-			message{descriptors: b.expect(text)}.closeAll()
+			closeAll(b.expect(text))
 		}
 		poll := []unix.PollFd{{Fd: int32(ends[0])}}
 		if n, err := unix.Poll(poll, int(limit.Milliseconds())); n != 1 || err != nil {

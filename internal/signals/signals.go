@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/reserve"
 )
 
 // Source is where signals are collected. All but Sibling is for one goroutine.
@@ -33,6 +34,8 @@ type Source struct {
 	taking           chan struct{}     // has an element while a signal may be neither in the kernel nor in c
 	ready            sync.WaitGroup    // done when every signal is being collected
 	fd               int               // the signalfd; -1: there is none
+	file             *os.File          // of fd, in Go's poller: who waits for it needs no thread
+	pollable         bool              // Go has a poller
 	ignored, blocked atstart.SignalSet // at start
 	wanted           atstart.SignalSet // those to collect
 	sibling          atomic.Uint32
@@ -62,6 +65,7 @@ func Catch() *Source {
 		taking: make(chan struct{}, 1),
 		fd:     -1,
 	}
+	s.pollable = reserve.Descriptors() == nil
 	s.ignored, s.blocked = atStart()
 	setActions(libraries, ignore)
 	// In the background: to enable a signal takes 20 to 60 µs. That is time to read the command line in.
@@ -118,9 +122,9 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 
 func (s *Source) catch() {
 	s.wanted = forwarded &^ (ignoredNow() & kept)
-	if _, _, blocked := atstart.Signals(); blocked {
+	if _, _, blocked := atstart.Signals(); blocked && s.pollable {
 		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
-			s.fd = fd
+			s.fd, s.file = fd, os.NewFile(uintptr(fd), "signalfd")
 			go s.read()
 		}
 	}
@@ -139,11 +143,10 @@ func (s *Source) catch() {
 
 // read passes on what comes through the signalfd, in the kernel's order.
 func (s *Source) read() {
-	for {
+	conn, err := s.file.SyscallConn()
+	for err == nil {
 		s.room <- struct{}{}
-		for !s.take() {
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
-		}
+		err = conn.Read(func(uintptr) bool { return s.take() }) // waits when there is none
 	}
 }
 

@@ -1,0 +1,83 @@
+package faults
+
+import (
+	"fmt"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/integration_test/bed"
+)
+
+// Calls that a sandbox may refuse. Those with a line are needed, in the background at least; the others have another
+// way.
+var refusals = []struct {
+	name             string
+	call             string // the number, and ARG:MASK
+	foreground, back string // what refuses the start there; empty: it works
+}{
+	{"pidfd_open", fmt.Sprint(unix.SYS_PIDFD_OPEN), "", `needs pidfd_open\(2\), Linux 5.3: .*; hint: `},
+	{"pidfd_send_signal", fmt.Sprint(unix.SYS_PIDFD_SEND_SIGNAL), "",
+		`needs pidfd_send_signal\(2\), Linux 5.1: .*; hint: `},
+	{"renameat2", fmt.Sprint(unix.SYS_RENAMEAT2), "", ""},
+	{"renameat2 with flags", fmt.Sprintf("%d:4:7", unix.SYS_RENAMEAT2), "", ""},
+	{"inotify_init1", fmt.Sprint(unix.SYS_INOTIFY_INIT1), "", ""},
+	{"inotify_add_watch", fmt.Sprint(unix.SYS_INOTIFY_ADD_WATCH), "", ""},
+	{"signalfd4", fmt.Sprint(unix.SYS_SIGNALFD4), "", ""},
+	{"statx", fmt.Sprint(unix.SYS_STATX), "", ""},
+	{"epoll_create1", fmt.Sprint(unix.SYS_EPOLL_CREATE1),
+		`epoll_create1\(2\): .*; hint: `, `epoll_create1\(2\): .*; hint: `},
+	{"eventfd2", fmt.Sprint(unix.SYS_EVENTFD2), `eventfd2\(2\): .*; hint: `, `eventfd2\(2\): .*; hint: `},
+}
+
+// TestRefusedCalls has the kernel refuse one call in every mode: the leash holds, or nothing has happened.
+func TestRefusedCalls(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []syscall.Errno{syscall.ENOSYS, syscall.EPERM, syscall.EACCES} {
+		for _, c := range refusals {
+			for _, m := range []bed.StartMode{
+				{Name: "foreground"}, {Name: "restart", Options: []string{"-restart", "always", "-restart-delay", "0"}},
+				{Name: "daemon", Options: []string{"-daemon"}},
+			} {
+				line := c.foreground
+				if m.Name == "daemon" {
+					line = c.back
+				}
+				t.Run(fmt.Sprintf("%s %v %s", c.name, errno, m.Name), func(t *testing.T) { refuse(t, c.call, errno, m, line) })
+			}
+		}
+	}
+}
+
+func refuse(t *testing.T, call string, errno syscall.Errno, m bed.StartMode, line string) {
+	a := bed.NewAttempt(t)
+	a.How.Before = []string{bed.CompileC(t, "refuse.c"), strconv.Itoa(int(errno)), call}
+	a.Options = []string{"-settle", "0", "-stop", "TERM/5s/KILL"}
+	// Its child is stopped, too: "mixed" is the default.
+	a.Shell(`sleep 60 & touch "$0/runs"; wait`)
+	r := a.Start(t, m)
+	if line != "" {
+		bed.Conclusion{Code: 125, Line: line}.Expect(t, r)
+		if !bed.IsGone(a.Other + "/runs") {
+			t.Error("PROGRAM was started")
+		}
+		a.Mark.ExpectNobody(t)
+		bed.ExpectEmptyDir(t, a.Dir)
+		return
+	}
+	bed.Await(t, "PROGRAM runs", func() bool { return !bed.IsGone(a.Other + "/runs") })
+	if m.Name == "restart" {
+		bed.Must(t, syscall.Unlink(a.Other+"/runs"))
+		bed.Must(t, syscall.Kill(bed.PIDIn(t, a.PIDFile), syscall.SIGKILL))
+		bed.Await(t, "PROGRAM runs again", func() bool { return !bed.IsGone(a.Other + "/runs") })
+	}
+	bed.RemoveFile(t, a.PIDFile)
+	if m.Name != "restart" { // there the first one's child is left alone
+		a.Mark.ExpectNobody(t)
+	} else {
+		r.ExpectSignal(t, syscall.SIGTERM)
+	}
+	bed.ExpectEmptyDir(t, a.Dir)
+}

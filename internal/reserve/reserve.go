@@ -1,0 +1,102 @@
+// Package reserve has all there that stopping a program will need, before the program is. A program can use up the
+// processes of its user and of its control group, and Go ends a process that gets no thread when it wants one, or no
+// descriptors for its poller: newosproc in runtime/os_linux.go, netpollinit in runtime/netpoll_epoll.go.
+//
+// It does not promise memory, nor what the whole system may run out of later.
+package reserve
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pidleash/internal/fault"
+)
+
+// descriptors are as many as are open at the same time and are opened later: of inotify four, of Go's poller two, the
+// files of -stdout and -stderr, a held process, a PID file's claim and directory, a file and a directory of /proc.
+const descriptors = 13
+
+// Descriptors looks whether so many are free, and opens Go's poller. An error names the call that was refused; then
+// no timer may be set, and no file polled.
+func Descriptors() error {
+	if err := probe(); err != nil {
+		return err
+	}
+	time.AfterFunc(time.Hour, func() {}).Stop() // the first timer opens it
+	return nil
+}
+
+func probe() error {
+	var free []int
+	defer func() {
+		for _, fd := range free {
+			unix.Close(fd)
+		}
+	}()
+	for len(free) < descriptors {
+		call, fd, err := "fcntl(2)", 0, error(nil)
+		switch len(free) {
+		case 0:
+			call = "epoll_create1(2)"
+			fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		case 1:
+			call = "eventfd2(2)"
+			fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		default:
+			fd, err = unix.FcntlInt(uintptr(free[0]), unix.F_DUPFD_CLOEXEC, 0)
+		}
+		if err != nil {
+			return lack(call, err)
+		}
+		free = append(free, fd)
+	}
+	return nil
+}
+
+func lack(call string, err error) error {
+	switch err {
+	case unix.EMFILE:
+		problem := fmt.Sprintf("pidleash needs %d more", descriptors)
+		return &fault.Error{Object: "open files", Problem: problem, Err: err, Hint: "ulimit -n, or LimitNOFILE= in a unit"}
+	case unix.ENFILE:
+		return &fault.Error{Object: "open files", Problem: "the system has none left", Err: err, Hint: "sysctl fs.file-max"}
+	}
+	return &fault.Error{Object: call, Problem: "is needed, and was refused", Err: err, Hint: "allow it in the sandbox"}
+}
+
+// What may be in the kernel or run at the same time, and so have a thread each.
+const (
+	runners = 2 // that run Go code
+	// Always: one in the poller, two of os/signal, the loop, its Reaper, the queue of messages, and package notify or
+	// the link to a caller.
+	waiters = 7
+)
+
+// Threads has as many exist as are ever needed, with more goroutines that wait in the kernel beside those that
+// every run has. It returns at once; wait returns when it is done.
+//
+// Idle threads are never given back, and a goroutine that is locked to its thread keeps it from all others: so many of
+// them at the same time have so many threads. The calling thread may be among these while wait waits.
+func Threads(more int) (wait func()) {
+	runtime.GOMAXPROCS(min(runners, runtime.GOMAXPROCS(0))) // and the runtime does not raise it by itself any more
+	n := int32(runners + waiters + more)
+	var here atomic.Int32
+	all := make(chan struct{})
+	var done sync.WaitGroup
+	for range n {
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			if here.Add(1) == n {
+				close(all)
+			}
+			<-all
+		})
+	}
+	return done.Wait
+}
