@@ -135,6 +135,9 @@ func (l *loop) answerCaller() {
 
 // letGo releases what was inherited from the caller: descriptors, working directory, standard error.
 func (l *loop) letGo() {
+	if log, ok := l.log.(interface{ Drain() }); ok {
+		log.Drain()
+	}
 	if l.plan.Way == plan.Daemon && !l.role.isParent { // with -sidecar the caller has them, and a parent needs them again
 		for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
 			unix.Close(fd)

@@ -17,31 +17,34 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 11000 // lines of the program, tests left out
+	productLimit  = 13600 // lines of the program, tests left out
 )
 
-// lineLimits is how many lines each room may have, assembly and comments included.
+// lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
+// all are: who may speak for a lock and what a stepped clock leaves unsure (pidfile), the successors of a daemon (daemon),
+// 32-bit and big-endian machines (launch, atstart), and what mistakes probably meant (cli).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            1920,
+	"wrapper":            2060,
 	"watch":              210,
-	"internal/plan":      510,
-	"internal/machine":   1080,
-	"internal/launch":    1040,
-	"internal/atstart":   160,
-	"internal/signals":   490,
-	"internal/process":   750,
-	"internal/daemon":    240,
-	"internal/pidfile":   1470,
-	"internal/condition": 190,
-	"internal/ready":     230,
+	"internal/plan":      520,
+	"internal/machine":   1110,
+	"internal/launch":    1370,
+	"internal/atstart":   220,
+	"internal/signals":   510,
+	"internal/process":   810,
+	"internal/daemon":    430,
+	"internal/pidfile":   2040,
+	"internal/condition": 210,
+	"internal/ready":     260,
+	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   110,
 	"internal/terminal":  180,
 	"internal/link":      110,
-	"internal/sdnotify":  320,
-	"internal/fault":     70,
-	"internal/control":   340,
-	"internal/cli":       1790,
+	"internal/sdnotify":  390,
+	"internal/fault":     110,
+	"internal/control":   380,
+	"internal/cli":       2080,
 }
 
 // excess lets a type have more than others.
@@ -52,7 +55,7 @@ type excess struct {
 
 // manyFields has the structs above fieldLimit.
 var manyFields = map[string]excess{
-	"internal/plan.Plan": {26, "data: one field for each thing that can be asked for"},
+	"internal/plan.Plan": {27, "data: one field for each thing that can be asked for"},
 }
 
 func TestFigures(t *testing.T) {

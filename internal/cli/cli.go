@@ -56,13 +56,13 @@ func run(name string, p *plan.Plan, source *signals.Source, log *log) (plan.Outc
 	if fd, err := strconv.Atoi(number); err == nil {
 		switch part {
 		case plan.WatchdogName, plan.SupervisorName:
-			return wrapper.Keep(p, source, log.Logger, fd)
+			return wrapper.Keep(p, source, log, fd)
 		case plan.StarterName:
-			return plan.Outcome{}, wrapper.StandBy(p, source, log.Logger, fd)
+			return plan.Outcome{}, wrapper.StandBy(p, source, log, fd)
 		}
 	}
 	warnVariables(log)
-	return wrapper.Run(p, source, log.Logger)
+	return wrapper.Run(p, source, log)
 }
 
 // version is what the Go command knows of the source: a tag, or the commit with its time.

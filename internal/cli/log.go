@@ -31,12 +31,18 @@ const (
 // stopped reading.
 type log struct {
 	hclog.Logger
-	queue   chan []byte // nil before the first message
+	queue   chan logged // nil before the first message
 	dropped atomic.Int64
 	written chan struct{} // closed when the queue is closed and empty
 	text    bool
 	journal bool
 	flushed bool
+}
+
+// logged is a line to write, or where it is reported that all before is written.
+type logged struct {
+	line []byte
+	done chan<- struct{}
 }
 
 func newLog(level string, json bool) *log {
@@ -57,11 +63,11 @@ func (l *log) Write(p []byte) (int, error) { return l.LevelWrite(hclog.Info, p) 
 // LevelWrite queues a line, or drops and counts it when the queue is full. hclog calls it under a lock of its own.
 func (l *log) LevelWrite(level hclog.Level, p []byte) (int, error) {
 	if l.queue == nil {
-		l.queue, l.written = make(chan []byte, logQueue), make(chan struct{})
+		l.queue, l.written = make(chan logged, logQueue), make(chan struct{})
 		go l.write()
 	}
 	select {
-	case l.queue <- l.format(level, p):
+	case l.queue <- logged{line: l.format(level, p)}:
 	default:
 		l.dropped.Add(1)
 	}
@@ -107,8 +113,11 @@ func (l *log) write() {
 	var set unix.Sigset_t
 	atstart.Store(set.Val[:], 1<<(syscall.SIGTTOU-1))
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
-	for line := range l.queue {
-		writeAll(line)
+	for next := range l.queue {
+		writeAll(next.line)
+		if next.done != nil {
+			close(next.done)
+		}
 		if n := l.dropped.Swap(0); n > 0 {
 			writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
 		}
@@ -129,6 +138,24 @@ func writeAll(p []byte) {
 		default:
 			return // there is nowhere to report it
 		}
+	}
+}
+
+// Drain waits until what was logged so far is written, but not for ever: standard error is about to be another one.
+func (l *log) Drain() {
+	if l.queue == nil || l.flushed {
+		return
+	}
+	done := make(chan struct{})
+	end := time.After(logPatience)
+	select {
+	case l.queue <- logged{done: done}:
+	case <-end:
+		return
+	}
+	select {
+	case <-done:
+	case <-end:
 	}
 }
 
