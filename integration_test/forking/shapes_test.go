@@ -162,7 +162,12 @@ func TestGuessMendsItself(t *testing.T) {
 	t.Parallel()
 	inShapes(t, []by{byNone}, func(t *testing.T, background bool, b by) {
 		s := startShape(t, background, b, "middle", "1800", "0")
-		s.settled(t, "the daemon")
+		s.succeeded(t, "the daemon")
+		for _, pid := range append(s.Mark.Bearers(), s.run.PID()) {
+			if bed.IsLockedBy(t, s.PIDFile, pid) {
+				t.Errorf("PID %d has locked the daemon's file", pid)
+			}
+		}
 		s.leave(t)
 	})
 }

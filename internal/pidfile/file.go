@@ -34,6 +34,7 @@ type File struct {
 	pid      int
 	fd       int  // holds the lock, and keeps the inode's number in use
 	unlocked bool // the program locks it, or may: leave that to it
+	isFree   bool // it is never locked, nor is one in its place: a PathLock keeps other starts away
 	adopted  bool // the program has written it
 	id       identity
 	stamp    time.Time // of the last change by pidleash; zero: unknown
@@ -199,7 +200,7 @@ func (f *File) Successor() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
-	c, err := newFile(f.path, true, true)
+	c, err := newFile(f.path, true, !f.isFree)
 	if err == nil {
 		c.Successor = true
 	}
@@ -216,7 +217,9 @@ func (f *File) Succeed(c *Claim, pid int) {
 		_ = unix.Unlink(c.Temp)
 	}
 	f.close()
+	isFree := f.isFree
 	*f = *c.Published(pid)
+	f.isFree, f.unlocked = isFree, isFree
 }
 
 // Name puts a file that names pid in the place of this one, in one step. If the file at the path is not its
@@ -280,7 +283,7 @@ func (f *File) Restore(pid int) error {
 			return err
 		}
 	case state == Removed && f.IsProgramsOwn():
-		c, err := publishNew(f.path, pid, true)
+		c, err := publishNew(f.path, pid, !f.isFree)
 		if err == nil {
 			f.Succeed(c, pid)
 		}

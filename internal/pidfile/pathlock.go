@@ -120,7 +120,7 @@ func (l *PathLock) Clear() error {
 // file that is removed right after that is no error: the next look finds it so. ErrLostRace: a file is there
 // that does not name the daemon yet, and may be about to.
 func (l *PathLock) Publish(pid int) (*File, error) {
-	f := &File{path: l.Path, pid: pid, fd: -1, unlocked: true}
+	f := &File{path: l.Path, pid: pid, fd: -1, isFree: true, unlocked: true}
 	if Named(l.Path) == pid {
 		if err := f.Adopt(); err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 			return nil, err
 		}
 		f = c.Published(pid)
-		f.unlocked = true
+		f.isFree, f.unlocked = true, true
 	}
 	if state, _ := f.Look(); state != Present && state != Removed {
 		f.close()
