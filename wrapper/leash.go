@@ -26,6 +26,7 @@ type leash struct {
 	named      bool              // the file names the keeper, because no program runs
 	goneSince  time.Time         // since when the path has been empty; zero: a file is there
 	lookErr    error             // why the last look gave no answer
+	state      pidfile.State     // at the last look
 
 	hints       chan struct{}
 	again       <-chan time.Time // when to look at the daemon's own file again; nil: at the next hint
@@ -175,7 +176,12 @@ var states = [...]machine.Kind{
 
 func (s *leash) look() (pidfile.State, machine.Event) {
 	state, err := s.file.Look()
-	s.lookErr = err
+	level := hclog.Trace
+	if state != s.state {
+		level = hclog.Debug
+	}
+	s.log.Log(level, "looked", "pidfile", s.plan.PIDFile, "state", state.String())
+	s.state, s.lookErr = state, err
 	if state != pidfile.Removed {
 		s.goneSince = time.Time{}
 	} else if s.goneSince.IsZero() {
@@ -223,6 +229,7 @@ func (s *leash) remove() {
 		return // no daemon was found, so nothing was published
 	}
 	state, err := s.file.Remove()
+	s.log.Debug("removed", "pidfile", s.plan.PIDFile, "state", state.String())
 	s.warn(err)
 	if err == nil && state == pidfile.Changed {
 		s.log.Warn(fmt.Sprintf("pidfile %s: left there, it names another PID", s.plan.PIDFile))

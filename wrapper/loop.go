@@ -257,6 +257,7 @@ func (l *loop) lookAtConditions() machine.Event {
 // signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has sent
 // it to the program as well; but when a terminal hangs up, only the session leader gets the HUP.
 func (l *loop) signaled(r signals.Received) {
+	l.log.Debug("received", "signal", plan.SignalName(r.Signal))
 	if r.Signal == l.plan.Restart.Signal {
 		l.happen(machine.Event{Kind: machine.Asked})
 		return
@@ -269,7 +270,7 @@ func (l *loop) signaled(r signals.Received) {
 
 func (l *loop) kill(sig syscall.Signal, to machine.Target) {
 	whom, err := l.program.send(sig, to)
-	l.log.Debug(fmt.Sprintf("sending %s to %s", plan.SignalName(sig), whom))
+	l.log.Debug("sending", "signal", plan.SignalName(sig), "to", whom)
 	mayBeGone := l.plan.Forking || !l.role.isParent // an event will report its end
 	if err != nil && !(mayBeGone && errors.Is(err, unix.ESRCH)) {
 		l.log.Warn(fmt.Sprintf("cannot send %s to %s: %v", plan.SignalName(sig), whom, err))

@@ -93,6 +93,7 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	p := l.program
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
 	p.held, p.last, p.waiting, p.reaped, p.status = nil, p.held, false, nil, status
+	l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status), "known", known)
 	if p.finder != nil {
 		p.finder.Started(0)
 	}

@@ -53,6 +53,7 @@ func report(l *loop, a machine.Action) {
 
 // reportLaunch replaces what the service manager was told while no program ran.
 func reportLaunch(l *loop) {
+	l.log.Debug("launched", "program", l.plan.Args[0], "pid", l.program.pid())
 	if again := l.program.launches - 1; again > 0 {
 		l.relay.Send(fmt.Sprintf("STATUS=Restarted as PID %d, %d times so far", l.program.pid(), again))
 	} else if l.conditions != nil {
