@@ -301,15 +301,17 @@ func (c *daemonCell) settled(pid string) bool {
 	}
 	status, err := os.ReadFile(c.Bed.Path("/proc/" + pid + "/status"))
 	return err == nil && c.named() == pid && strings.Contains(string(status), "\nPPid:\t"+c.Property("MainPID")+"\n") &&
-		c.children(pid) == 1 && hasOpen(c.Bed.Path("/proc/"+c.Property("MainPID")), c.PIDFile)
+		c.children(pid) == 1 && hasOpen(c.Bed.Path("/proc/"+c.Property("MainPID")), c.Bed.Path(c.PIDFile))
 }
 
-// hasOpen: the process has the file open, as pidleash has when it knows the daemon.
+// hasOpen: the process has the file open, as pidleash has when it knows the daemon. The descriptor's link need not
+// name the file: it may have got its name later.
 func hasOpen(proc, file string) bool {
+	want, err := os.Stat(file)
 	fds, _ := filepath.Glob(filepath.Join(proc, "fd", "*"))
-	return slices.ContainsFunc(fds, func(fd string) bool {
-		target, _ := os.Readlink(fd)
-		return target == file
+	return err == nil && slices.ContainsFunc(fds, func(fd string) bool {
+		have, err := os.Stat(fd)
+		return err == nil && os.SameFile(have, want)
 	})
 }
 
