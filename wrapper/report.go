@@ -17,6 +17,7 @@ import (
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/ready"
 	"pidleash/internal/sdnotify"
 )
 
@@ -143,7 +144,10 @@ func notUp(l *loop, err error) error {
 // lastWords quotes the last lines of the program's logs, to end a message with.
 func lastWords(l *loop) string {
 	var text strings.Builder
-	for _, log := range l.logs {
+	for i, log := range l.logs {
+		if slices.ContainsFunc(l.logs[:i], func(other *ready.Log) bool { return other.Path == log.Path }) {
+			continue
+		}
 		if words := log.LastWords(); words != "" {
 			fmt.Fprintf(&text, "; %s: %s", log.Path, words)
 		}

@@ -150,17 +150,18 @@ func publishWithout(t *testing.T, m bed.StartMode, refused map[string]syscall.Er
 	for call := range refused {
 		patterns = append(patterns, call+" *p.pid*", call+" .")
 	}
-	script := `[ "$(cat "$1")" = $$ ] && echo right >>"$0/marker"; echo run >>"$0/runs"; `
+	// Where its words named the file, a daemon would have to write that itself.
+	script := `[ "$(cat "$NAMED")" = $$ ] && echo right >>"$0/marker"; echo run >>"$0/runs"; `
 	switch {
 	case m.Name == "restart":
 		script += `exit $(($(wc -l <"$0/runs") < 2))`
 	case strings.Contains(m.Name, "forking"):
-		script = `{ until [ -s "$1" ]; do sleep 0.01; done; echo right >>"$0/marker"; ` + untilStop + `; } &`
+		script = `{ until [ -s "$NAMED" ]; do sleep 0.01; done; echo right >>"$0/marker"; ` + untilStop + `; } &`
 	case strings.Contains(m.Name, "daemon"):
 		script += untilStop
 	}
 	words := append([]string{"-pidfile", a.PIDFile}, m.Options...)
-	g := bed.StartGated(t, bed.How{Env: []string{string(a.Mark)}}, patterns, append(words, "sh", "-c", script, a.Other, a.PIDFile)...)
+	g := bed.StartGated(t, bed.How{Env: []string{string(a.Mark), "NAMED=" + a.PIDFile}}, patterns, append(words, "sh", "-c", script, a.Other)...)
 	go func() { // in the background PROGRAM goes on until the caller has gone
 		if m.Name != "forking" {
 			<-g.Done
