@@ -119,7 +119,8 @@ func reportLost(l *loop) {
 
 // reportEscaped warns of a program that has gone to the background, and is not expected to.
 func reportEscaped(l *loop, r machine.Result) {
-	if !l.role.isParent || l.plan.Forking || l.plan.KillMode == plan.KillTree || r.Removed || !r.Known || r.Status != 0 || process.NoChildren() {
+	expected := l.plan.Forking || l.plan.KillMode == plan.KillTree || r.Removed || len(l.program.sent) > 0
+	if !l.role.isParent || expected || !r.Known || r.Status != 0 || process.NoChildren() {
 		return
 	}
 	all, _ := l.program.family.Descendants()

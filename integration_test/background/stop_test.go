@@ -34,7 +34,7 @@ func (c sweepCase) run(t *testing.T, m bed.StartMode) {
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
 	a.Options = []string{"-kill-mode", c.mode, "-ready", "fd:3"}
-	script := `sleep 60 3>&- & echo $! >"$0/member"; echo >&3; exec 3>&-; read x <"$0/gate"`
+	script := `sleep 60 3>&- & echo $! >"$0/member"; echo >&3; exec 3>&-; read x <"$0/gate"; exit 3` // with 0 it would be the middle of a double fork
 	if m.Name == "daemon forking" {
 		// A group of its own for the daemon, as setsid(2) gives it.
 		script = `setsid sh -c '` + script + `' "$0" &`

@@ -220,7 +220,7 @@ func TestKillModeRefused(t *testing.T) {
 		line    string
 	}{
 		{[]string{"-kill-mode", "all"}, nil, `option -kill-mode "all": no such mode`},
-		{[]string{"-kill-mode", ""}, nil, `option -kill-mode "": no such mode`},
+		{[]string{"-kill-mode", ""}, nil, `option -kill-mode "": no value`},
 		{nil, []string{"PIDLEASH_KILL_MODE=Tree"}, `variable PIDLEASH_KILL_MODE "Tree": no such mode`},
 		{[]string{"-pidfile", file, "-same-group", "-kill-mode", "group"}, nil, "-kill-mode group and -same-group"},
 		{[]string{"-same-group", "-kill-mode=group"}, nil, "-kill-mode group and -same-group"},
