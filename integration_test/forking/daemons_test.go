@@ -540,7 +540,7 @@ func (e *entrypoint) up(d modeDaemon, dir string) bool {
 	if pid == "" || !strings.Contains(string(status), "\t"+pid+"\n") || !strings.HasPrefix(string(status), "Name:\t"+d.name+"\n") {
 		return false
 	}
-	if !hasOpen(e.path("/proc/1"), e.pidfile) {
+	if !hasOpen(e.path("/proc/1"), e.path(e.pidfile)) {
 		return false
 	}
 	if d.ask == "" {
