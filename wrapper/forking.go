@@ -74,7 +74,7 @@ func seekSuccessor(l *loop) {
 		if l.leash.file.IsProgramsOwn() {
 			finder.Wrote()
 		}
-		pid, more := finder.Next(time.Now(), l.program.status, len(l.program.sent) == 0)
+		pid, more := finder.Next(time.Now(), l.program.end)
 		switch {
 		case pid == 0 && !more:
 			reportLost(l)

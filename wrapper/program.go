@@ -28,8 +28,8 @@ type program struct {
 	reaped  <-chan struct{} // closed when the ended program's status is known or lost; nil: not awaited
 	waiting bool            // held has ended, and its exit status is awaited
 	sent    map[syscall.Signal]bool
-	status  syscall.WaitStatus // of the program that ran last
-	starter int                // PID of what was started, until that has ended
+	end     daemon.End // of the program that ran last
+	starter int        // PID of what was started, until that has ended
 
 	reaper *process.Reaper
 	family *process.Family // nil: the program is not below this process or its caller

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"pidleash/internal/daemon"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
 )
@@ -77,6 +78,7 @@ func (l *loop) explain() {
 		return
 	}
 	status, known := l.program.last.Status()
+	l.program.end.Status, l.program.end.Known = status, known
 	l.reportEnd(status, known)
 	l.happen(machine.Event{Kind: machine.Explained, Status: status, Known: known})
 }
@@ -92,7 +94,8 @@ func (l *loop) endWaited() {
 func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	p := l.program
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
-	p.held, p.last, p.waiting, p.reaped, p.status = nil, p.held, false, nil, status
+	p.held, p.last, p.waiting, p.reaped = nil, p.held, false, nil
+	p.end = daemon.End{Status: status, Known: known, Untouched: len(p.sent) == 0}
 	l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status), "known", known)
 	if p.finder != nil {
 		p.finder.Started(0)

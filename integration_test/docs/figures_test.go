@@ -25,7 +25,7 @@ const (
 // 32-bit and big-endian machines (launch, atstart), and what mistakes probably meant (cli).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2060,
+	"wrapper":            2090,
 	"watch":              210,
 	"internal/plan":      520,
 	"internal/machine":   1110,
@@ -33,7 +33,7 @@ var lineLimits = map[string]int{
 	"internal/atstart":   220,
 	"internal/signals":   510,
 	"internal/process":   810,
-	"internal/daemon":    430,
+	"internal/daemon":    440,
 	"internal/pidfile":   2040,
 	"internal/condition": 210,
 	"internal/ready":     260,

@@ -280,7 +280,7 @@ var processSituations = []situation{
 	process("empty environment", "`env -i`", nil, "PROBE", "start", "no-environment", "--"),
 	process("own variables", "PIDLEASH_ variables, PIDFILE naming the file in use", func(s *scene) {
 		s.env = append(s.env, "PIDLEASH_LOG_LEVEL=warn", "PIDFILE="+s.p.dir+"/"+pidFileInUse, "C=3", "PIDLEASH_LOG_FORMAT=text",
-			"PIDLEASH_UNKNOWN=kept", "PIDLEASH_LOG_LEVEL=debug")
+			"PIDLEASH_UNKNOWN=kept", "PIDLEASH_LOG_LEVEL=info")
 	}),
 	process("other PIDFILE", "PIDFILE naming another file", func(s *scene) {
 		s.env = append(s.env, "PIDFILE=/run/other.pid")

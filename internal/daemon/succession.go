@@ -107,9 +107,15 @@ func (f *Finder) Successor() int {
 	return pid
 }
 
-// Next looks for the successor of a daemon that has ended with status; untouched: no signal was sent to it.
-// 0 and more: it is too early to tell.
-func (f *Finder) Next(now time.Time, status syscall.WaitStatus, untouched bool) (pid int, more bool) {
+// End is how a daemon has ended.
+type End struct {
+	Status    syscall.WaitStatus
+	Known     bool // Status is known: of another process's child it comes later, or never
+	Untouched bool // no signal was sent to it
+}
+
+// Next looks for the successor of a daemon that has ended. 0 and more: it is too early to tell.
+func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	if f.ended.IsZero() {
 		f.ended = now
 	}
@@ -128,7 +134,11 @@ func (f *Finder) Next(now time.Time, status syscall.WaitStatus, untouched bool) 
 	case len(left) == 0 || since >= guessPatience:
 		return 0, false
 	}
-	return f.guess(now, left, status == 0 && untouched && f.ended.Sub(f.found) < middleLimit)
+	isMiddle := e.Status == 0 && e.Untouched && f.ended.Sub(f.found) < middleLimit
+	if isMiddle && !e.Known && since < filePatience {
+		return 0, true
+	}
+	return f.guess(now, left, isMiddle && e.Known)
 }
 
 // mayBeWritten reports that somebody lives who may be the successor, and write the file.
