@@ -41,7 +41,7 @@ var lineLimits = map[string]int{
 	"internal/reserve":   110,
 	"internal/terminal":  180,
 	"internal/link":      110,
-	"internal/sdnotify":  390,
+	"internal/sdnotify":  400,
 	"internal/fault":     110,
 	"internal/control":   380,
 	"internal/cli":       2080,

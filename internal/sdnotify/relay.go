@@ -239,7 +239,7 @@ func (r *Relay) run() {
 		if trusted {
 			closeAll(m.descriptors)
 		} else if len(m.descriptors) > 0 {
-			r.closeLater(m.descriptors)
+			r.closeForeign(m.descriptors)
 		}
 	}
 }
@@ -247,9 +247,21 @@ func (r *Relay) run() {
 // maxForeign is how many strangers' messages may wait for their descriptors to be closed.
 const maxForeign = 4
 
-// closeLater closes a stranger's descriptors, which may take as long as the stranger wants: a socket may linger,
-// socket(7), and a file may be of his own file system. So the reader of the relay does not wait for it.
-func (r *Relay) closeLater(fds []int) {
+// closeForeign closes a stranger's descriptors, which may take as long as the stranger wants: a socket may linger,
+// socket(7), and a file may be of his own file system. A socket that does not linger any more is closed at once; for
+// other files the reader of the relay does not wait. A socket must not be left to the kernel, which would drop it, and
+// let the reader linger, when there is no room for more.
+func (r *Relay) closeForeign(fds []int) {
+	files := slices.DeleteFunc(fds, func(fd int) bool {
+		isSocket := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{}) == nil
+		if isSocket {
+			unix.Close(fd)
+		}
+		return isSocket
+	})
+	if len(files) == 0 {
+		return
+	}
 	if r.foreign == nil {
 		foreign := make(chan []int, maxForeign)
 		r.foreign = foreign
@@ -259,10 +271,7 @@ func (r *Relay) closeLater(fds []int) {
 			}
 		}()
 	}
-	for _, fd := range fds {
-		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
-	}
-	r.foreign <- fds
+	r.foreign <- files
 }
 
 func (r *Relay) trusts(m message) bool {
