@@ -24,7 +24,7 @@ func seek(l *loop) {
 	case err != nil:
 		l.answer(machine.Event{Kind: machine.Unready, Err: notUp(l, err)})
 	case pid != 0:
-		l.answer(machine.Event{Kind: machine.Found, Own: pid == l.program.starter})
+		l.answer(machine.Event{Kind: machine.Found, Own: l.program.finder.IsStarted(pid)})
 	}
 }
 
@@ -132,7 +132,7 @@ func look(l *loop) machine.Event {
 		if e, ok := followSuccessor(l); ok {
 			return e
 		}
-	case state == pidfile.Removed && l.leash.file.MovedAway() && finder.IsMoving(l.leash.goneSince, time.Now(), l.plan.Settle):
+	case e.Linked && finder.IsMoving(l.leash.goneSince, time.Now(), l.plan.Settle):
 		return machine.Event{Kind: machine.Moving}
 	}
 	return e

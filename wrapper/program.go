@@ -29,7 +29,6 @@ type program struct {
 	waiting bool            // held has ended, and its exit status is awaited
 	sent    map[syscall.Signal]bool
 	end     daemon.End // of the program that ran last
-	starter int        // PID of what was started, until that has ended
 
 	reaper *process.Reaper
 	family *process.Family // nil: the program is not below this process or its caller
@@ -70,7 +69,7 @@ func (s *program) started(h *process.Held) {
 	s.last.Close()
 	s.held, s.last, s.reaped, s.waiting, s.sweeps = h, nil, nil, false, false
 	s.launches++
-	if s.starter = h.PID; s.finder != nil {
+	if s.finder != nil {
 		s.finder.Started(h.PID)
 	}
 	clear(s.sent)

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pidleash/internal/daemon"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
@@ -114,15 +116,13 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 
 // reportEnd logs the end of a program that is not the keeper's child: no exit status of pidleash's shows it.
 func (l *loop) reportEnd(status syscall.WaitStatus, known bool) {
-	pid := l.program.last.PID
-	switch {
-	case !known && l.role.isParent:
-		l.log.Warn(fmt.Sprintf("PID %d has ended, its exit status is unknown: %s", pid, l.program.last.Why()))
-	case !known:
-		l.log.Info(fmt.Sprintf("PID %d has ended, its exit status is unknown: %s", pid, l.program.last.Why()))
-	case l.role.isParent || plan.IsClean(status) || l.program.reason != "":
-		l.log.Info(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
-	default:
-		l.log.Warn(fmt.Sprintf("PID %d %s", pid, plan.Describe(status)))
+	text, isFine := plan.Describe(status), l.role.isParent || plan.IsClean(status) || l.program.reason != ""
+	if !known {
+		text, isFine = "has ended, its exit status is unknown: "+l.program.last.Why(), !l.role.isParent
 	}
+	level := hclog.Warn
+	if isFine {
+		level = hclog.Info
+	}
+	l.log.Log(level, fmt.Sprintf("PID %d %s", l.program.last.PID, text))
 }

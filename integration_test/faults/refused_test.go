@@ -14,8 +14,8 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// Calls that a sandbox may refuse. Those with a line are needed, in the background at least; the others have another
-// way.
+// refusals are calls that a sandbox may refuse. A call with an error message is needed in that mode; without the others
+// pidleash takes another way.
 var refusals = []struct {
 	name             string
 	call             string // the number, and ARG:MASK

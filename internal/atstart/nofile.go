@@ -14,8 +14,8 @@ import "unsafe"
 // Rlimit is struct rlimit64 of prlimit(2).
 type Rlimit struct{ Cur, Max uint64 }
 
-// rawSyscall6 is syscall.RawSyscall6. It is not imported: that would initialise package syscall first. An assembly file
-// in the package lets the compiler accept the missing body.
+// rawSyscall6 is syscall.RawSyscall6. Package syscall is not imported, because it would be initialised first. The
+// compiler accepts the missing body because this package has an assembly file.
 //
 //go:linkname rawSyscall6 syscall.RawSyscall6
 func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)

@@ -92,8 +92,8 @@ func slips(a, b string) int {
 	return last[len(b)]
 }
 
-// warnVariables warns of variables that were probably meant to set an option. Others are not worth a word: Kubernetes
-// makes PIDLEASH_PORT for a service of that name.
+// warnVariables warns of variables that were probably meant to set an option. It says nothing of others: Kubernetes
+// sets PIDLEASH_PORT for a service called pidleash.
 func warnVariables(l *log) {
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")

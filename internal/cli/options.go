@@ -375,7 +375,7 @@ func isOptionVariable(name string) bool {
 	return strings.HasPrefix(name, envPrefix) && (slices.ContainsFunc(options, sets) || slices.ContainsFunc(commandOptions, sets))
 }
 
-// usesFile reports whether a value of PIDFILE leads to a PID file of this start, by whatever name of its directory.
+// usesFile reports whether a value of PIDFILE is a path of this start's PID file. Several paths may lead to it.
 func (c *command) usesFile(value string) bool {
 	path, err := absolute(value)
 	if err != nil || value == "" {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// aloneAsleep is how long a process must have been the only one to be the daemon, if it sleeps, or has come out
-	// of a double fork: it leads no session, and who does is gone.
+	// aloneAsleep is how long a process must have been the only one to be the daemon, if it sleeps, or if it has come
+	// out of a double fork: the leader of its session has ended.
 	aloneAsleep = 20 * time.Millisecond
 	// aloneLeader is the same for one that leads its session: it may be the middle process of a double fork, which
 	// takes its time.
@@ -85,8 +85,11 @@ func NewFinder(p *plan.Plan, family *process.Family) *Finder {
 	return &Finder{file: p.Followed(), follow: p.Follow != "", decides: p.WritesFile(), beside: p.Beside(), family: family}
 }
 
-// Started records the process that was started.
+// Started records the process that was started; 0: it has ended.
 func (f *Finder) Started(pid int) { f.started = pid }
+
+// IsStarted reports that a living process is the one that was started.
+func (f *Finder) IsStarted(pid int) bool { return pid == f.started }
 
 // Lost records the end of a process: if the daemon is not known yet, it may have been the daemon.
 func (f *Finder) Lost(status syscall.WaitStatus) {

@@ -41,6 +41,7 @@ type origin struct {
 	user  uint32
 	group []byte // proc_pid_cgroup(5)
 	start process.Ticks
+	dead  bool
 }
 
 // originOf is where pid runs; the zero value: unknown.
@@ -51,19 +52,18 @@ func originOf(pid int) (o origin) {
 	if err != nil || unix.Stat(dir, &st) != nil {
 		return o
 	}
-	o.user, o.start = st.Uid, p.Start
+	o.user, o.start, o.dead = st.Uid, p.Start, p.Dead()
 	o.group, _ = os.ReadFile(dir + "/cgroup")
 	return o
 }
 
 // bore reports a living process that may have come of the one that runs there.
 func (o origin) bore(pid int) bool {
-	p, err := process.Read(pid)
-	if err != nil || p.Dead() || pid == os.Getpid() || len(o.group) == 0 || p.Start < o.start {
+	if pid == os.Getpid() || len(o.group) == 0 {
 		return false
 	}
 	its := originOf(pid)
-	return its.user == o.user && bytes.Equal(its.group, o.group)
+	return !its.dead && its.start >= o.start && its.user == o.user && bytes.Equal(its.group, o.group)
 }
 
 // Follow makes a process the daemon.
@@ -73,8 +73,10 @@ func (f *Finder) Follow(h *process.Held, now time.Time) {
 	}
 	f.program, f.calm = h, calm{}
 	f.found, f.ended = now, time.Time{}
-	if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
-		f.origin = o
+	if f.beside {
+		if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
+			f.origin = o
+		}
 	}
 	f.family.Note(h)
 }
@@ -114,13 +116,11 @@ type End struct {
 	Untouched bool // no signal was sent to it
 }
 
-// Next looks for the successor of a daemon that has ended. 0 and more: it is too early to tell.
+// Next looks for the successor of a daemon that has ended, where its file names none, see Successor. 0 and more: it is
+// too early to tell.
 func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	if f.ended.IsZero() {
 		f.ended = now
-	}
-	if pid := f.Successor(); pid != 0 {
-		return pid, false
 	}
 	since := now.Sub(f.ended)
 	left := f.Left()
@@ -147,8 +147,8 @@ func (f *Finder) mayBeWritten() bool {
 		return true // not from one reading of /proc
 	}
 	table, _ := process.Table()
-	for pid := range table {
-		if f.origin.bore(pid) {
+	for pid, p := range table {
+		if p.Start >= f.origin.start && f.origin.bore(pid) {
 			return true
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Visible replaces what could forge a line, drive a terminal or turn the direction of a text by question marks: names
-// of files and processes are anybody's, and so are a program's words.
+// Visible puts question marks in place of characters that could forge a line, drive a terminal or change the direction
+// of a text. Anybody can put them into the names of files and processes, and a program into its logs.
 func Visible(line string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

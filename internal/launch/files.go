@@ -49,8 +49,8 @@ func Open(c *plan.Context) (*Files, error) {
 }
 
 // openLog opens a file to append to. The program gets it without O_NONBLOCK, which was for a fifo that nobody reads.
-// What names a descriptor is that descriptor: to open it again is refused for a socket, and for what another user has
-// opened.
+// A path that names a descriptor is that descriptor: a socket, or what another user has opened, could not be opened
+// again.
 func (f *Files) openLog(path string, user uint32) (int, error) {
 	if n, ok := descriptor(path); ok {
 		if n < len(f.named) {

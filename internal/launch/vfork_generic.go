@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vfork is clone(2). The child has a copy of this process's memory: to share it takes a function that returns twice,
-// which is assembly for each architecture. The flags come first, but on s390x.
+// vfork is clone(2). The child has a copy of this process's memory: to share the memory, a function would have to
+// return twice, which takes assembly for each architecture. The flags come first, except on s390x.
 //
 //go:noinline
 //go:norace

@@ -21,10 +21,11 @@ type Claim struct {
 	// renameat2(2), or where the file system lacks that, replaced by rename(2).
 	Successor bool
 
-	stamp time.Time // of the last change, see Stamp; zero: unknown
-	lock  int       // read-only descriptor of the same inode, locked, close-on-exec
-	id    identity
-	stale *content // the stale file, locked; nil: there is none
+	stamp  time.Time // of the last change, see Stamp; zero: unknown
+	lock   int       // read-only descriptor of the same inode, locked unless isFree, close-on-exec
+	isFree bool      // it is not locked: a PathLock keeps other starts away
+	id     identity
+	stale  *content // the stale file, locked; nil: there is none
 
 	beside *PathLock // keeps other starts away where nobody can lock the stale file; nil: none
 }
@@ -51,7 +52,7 @@ func newNamed(path string, named bool, own []Own) (*Claim, error) {
 		err = c.lockBeside(own)
 	}
 	if err == nil {
-		err = c.create(named, true)
+		err = c.create(named)
 	}
 	if err == nil && c.beside == nil {
 		err = checkPathLock(path)
@@ -79,9 +80,10 @@ func (c *Claim) lockBeside(own []Own) (err error) {
 func newClaim(path string) *Claim { return &Claim{Path: path, Write: -1, lock: -1} }
 
 // newFile is a claim with its file, of a path that nobody else can claim.
-func newFile(path string, named, locked bool) (*Claim, error) {
+func newFile(path string, named, isFree bool) (*Claim, error) {
 	c := newClaim(path)
-	if err := c.create(named, locked); err != nil {
+	c.isFree = isFree
+	if err := c.create(named); err != nil {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
@@ -89,10 +91,9 @@ func newFile(path string, named, locked bool) (*Claim, error) {
 }
 
 // publishNew publishes pid where nobody else can claim the path. The claim is yet to become a File.
-func publishNew(path string, pid int, locked bool) (c *Claim, err error) {
+func publishNew(path string, pid int, isFree bool) (c *Claim, err error) {
 	for _, named := range []bool{false, true} {
-		var c *Claim
-		if c, err = newFile(path, named, locked); err != nil {
+		if c, err = newFile(path, named, isFree); err != nil {
 			return nil, err
 		}
 		if err = c.Publish(pid); err == nil {
@@ -151,7 +152,7 @@ func lockIfStale(file *content, path string, own []Own) (reason string, err erro
 
 // create makes the file: without a name where that is possible, so that a SIGKILL leaves nothing, or with a hidden
 // one.
-func (c *Claim) create(named, locked bool) (err error) {
+func (c *Claim) create(named bool) (err error) {
 	c.Unnamed = !named && c.openUnnamed()
 	if !c.Unnamed {
 		err = c.openHidden()
@@ -161,7 +162,7 @@ func (c *Claim) create(named, locked bool) (err error) {
 			return &fault.Error{Problem: "cannot be made readable", Err: err}
 		}
 	}
-	if err != nil || !locked {
+	if err != nil || c.isFree {
 		return err
 	}
 	if err = lock(c.lock); err == nil && (c.Unnamed || isAt(c.Temp, c.id)) {
@@ -172,7 +173,7 @@ func (c *Claim) create(named, locked bool) (err error) {
 	}
 	// Another start took it for a leftover, between its creation and its lock.
 	c.drop()
-	return c.create(named, locked)
+	return c.create(named)
 }
 
 // openUnnamed opens a file without a name, for writing and for reading: a descriptor for writing that stays open
@@ -258,6 +259,7 @@ func (c *Claim) Stamp() [2]unix.Timespec {
 // Published is called when the hidden file has been moved to Path with pid in it. The File has the claim's lock.
 func (c *Claim) Published(pid int) *File {
 	f := &File{path: c.Path, pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
+	f.isFree, f.unlocked = c.isFree, c.isFree
 	c.lock, c.Temp = -1, ""
 	c.Abandon()
 	return f

@@ -200,7 +200,7 @@ func (f *File) Successor() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
-	c, err := newFile(f.path, true, !f.isFree)
+	c, err := newFile(f.path, true, f.isFree)
 	if err == nil {
 		c.Successor = true
 	}
@@ -217,9 +217,7 @@ func (f *File) Succeed(c *Claim, pid int) {
 		_ = unix.Unlink(c.Temp)
 	}
 	f.close()
-	isFree := f.isFree
 	*f = *c.Published(pid)
-	f.isFree, f.unlocked = isFree, isFree
 }
 
 // Name puts a file that names pid in the place of this one, in one step. If the file at the path is not its
@@ -283,7 +281,7 @@ func (f *File) Restore(pid int) error {
 			return err
 		}
 	case state == Removed && f.IsProgramsOwn():
-		c, err := publishNew(f.path, pid, !f.isFree)
+		c, err := publishNew(f.path, pid, f.isFree)
 		if err == nil {
 			f.Succeed(c, pid)
 		}

@@ -70,7 +70,7 @@ var errNoPidfd = errors.New("to hold a process needs pidfd_open(2), Linux 5.3")
 // holdProcess fails with errNoPidfd on a kernel without the call, or in a sandbox that forbids it.
 func holdProcess(pid int) (*process.Held, error) {
 	h, err := process.Hold(pid)
-	if err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES {
+	if process.IsRefused(err) {
 		err = errNoPidfd
 	}
 	return h, err

@@ -126,12 +126,11 @@ func (l *PathLock) Publish(pid int) (*File, error) {
 			return nil, err
 		}
 	} else {
-		c, err := publishNew(l.Path, pid, false)
+		c, err := publishNew(l.Path, pid, true)
 		if err != nil {
 			return nil, err
 		}
 		f = c.Published(pid)
-		f.isFree, f.unlocked = true, true
 	}
 	if state, _ := f.Look(); state != Present && state != Removed {
 		f.close()

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/process"
 	"pidleash/internal/safeopen"
 )
 
@@ -90,7 +91,7 @@ func moveNew(at int, from, to string) error {
 // lacksFlags reports that the file system does not know the flags of renameat2(2), or that the kernel or a sandbox
 // has no such call.
 func lacksFlags(err error) bool {
-	return err == unix.EINVAL || err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES
+	return err == unix.EINVAL || process.IsRefused(err)
 }
 
 // hiddenMark is in the names of all hidden files, before the PID of who has made it and the time.

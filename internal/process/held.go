@@ -40,8 +40,8 @@ func Hold(pid int) (*Held, error) {
 	return h, nil
 }
 
-// IsRefused reports that the kernel has no such call, or that a sandbox refuses it: pidfd_open(2) has no EPERM and no
-// EACCES of its own.
+// IsRefused reports that the kernel has no such call, or that a sandbox refuses it. It is for calls that have no EPERM
+// and no EACCES of their own, as pidfd_open(2), or whose substitute meets the same.
 func IsRefused(err error) bool {
 	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 }

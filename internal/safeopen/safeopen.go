@@ -5,7 +5,7 @@
 // root a link counts only if root owns it, or if its owner also owns what it leads to, which it could have put there
 // itself. Directories that are no links are walked whoever owns them, and by descriptor, so that none can be exchanged
 // meanwhile. A file with several names may be somebody else's file: it counts only where nobody but its owner and root
-// can have given it that name.
+// could have given it this name.
 //
 // An error is the kernel's, as an unix.Errno, or a *fault.Error for what is refused here.
 package safeopen

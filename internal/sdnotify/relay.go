@@ -118,8 +118,8 @@ func (r *Relay) ForgetReady() {
 	}
 }
 
-// Start passes on what is sent and what has been sent since NewRelay, and ends Idle. The program is its process
-// itself: it may have changed its user, and systemd would not care. Later calls name another one.
+// Start begins to pass messages on, those that have arrived since NewRelay too, and ends Idle. The program is trusted
+// by its PID: it may have changed its user, which systemd would not mind. Later calls give the PID of another program.
 func (r *Relay) Start(program int) {
 	r.ping = nil
 	if r.address != "" && r.program.Swap(int64(program)) == 0 {
