@@ -326,16 +326,16 @@ func TestSecondTermAfterNewFile(t *testing.T) {
 func TestBackgroundWithoutForking(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
-	a.Program = []string{bed.CompileC(t, "shapes.c"), "again"}
-	s := &shaped{Attempt: a}
+	// The program ends when its daemon is there: before that another process would be named.
+	a.Shell(`setsid sh -c 'echo $$ >"$0/pid"; exec sleep 60' "$0" & until [ -s "$0/pid" ]; do sleep 0.01; done`)
 	r := a.Start(t, bed.StartModes[0])
 	r.ExpectCode(t, 0)
-	left := s.shapes()
-	if len(left) != 1 {
-		t.Fatalf("there are %v", left)
+	left := bed.PIDIn(t, a.Other+"/pid")
+	if bed.Ended(left) {
+		t.Fatalf("PID %d has ended", left)
 	}
-	r.ExpectOneLine(t, fmt.Sprintf("shapes.* has ended, and PID %d of it lives on in a session of its own; hint: -forking", left[0]))
-	bed.Must(t, syscall.Kill(left[0], syscall.SIGKILL))
-	s.Mark.ExpectNobody(t)
+	r.ExpectOneLine(t, fmt.Sprintf("sh has ended, and PID %d of it lives on in a session of its own; hint: -forking", left))
+	bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
+	a.Mark.ExpectNobody(t)
 	bed.ExpectEmptyDir(t, a.Dir)
 }
