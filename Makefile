@@ -1,4 +1,4 @@
-# Targets: build, test, cross, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, test, faults, cross, lint, bench. `make test` is the whole gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -22,6 +22,15 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 test:
 	.ci/setup
 	$(GO) run ./integration_test/bed/run -tags $(TAGS) $(RACE) $(T)
+
+# The long forms of the tests of the gate: every case of a matrix, not a sample.
+# make faults FAULTS=races runs those of one folder.
+FAULTS ?= $(filter faults races soak scale,$(notdir $(wildcard integration_test/*)))
+
+.PHONY: faults
+faults:
+	.ci/setup
+	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -p=1 -v $(addprefix ./integration_test/,$(FAULTS)) -args -long
 
 # Every architecture of Go on Linux builds; nothing is kept but the build cache.
 # make cross GOARCHS="arm64 s390x" builds for some of them.

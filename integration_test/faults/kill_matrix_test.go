@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,9 +20,7 @@ import (
 )
 
 var (
-	everyStep = flag.Bool("every-step", false, "TestKilledAtEveryStep: kill at every system call, not at a sample")
-	killSeed  = flag.Uint64("kill-seed", 0, "TestKilledAtEveryStep: the seed of the sample; 0: another each time")
-	killStep  = flag.Int("kill-step", 0, "TestKilledAtEveryStep: kill at this one only, ten times")
+	killStep = flag.Int("kill-step", 0, "TestKilledAtEveryStep: kill at this one only, ten times")
 )
 
 const (
@@ -54,12 +51,7 @@ var two = []string{"caller", "keeper"}
 // killed are its own and the other's, and those of their children before execve.
 func TestKilledAtEveryStep(t *testing.T) {
 	killer := bed.CompileC(t, "killer.c")
-	seed := *killSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-kill-seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := bed.Random(t)
 	for _, mode := range killModes {
 		for _, whom := range mode.whom {
 			t.Run(mode.name+" "+whom, func(t *testing.T) {
@@ -69,7 +61,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					t.Fatal(err)
 				}
 				steps := random.Perm(whole.calls + 1)
-				if !*everyStep {
+				if !bed.Long() {
 					steps = steps[:min(killSample, len(steps))]
 				}
 				begin := time.Now()
@@ -79,7 +71,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					}
 				} else {
 					for _, step := range steps {
-						if !*everyStep && bed.Since(begin) > killTime {
+						if !bed.Long() && bed.Since(begin) > killTime {
 							break
 						}
 						k.start(step+1, random.IntN(2) == 0)
