@@ -17,6 +17,7 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 )
 
@@ -50,8 +51,7 @@ type caller struct {
 
 // call returns when the program is up, or has failed to come up.
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
-	wait, err := reserveFor(p)
-	if err != nil {
+	if err := reserve.Descriptors(); err != nil {
 		return plan.Outcome{}, err
 	}
 	received := s.C()
@@ -66,7 +66,6 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 	}
 	c := newCaller(p, s, log)
 	c.file = file
-	wait()
 	if err := c.startKeeper(); err != nil {
 		return plan.Outcome{}, err
 	}
@@ -85,9 +84,8 @@ func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd
 	adoptOrphans()
 	c := newCaller(p, s, log)
 	c.above = above
-	wait, err := reserveFor(p)
+	err := reserve.Descriptors()
 	if err == nil {
-		wait()
 		err = c.startKeeper()
 	}
 	if c.result = err; err == nil {
@@ -135,6 +133,7 @@ func (c *caller) startKeeper() error {
 		return keeperError(err)
 	}
 	c.conn, c.messages = ours, listen(ours)
+	reserveThreads(c.plan, c.signals) // while the keeper starts: the program comes later
 	return nil
 }
 

@@ -57,11 +57,9 @@ func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
-	wait, err := reserveFor(p)
-	if err != nil {
+	if err := reserve.Descriptors(); err != nil {
 		return nil, err
 	}
-	defer wait()
 	l := &loop{
 		plan:    p,
 		log:     log,
@@ -88,19 +86,18 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 			return nil, noPidfd("pidfd_send_signal(2), Linux 5.1", err)
 		}
 	}
+	var err error
 	if l.relay, err = newRelay(p, log, r); err != nil {
 		return nil, err
 	}
 	l.conditions = condition.Open(p.While, p.WhileRunning, log)
+	reserveThreads(p, s)
 	return l, nil
 }
 
-// reserveFor has all there that a keeper or caller will need, once wait has returned: it is called before anything
-// that lasts.
-func reserveFor(p *plan.Plan) (wait func(), err error) {
-	if err := reserve.Descriptors(); err != nil {
-		return nil, err
-	}
+// reserveThreads has all there that a keeper or caller will need, and every signal caught: a keeper claims its file
+// next, which a signal that is not caught would leave behind.
+func reserveThreads(p *plan.Plan, s *signals.Source) {
 	more := len(p.WhileRunning)
 	if p.Way != plan.Foreground || p.Forking {
 		more += 3 // for a starter's second link, or a held process's end and its status
@@ -108,7 +105,8 @@ func reserveFor(p *plan.Plan) (wait func(), err error) {
 	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
 		more += 3 // the relay's
 	}
-	return reserve.Threads(more), nil
+	s.Wait()
+	reserve.Threads(more)
 }
 
 // newRelay puts a relay between the program and the service manager. Without NOTIFY_SOCKET, or with a program that is
@@ -136,7 +134,6 @@ func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) 
 func (l *loop) run() {
 	defer l.conditions.Close()
 	l.happen(l.lookAtConditions())
-	l.signals.Wait() // before the claim: a signal that is not caught yet would leave the file behind
 	l.happen(machine.Event{Kind: machine.Began})
 	for !l.over {
 		select {

@@ -24,7 +24,7 @@ import (
 //   - nosplit: the stack cannot grow; norace: nothing is added; noinline: vfork returns twice in a frame;
 //   - all signals blocked, until no handler of the Go runtime is left.
 //
-// The result comes back through a page that both share in either case.
+// The result comes back through memory that both share in either case.
 
 // fork clones and, in the parent, returns when the child has become the program or has failed.
 //

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -26,8 +25,8 @@ type childPlan struct {
 	targets   []target
 	env       **byte
 	ownPID    []*[pidDigits]byte // places in env that take the program's PID
-	result    *result
-	page      []byte // the memory behind result
+	result    *result            // shared with the child
+	free      func()             // frees result
 }
 
 // target is one file that execve is tried on.
@@ -36,7 +35,7 @@ type target struct {
 	argv, shArgv **byte // shArgv runs it by /bin/sh, as execvp(3) does with what the kernel does not recognise
 }
 
-// result lives in a page that parent and child share.
+// result is what the child tells its parent.
 type result struct {
 	step  step // stepNone: all went well as far as the child could tell
 	errno syscall.Errno
@@ -57,11 +56,11 @@ const (
 )
 
 func newPlan(s *Spec) (*childPlan, error) {
-	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	shared, free, err := newResult()
 	if err != nil {
 		return nil, s.failure("cannot be started: no shared page", err)
 	}
-	p := &childPlan{Spec: *s, page: page, result: (*result)(unsafe.Pointer(&page[0]))}
+	p := &childPlan{Spec: *s, result: shared, free: free}
 	if p.Context == nil {
 		p.Context = &plan.Context{}
 	}
@@ -117,8 +116,6 @@ func (p *childPlan) setEnv() {
 	}
 	p.env = &append(list, nil)[0]
 }
-
-func (p *childPlan) free() { _ = unix.Munmap(p.page) }
 
 // explain says what the kernel has refused, and the remedy.
 func (p *childPlan) explain() error {

@@ -325,7 +325,7 @@ func TestDetached(t *testing.T) {
 	}
 }
 
-// A detached child is nobody's here, so its failure comes through the shared page only.
+// A detached child is nobody's here, so its failure comes through the shared memory only.
 func TestDetachedFails(t *testing.T) {
 	s := shellSpec("")
 	s.Detached, s.Context = true, &plan.Context{Dir: "/nowhere"}

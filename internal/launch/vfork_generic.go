@@ -3,8 +3,10 @@
 package launch
 
 import (
+	"os"
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +24,15 @@ func vfork() (pid, errno uintptr) {
 	}
 	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, flags, stack, 0, 0, 0, 0)
 	return pid, uintptr(err)
+}
+
+// newResult is in a page that parent and child share.
+func newResult() (*result, func(), error) {
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, nil, err
+	}
+	return (*result)(unsafe.Pointer(&page[0])), func() { _ = unix.Munmap(page) }, nil
 }
 
 // execPipe closes when the child is another program or has ended. The parent of a CLONE_VFORK waits for that; but

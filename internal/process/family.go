@@ -16,7 +16,7 @@ import (
 // ...").
 type Family struct {
 	top      int   // gone when it has ended
-	started  Ticks // when top was
+	started  Ticks // when top was; 0: top is this process, which is alive
 	excluded map[int]Ticks
 	seen     map[int]Ticks // at any look
 	sessions map[int]Ticks // of the program alone, and since which start
@@ -31,8 +31,12 @@ const gone = -1
 
 // NewFamily notes the earlier children of top, and all below them, which may fall to it.
 func NewFamily(top int) *Family {
-	p, _ := Read(top)
-	f := &Family{top: top, started: p.Start, excluded: map[int]Ticks{}, seen: map[int]Ticks{}, sessions: map[int]Ticks{}}
+	var started Ticks
+	if top != os.Getpid() {
+		p, _ := Read(top)
+		started = p.Start
+	}
+	f := &Family{top: top, started: started, excluded: map[int]Ticks{}, seen: map[int]Ticks{}, sessions: map[int]Ticks{}}
 	if top != os.Getpid() || !NoChildren() { // hardly ever; otherwise /proc need not be read
 		f.excludeBelow(top)
 	}
@@ -231,7 +235,7 @@ func (f *Family) killGroups() {
 	for pid, p := range table {
 		group, _ := unix.Getpgid(pid) // of nobody: -1
 		if ours, known := groups[group]; ours || !known {
-			groups[group] = f.isAbove(pid, table) && p.Start >= f.started
+			groups[group] = f.isAbove(pid, table) && p.Start >= table[f.top].Start
 		}
 	}
 	for group, ours := range groups {

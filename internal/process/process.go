@@ -37,11 +37,36 @@ type Process struct {
 // Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when /proc is
 // not mounted.
 func Read(pid int) (Process, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	var room [2048]byte // 52 numbers of at most 20 digits, and the name
+	stat, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", room[:])
 	if err != nil {
 		return Process{}, err
 	}
 	return parse(stat)
+}
+
+// readSmall reads a file of /proc that fits into room. An os.File, which costs more than the rest, would be offered to
+// Go's poller.
+func readSmall(path string, room []byte) ([]byte, error) {
+	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	n, err := retry(func() (int, error) { return unix.Read(fd, room) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return room[:n], nil
+}
+
+// retry makes a call again that a signal has interrupted, signal(7).
+func retry(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // IsForeign reports a /proc of another PID namespace: what it tells of a PID is about another process.
@@ -130,7 +155,7 @@ func parse(stat []byte) (p Process, err error) {
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 	fields := bytes.Fields(stat[end+1:])
 	if open < 0 || end < open || len(fields) < 20 {
-		return p, fmt.Errorf("not a line of proc_pid_stat(5): %q", stat)
+		return p, fmt.Errorf("not a line of proc_pid_stat(5): %q", string(stat))
 	}
 	number := func(i int) int {
 		n, wrong := strconv.Atoi(string(fields[i]))

@@ -21,15 +21,15 @@ import (
 // files of -stdout and -stderr, a held process, a PID file's claim and directory, a file and a directory of /proc.
 const descriptors = 13
 
-// Descriptors looks whether so many are free, and opens Go's poller. An error names the call that was refused; then
-// no timer may be set, and no file polled.
-func Descriptors() error {
+// Descriptors looks whether so many are free, and opens Go's poller, when it is called for the first time. An error
+// names the call that was refused; then no timer may be set, and no file polled.
+var Descriptors = sync.OnceValue(func() error {
 	if err := probe(); err != nil {
 		return err
 	}
 	time.AfterFunc(time.Hour, func() {}).Stop() // the first timer opens it
 	return nil
-}
+})
 
 func probe() error {
 	var free []int
@@ -72,31 +72,31 @@ func lack(call string, err error) error {
 // What may be in the kernel or run at the same time, and so have a thread each.
 const (
 	runners = 2 // that run Go code
-	// Always: one in the poller, two of os/signal, the loop, its Reaper, the queue of messages, and package notify or
-	// the link to a caller.
-	waiters = 7
+	// Always: the loop, its Reaper, the queue of messages, and package notify or the link to a caller. Whoever has
+	// nothing to run waits in the poller.
+	waiters = 4
 )
 
-// Threads has as many exist as are ever needed, with more goroutines that wait in the kernel beside those that
-// every run has. It returns at once; wait returns when it is done.
+// Threads has as many exist as are ever needed beside those of os/signal, which must exist before, with more goroutines
+// that wait in the kernel beside those that every run has. It returns when they do.
 //
 // Idle threads are never given back, and a goroutine that is locked to its thread keeps it from all others: so many of
-// them at the same time have so many threads. The calling thread may be among these while wait waits.
-func Threads(more int) (wait func()) {
+// them at the same time have so many threads.
+func Threads(more int) {
 	runtime.GOMAXPROCS(min(runners, runtime.GOMAXPROCS(0))) // and the runtime does not raise it by itself any more
 	n := int32(runners + waiters + more)
 	var here atomic.Int32
 	all := make(chan struct{})
-	var done sync.WaitGroup
-	for range n {
-		done.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			if here.Add(1) == n {
-				close(all)
-			}
-			<-all
-		})
+	join := func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if here.Add(1) == n {
+			close(all)
+		}
+		<-all
 	}
-	return done.Wait
+	for range n - 1 {
+		go join()
+	}
+	join()
 }

@@ -35,8 +35,9 @@ var (
 // Forwarded reports that a signal sent to pidleash is meant for the program and can be caught.
 func Forwarded(sig syscall.Signal) bool { return has(forwarded, sig) }
 
-func ignoredNow() (set atstart.SignalSet) {
-	for _, sig := range list(^atstart.SignalSet(0)) {
+// ignoredNow are those of asked that are ignored.
+func ignoredNow(asked atstart.SignalSet) (set atstart.SignalSet) {
+	for _, sig := range list(asked) {
 		if setAction(sig, nil)[atstart.HandlerWord] == sigIgn {
 			set |= setOf(sig)
 		}
@@ -50,7 +51,7 @@ func atStart() (ignored, blocked atstart.SignalSet) {
 	if ignored, blocked, ok := atstart.Signals(); ok {
 		return ignored, blocked
 	}
-	ignored = ignoredNow()
+	ignored = ignoredNow(^atstart.SignalSet(0))
 	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
 		ignored |= setOf(syscall.SIGPIPE) // IgnoreSIGPIPE=yes, systemd.exec(5)
 	}

@@ -86,7 +86,7 @@ func (s *Source) Read(got os.Signal) Received {
 	return Received{sig, !tookSent(sig)}
 }
 
-// Wait returns when every signal is being collected.
+// Wait returns when every signal is being collected, and package os/signal has the threads that it needs.
 func (s *Source) Wait() { s.ready.Wait() }
 
 // Program returns the signals that the program is to ignore and to block; nil is what was ignored at start. It waits
@@ -121,7 +121,7 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 }
 
 func (s *Source) catch() {
-	s.wanted = forwarded &^ (ignoredNow() & kept)
+	s.wanted = forwarded &^ ignoredNow(kept)
 	if _, _, blocked := atstart.Signals(); blocked && s.pollable {
 		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
 			s.fd, s.file = fd, os.NewFile(uintptr(fd), "signalfd")
