@@ -11,7 +11,11 @@ ARG BUILD_IMAGE=golang:1.26
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY . .
-RUN make build OUT=/out/pidleash
+# There is no .git here to ask:
+#     podman build --build-arg VERSION=1.0.0 --build-arg COMMIT=$(git rev-parse HEAD) .
+ARG VERSION=
+ARG COMMIT=
+RUN make build OUT=/out/pidleash VERSION="${VERSION}" COMMIT="${COMMIT}"
 
 FROM scratch
 COPY --from=build /out/pidleash /pidleash

@@ -8,9 +8,15 @@ TAGS := urfave_cli_no_docs
 # architectures start a little slower and know less of how they were started.
 ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/atstart.entry)
 
+# What -version tells. Where there is no .git, as in the Dockerfile, they are
+# given: make VERSION=1.0.0 COMMIT=0123abcd.
+VERSION ?= $(if $(wildcard .git),$(shell git describe --tags --dirty 2>/dev/null))
+COMMIT  ?= $(if $(wildcard .git),$(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null))
+STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/cli.builtCommit=$(COMMIT)
+
 .PHONY: build
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
 
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of

@@ -19,9 +19,16 @@ import (
 func TestDockerfile(t *testing.T) {
 	b := bed.NewPodman(t)
 	const image = "localhost/pidleash"
-	build := append(toolchainBuild(t, b), "--tag="+image, bed.ModuleFile())
+	build := append(toolchainBuild(t, b), "--tag="+image, "--build-arg=VERSION=1.2.3", "--build-arg=COMMIT=0123abcd", bed.ModuleFile())
 	b.Podman(t, build...)
 
+	t.Run("version", func(t *testing.T) {
+		c := b.StartImage(t, image, nil, "-version")
+		if got := c.Line(); !strings.HasPrefix(got, "pidleash 1.2.3 (commit 0123abcd, go") {
+			t.Errorf("-version says %q", got)
+		}
+		c.ExpectExit(0)
+	})
 	t.Run("configuration", func(t *testing.T) { testImageConfig(t, b, image) })
 	t.Run("run", func(t *testing.T) {
 		opts := []string{

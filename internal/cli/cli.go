@@ -5,7 +5,9 @@
 package cli
 
 import (
+	"cmp"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -37,7 +39,7 @@ func Main(args []string) int {
 	case cmd.given["help"].IsSet():
 		return log.print(withOptions(manual, options))
 	case cmd.given["version"].IsSet():
-		return log.print("pidleash " + version() + "\n")
+		return log.print(version())
 	}
 	outcome, err := run(args[0], &cmd.config, source, log)
 	if err != nil {
@@ -65,12 +67,21 @@ func run(name string, p *plan.Plan, source *signals.Source, log *log) (plan.Outc
 	return wrapper.Run(p, source, log)
 }
 
-// version is what the Go command knows of the source: a tag, or the commit with its time.
+// Version and commit as the Makefile has them, which sets these by -X; empty: it knows nothing.
+var builtVersion, builtCommit string
+
+// version is the line of -version. What the Makefile does not know the Go command may: it asks git, too.
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	version, commit := builtVersion, builtCommit
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = cmp.Or(version, strings.Trim(info.Main.Version, "()")) // (devel)
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = cmp.Or(commit, s.Value)
+			}
+		}
 	}
-	return "unknown"
+	return "pidleash " + cmp.Or(version, "devel") + " (commit " + cmp.Or(commit, "unknown") + ", " + runtime.Version() + ")\n"
 }
 
 // print writes what was asked for to standard output: no program runs.
