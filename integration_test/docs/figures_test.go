@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 13620 // lines of the program, tests left out
+	productLimit  = 13730 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
@@ -44,7 +44,7 @@ var lineLimits = map[string]int{
 	"internal/sdnotify":  400,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2100,
+	"internal/cli":       2220,
 }
 
 // excess lets a type have more than others.

@@ -58,16 +58,23 @@ func TestReadmeDemonstration(t *testing.T) {
 	}
 }
 
-// TestManualExamples runs the examples at the end of -h with an app of our own.
+// TestManualExamples runs the examples of -h and of -h all with an app of our own.
 func TestManualExamples(t *testing.T) {
-	manual := bed.Start(t, bed.How{}, "-h").Rest(t)
-	_, examples, _ := strings.Cut(manual, "\nEXAMPLES\n")
-	commands := regexp.MustCompile(`(?m)^    (pidleash .*)$`).FindAllStringSubmatch(examples, -1)
-	if len(commands) < 3 {
-		t.Fatalf("%d examples at the end of -h, 3 or more were expected", len(commands))
-	}
-	for _, m := range commands {
-		t.Run(m[1], func(t *testing.T) { runExample(t, m[1]) })
+	seen := map[string]bool{}
+	for source, text := range map[string]string{
+		"-h": bed.Start(t, bed.How{}, "-h").Rest(t), "-h all": bed.Start(t, bed.How{}, "-h", "all").Rest(t),
+	} {
+		_, examples, _ := strings.Cut(text, "EXAMPLES\n")
+		commands := regexp.MustCompile(`(?m)^    (pidleash .*)$`).FindAllStringSubmatch(examples, -1)
+		if len(commands) < 3 {
+			t.Errorf("%d examples in %s, 3 or more were expected", len(commands), source)
+		}
+		for _, m := range commands {
+			if !seen[m[1]] {
+				t.Run(m[1], func(t *testing.T) { runExample(t, m[1]) })
+			}
+			seen[m[1]] = true
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ import (
 // Main is the whole program, given its arguments. It returns the exit code.
 func Main(args []string) int {
 	if len(args) > 1 {
+		if args[1] == helpWord {
+			return help(args[2:])
+		}
 		if sub := subcommandNamed(args[1]); sub != nil {
 			return sub.main(args[2:])
 		}
@@ -37,7 +40,7 @@ func Main(args []string) int {
 	case err != nil:
 		return log.fail(err)
 	case cmd.given["help"].IsSet():
-		return log.print(withOptions(manual, options))
+		return log.print(topic(cmd.files))
 	case cmd.given["version"].IsSet():
 		return log.print(version())
 	}
@@ -137,7 +140,7 @@ type command struct {
 	config          plan.Plan
 
 	// Of the subcommands.
-	files   []string
+	files   []string // beside -h: what it is to be about
 	signal  syscall.Signal
 	json    bool
 	running bool          // what -until is for
@@ -149,7 +152,7 @@ func parse(args []string) (*command, error) {
 	c := newCommand(options)
 	c.config.CommandLine = args
 	c.given["version"] = &given{names: []string{"version"}, isSwitch: true}
-	return c, c.parse(options, args, "pidleash -h", c.fill)
+	return c, c.parse(options, args, "pidleash -h all", c.fill)
 }
 
 func newCommand(options []option) *command {
@@ -176,6 +179,7 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
 		Action: func(ctx *cli.Context) error {
 			if c.given["help"].IsSet() || c.given["version"].IsSet() {
+				c.files = ctx.Args().Slice()
 				return nil
 			}
 			if err := c.take(options); err != nil {

@@ -3,24 +3,61 @@ package cli
 import (
 	"cmp"
 	_ "embed"
+	"slices"
+	"strconv"
 	"strings"
 )
 
 // columns is how wide the texts of options are, and margin where they begin.
 const columns, margin = 80, 20
 
-// withOptions puts the options into a text of -h: those of a section where a line has its name in braces.
+// helpWord is the command that tells about pidleash itself, and everything the topic that has every option.
+const helpWord, everything = "help", "all"
+
+// help is the whole program, given the words behind "help". It returns the exit code.
+func help(words []string) int {
+	log := newLog(defaultLogLevel, false)
+	defer log.flush()
+	topics := []string{everything, "-h", "--h", "-help", "--help"}
+	if len(words) > 0 && !slices.Contains(topics, words[0]) && subcommandNamed(words[0]) == nil {
+		return log.fail(mistake(helpWord+": "+strconv.Quote(words[0])+" is no command", "pidleash help all"))
+	}
+	return log.print(topic(words))
+}
+
+// topic is the text about a command, about everything, or else about what matters most.
+func topic(words []string) string {
+	if len(words) > 0 && words[0] == everything {
+		return withOptions(manual, options)
+	}
+	if len(words) > 0 {
+		if sub := subcommandNamed(words[0]); sub != nil {
+			return withOptions(*sub.text, sub.all())
+		}
+	}
+	return withOptions(summary, options)
+}
+
+// withOptions completes a text of -h where a line has something in braces: {section} by the options of that section,
+// {-option} by that one in a line, and {commands}.
 func withOptions(text string, options []option) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		section, isSection := strings.CutPrefix(line, "{")
-		if !isSection {
+		section, isSection := strings.CutPrefix(strings.TrimSuffix(line, "}\n"), "{")
+		switch {
+		case !isSection:
 			b.WriteString(line)
-			continue
-		}
-		for _, o := range options {
-			if section == o.section+"}\n" {
-				o.explain(&b)
+		case section == "commands":
+			for _, s := range subcommands {
+				entry(&b, "  "+s.name+" "+s.operands, s.brief)
+			}
+		default:
+			for _, o := range options {
+				if section == o.section {
+					o.explain(&b)
+				} else if section == "-"+o.name {
+					entry(&b, o.heading(), o.brief)
+				}
 			}
 		}
 	}
@@ -29,8 +66,11 @@ func withOptions(text string, options []option) string {
 
 // explain writes the option's lines of -h.
 func (o *option) explain(b *strings.Builder) {
-	entry(b, strings.TrimSuffix("  -"+o.name+" "+o.value, " "), o.meaning())
+	entry(b, o.heading(), o.meaning())
 	for _, c := range o.choices {
+		if c.text == "" {
+			break
+		}
 		text := c.text
 		if c.value == o.fallback() {
 			text += " (default)"
@@ -39,14 +79,40 @@ func (o *option) explain(b *strings.Builder) {
 	}
 }
 
-// meaning is the option's text without its choices.
+func (o *option) heading() string { return strings.TrimSuffix("  -"+o.name+" "+o.value, " ") }
+
+// hint is how to mend a value that is wrong.
+func (o *option) hint() string {
+	if o.remedy != "" || len(o.choices) == 0 {
+		return o.remedy
+	}
+	var b strings.Builder
+	last := len(o.choices) - 1
+	for i, c := range o.choices {
+		switch i {
+		case 0:
+		case last:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(c.value)
+	}
+	return b.String()
+}
+
+// meaning is the option's text without choices that have a text of their own.
 func (o *option) meaning() string {
 	text := o.text
+	explained := len(o.choices) > 0 && o.choices[0].text != ""
+	if len(o.choices) > 0 && !explained {
+		text = strings.TrimSuffix(o.hint()+"; "+text, "; ")
+	}
 	if o.isList {
 		text += "; can be given several times"
 	}
 	switch value := o.fallback(); {
-	case len(o.choices) > 0:
+	case explained:
 		text += ":"
 	case value != "":
 		text += " (default " + value + ")"
@@ -78,6 +144,8 @@ func entry(b *strings.Builder, name, text string) {
 // braces, its options come from the table. What all commands share stands in each text: nobody should have to look in
 // two places.
 var (
+	//go:embed manual/summary.txt
+	summary string
 	//go:embed manual/pidleash.txt
 	manual string
 	//go:embed manual/status.txt

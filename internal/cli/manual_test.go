@@ -1,16 +1,11 @@
 package cli
 
 import (
-	"flag"
-	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
-
-var update = flag.Bool("update", false, "write README.md's table of options anew")
 
 // What -h shows is the table of options, and -h and -version.
 func TestManualHasEveryOption(t *testing.T) {
@@ -25,83 +20,92 @@ func checkManual(t *testing.T, name, text string, options []option, want ...stri
 		want = append(want, o.name)
 	}
 	text = regexp.MustCompile(`(?s)\n(THE PID FILE|OPTIONS)\n.*`).FindString(withOptions(text, options))
-	var got []string
-	for _, m := range regexp.MustCompile(`(?m)^  -([a-z-]+)`).FindAllStringSubmatch(text, -1) {
-		got = append(got, m[1])
-	}
+	got := shownOptions(text)
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s -h shows\n%q, the table of options has\n%q", name, got, want)
 	}
-	if strings.Contains(text, "\n{") {
-		t.Errorf("%s -h has a line that options should replace:\n%s", name, text)
-	}
 }
 
-const readme = "../../README.md"
-
-// The README's table is written by: go test ./internal/cli -run TestReadmeOptions -update
-func TestReadmeOptions(t *testing.T) {
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
+func shownOptions(text string) (names []string) {
+	for _, m := range regexp.MustCompile(`(?m)^  -([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
 	}
-	table := regexp.MustCompile(`(?m)^\| option \| default \| \|\n(\|.*\n)+`)
-	if n := len(table.FindAll(text, -1)); n != 1 {
-		t.Fatalf("README.md has %d tables of options", n)
-	}
-	want := table.ReplaceAllLiteral(text, []byte(readmeTable()))
-	if string(want) == string(text) {
-		return
-	}
-	if !*update {
-		t.Fatalf("README.md's table of options is not up to date: go test ./internal/cli -run TestReadmeOptions -update. It would be\n%s", readmeTable())
-	}
-	if err := os.WriteFile(readme, want, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return names
 }
 
-// readmeTable has the options in the order of -h.
-func readmeTable() string {
-	var b strings.Builder
-	b.WriteString("| option | default | |\n|---|---|---|\n")
-	for _, m := range regexp.MustCompile(`(?m)^\{(.*)\}$`).FindAllStringSubmatch(manual, -1) {
-		for _, o := range options {
-			if o.section == m[1] {
-				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", strings.TrimSpace("-"+o.name+" "+o.value), readmeDefault(&o), readmeText(&o))
-			}
+// What people see first fits on a screen: examples, and the ten options that matter.
+func TestSummary(t *testing.T) {
+	text := topic(nil)
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) > 30 {
+		t.Errorf("-h has %d lines, the limit is 30", len(lines))
+	}
+	for _, line := range lines {
+		if len(line) > columns {
+			t.Errorf("-h has a line of %d characters: %s", len(line), line)
 		}
 	}
-	return b.String() + "| `-h`, `-version` | | |\n"
+	examples, usage := strings.Index(text, "\nEXAMPLES\n"), strings.Index(text, "\nUSAGE\n")
+	if examples < 0 || usage < examples {
+		t.Errorf("-h does not begin with examples:\n%s", text)
+	}
+	if got := shownOptions(text); len(got) != 12 || !slices.Equal(got[10:], []string{"h", "version"}) {
+		t.Errorf("-h has %q, want ten options, -h and -version", got)
+	}
 }
 
-func readmeDefault(o *option) string {
-	switch value := o.fallback(); {
-	case strings.Contains(value, " "):
-		return value
-	case value != "":
-		return "`" + value + "`"
-	case o.section == "context":
-		return "pidleash's own"
-	case o.isSwitch():
-		return "off"
+func TestTopics(t *testing.T) {
+	whole := topic([]string{"all", "ignored"})
+	for _, s := range subcommands {
+		if !strings.Contains(whole, "\n  "+s.name+" "+s.operands) {
+			t.Errorf("pidleash help all does not tell of %s", s.name)
+		}
+		if text := topic([]string{s.name}); !strings.HasPrefix(text, "pidleash "+s.name+" - ") {
+			t.Errorf("pidleash help %s says\n%s", s.name, text)
+		}
 	}
-	return "none"
+	for _, words := range [][]string{nil, {}, {"all"}, {"status"}, {"list"}, {"another"}} {
+		if text := topic(words); regexp.MustCompile(`(?m)^\{`).MatchString(text) {
+			t.Errorf("pidleash help %q has a line that options should replace:\n%s", words, text)
+		}
+	}
 }
 
-// readmeText is what -h says, with options, variables and commands as code. The
-// choices are named; the sections below the table explain them.
-func readmeText(o *option) string {
-	text := strings.TrimSuffix(o.meaning(), " (default "+o.fallback()+")")
-	text = regexp.MustCompile(`"[^"]+"|\B(-[a-z][a-z-]+|\$[A-Z_]+)\b`).ReplaceAllStringFunc(text, func(word string) string {
-		return "`" + strings.Trim(word, `"`) + "`"
-	})
-	separator := " "
-	for _, c := range o.choices {
-		text += separator + "`" + c.value + "`"
-		separator = ", "
+// What the texts of an option have in common, and where they are shown.
+func TestOptionTexts(t *testing.T) {
+	for _, o := range slices.Concat(options, commandOptions) {
+		if len(o.brief) == 0 || len(o.brief) > columns-margin || strings.HasSuffix(o.brief, ".") {
+			t.Errorf("-%s: %q is no line of at most %d characters", o.name, o.brief, columns-margin)
+		}
+		for _, c := range o.choices {
+			if (c.text == "") != (o.choices[0].text == "") {
+				t.Errorf("-%s: only some of its choices have a text", o.name)
+			}
+		}
+		if o.meaning() == "" {
+			t.Errorf("-%s has no text", o.name)
+		}
 	}
-	return strings.ReplaceAll(text, "|", `\|`)
+}
+
+// The choices in the table are those of the parser.
+func TestChoices(t *testing.T) {
+	for _, o := range slices.Concat(options, commandOptions) {
+		for _, c := range o.choices {
+			value := sampleOf(c.value)
+			if err := o.set(&command{}, value); err != nil {
+				t.Errorf("-%s %s: %v", o.name, value, err)
+			}
+		}
+		if len(o.choices) > 0 && o.remedy == "" && o.set(&command{}, "another") == nil {
+			t.Errorf("-%s takes a value that its choices lack", o.name)
+		}
+	}
+}
+
+// sampleOf is a value of a choice that stands for many.
+func sampleOf(choice string) string {
+	return strings.NewReplacer("DURATION", "2s", "fd:N", "fd:3", "REGEX", "[a-z]").Replace(choice)
 }

@@ -198,10 +198,10 @@ func (c *command) programHint(program []string) string {
 	case before > 0 && subcommandNamed(name) != nil:
 		return "a command comes before every option: pidleash " + name + " ..."
 	case before > 0:
-	case name == "help" || name == "version":
-		return "pidleash -" + name
+	case name == "version":
+		return "pidleash -version"
 	default:
-		var names []string
+		names := []string{helpWord}
 		for i := range subcommands {
 			names = append(names, subcommands[i].name)
 		}

@@ -81,11 +81,11 @@ func (c *command) take(options []option) error {
 		}
 		values, source := o.find(given)
 		if len(values) == 0 && given.IsSet() {
-			return mistake(source+" \"\": no value, and none in a variable", cmp.Or(o.remedy, "-"+o.name+" "+o.value+", or leave it out"))
+			return mistake(source+" \"\": no value, and none in a variable", cmp.Or(o.hint(), "-"+o.name+" "+o.value+", or leave it out"))
 		}
 		for _, value := range values {
 			if err := o.set(c, value); err != nil {
-				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), cmp.Or(fault.Hint(err), o.remedy))
+				return mistake(fmt.Sprintf("%s %q: %v", source, value, err), cmp.Or(fault.Hint(err), o.hint()))
 			}
 		}
 	}

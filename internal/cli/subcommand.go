@@ -16,7 +16,8 @@ import (
 // is one only as the very first argument, so that a program of such a name is "pidleash -- status".
 type subcommand struct {
 	name        string
-	usage       string   // the hint of its mistakes
+	operands    string
+	brief       string   // says what it does, in a line of -h and in completions
 	text        *string  // of -h
 	options     []string // beside those of all commands
 	takesSignal bool     // the first operand is one, and may have a dash as in kill(1)
@@ -26,14 +27,21 @@ type subcommand struct {
 
 // subcommands is laid out by the compiler, as options is.
 var subcommands = []subcommand{
-	{name: "status", usage: "pidleash status FILE", text: &statusManual, run: (*command).status},
-	{name: "stop", usage: "pidleash stop FILE", text: &stopManual, run: (*command).stop,
-		options: []string{"stop", "timeout"}},
-	{name: "signal", usage: "pidleash signal SIGNAL FILE", text: &signalManual, run: (*command).sendSignal,
-		takesSignal: true},
-	{name: "wait", usage: "pidleash wait FILE", text: &waitManual, run: (*command).wait,
-		options: []string{"until", "timeout"}},
-	{name: "list", usage: "pidleash list [DIR|FILE...]", text: &listManual, run: (*command).list, takesDirs: true},
+	{name: "status", operands: "FILE...", text: &statusManual, run: (*command).status,
+		brief: "tell whether the programs of PID files run"},
+	{name: "stop", operands: "FILE...", text: &stopManual, run: (*command).stop, options: []string{"stop", "timeout"},
+		brief: "stop the programs of PID files, and wait for their end"},
+	{name: "signal", operands: "SIGNAL FILE...", text: &signalManual, run: (*command).sendSignal, takesSignal: true,
+		brief: "send a signal to the programs of PID files"},
+	{name: "wait", operands: "FILE...", text: &waitManual, run: (*command).wait, options: []string{"until", "timeout"},
+		brief: "wait for the end of the programs of PID files, or until they run"},
+	{name: "list", operands: "[DIR|FILE...]", text: &listManual, run: (*command).list, takesDirs: true,
+		brief: "audit the PID files of a machine (default /run)"},
+}
+
+// usage is the hint of its mistakes, without a full stop.
+func (s *subcommand) usage() string {
+	return "pidleash " + s.name + " " + strings.TrimSuffix(s.operands, "...")
 }
 
 func setUntil(c *command, value string) error {
@@ -127,7 +135,7 @@ func isSignal(operands []string) bool {
 func (s *subcommand) fill(c *command, operands []string) error {
 	if s.takesSignal {
 		if len(operands) == 0 {
-			return mistake(s.name+": no signal given", s.usage)
+			return mistake(s.name+": no signal given", s.usage())
 		}
 		if err := c.takeSignal(operands); err != nil {
 			return err
@@ -163,11 +171,11 @@ func (s *subcommand) takeFiles(c *command, operands []string) error {
 	case c.config.PIDFile != "":
 		operands = []string{c.config.PIDFile}
 	default:
-		return mistake(s.name+": no FILE given and no $PIDFILE", s.usage)
+		return mistake(s.name+": no FILE given and no $PIDFILE", s.usage())
 	}
 	for _, operand := range operands {
 		if operand == "" {
-			return mistake(s.name+": the name of a FILE is empty", s.usage)
+			return mistake(s.name+": the name of a FILE is empty", s.usage())
 		}
 		if err := addPath(&c.files, operand); err != nil {
 			return mistake(fmt.Sprintf("%s: %q: %v", s.name, operand, err), fault.Hint(err))
