@@ -26,6 +26,9 @@ var generated = []struct {
 	{"docs/options.md", map[string]func() string{
 		"options": func() string { return optionPage(options) }, "commands": commandPage,
 	}},
+	{"man/pidleash.1", map[string]func() string{
+		"options": manOptions, "commands": manCommands, "variables": manVariables,
+	}},
 }
 
 func TestGenerated(t *testing.T) {
