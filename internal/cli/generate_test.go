@@ -29,6 +29,9 @@ var generated = []struct {
 	{"man/pidleash.1", map[string]func() string{
 		"options": manOptions, "commands": manCommands, "variables": manVariables,
 	}},
+	{"completions/pidleash.bash", map[string]func() string{"words": bashWords}},
+	{"completions/_pidleash", map[string]func() string{"words": zshWords}},
+	{"completions/pidleash.fish", map[string]func() string{"words": fishWords}},
 }
 
 func TestGenerated(t *testing.T) {
