@@ -74,20 +74,32 @@ func completionCases(t *testing.T) (cases []completed) {
 	return cases
 }
 
+// bashCompletion is what has the completion of another command in bash.
+const bashCompletion = "/usr/share/bash-completion/bash_completion"
+
+func needFile(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		bed.Missing(t, "%v", err)
+	}
+}
+
 // A person types the line up to the tabulator key, and then enters it.
 func TestCompletionTyped(t *testing.T) {
 	t.Parallel()
 	const show = `pidleash() { printf '<%s>' "$@"; echo .; }; prog() { :; }; `
 	for _, shell := range []struct {
-		words []string
-		setUp string
+		words   []string
+		library string
+		setUp   string
 	}{
-		{[]string{"bash", "--norc", "--noprofile", "-i"}, show + `. /usr/share/bash-completion/bash_completion; . COMPLETIONS/pidleash.bash; complete -W own-word prog`},
-		{[]string{"zsh", "-f", "-i"}, show + `fpath=(COMPLETIONS $fpath); autoload -U compinit; compinit -u -D; _prog() { compadd own-word }; compdef _prog prog; unsetopt beep`},
+		{[]string{"bash", "--norc", "--noprofile", "-i"}, bashCompletion, show + `. ` + bashCompletion + `; . COMPLETIONS/pidleash.bash; complete -W own-word prog`},
+		{[]string{"zsh", "-f", "-i"}, "/", show + `fpath=(COMPLETIONS $fpath); autoload -U compinit; compinit -u -D; _prog() { compadd own-word }; compdef _prog prog; unsetopt beep`},
 	} {
 		t.Run(shell.words[0], func(t *testing.T) {
 			t.Parallel()
 			needProgram(t, shell.words[0])
+			needFile(t, shell.library)
 			c := bed.NewConsole(t, []string{"PS1=", "TERM=dumb", "INPUTRC=/dev/null", "HISTFILE=", "LC_ALL=C"}, shell.words...)
 			c.Types(strings.ReplaceAll(shell.setUp, "COMPLETIONS", bed.ModuleFile("completions")) + "; echo 'rea'dy\n")
 			c.Expect("ready")
