@@ -72,19 +72,22 @@ func contenders(t *testing.T) []*contender {
 		{name: page.Least, wrapper: []string{build(t, "floor")}, counted: true},
 		{name: page.Library, wrapper: []string{build(t, "floorlibs")}, counted: true},
 	}
-	for label, binary := range map[string]string{"": bed.Pidleash, " before": *benchBefore} {
-		if binary == "" {
-			continue
-		}
-		list = append(list,
-			&contender{name: page.Plain + label, wrapper: []string{binary, "--"}, storm: storm, counted: true},
-			&contender{name: page.File + label, wrapper: []string{binary, "-pidfile", file, "-settle", "0", "--"},
+	ways := func(binary, label string) []*contender {
+		return []*contender{
+			{name: page.Plain + label, wrapper: []string{binary, "--"}, storm: storm, counted: true},
+			{name: page.File + label, wrapper: []string{binary, "-pidfile", file, "-settle", "0", "--"},
 				pidFile: file, pidleash: binary, storm: storm, counted: true},
-			&contender{name: page.Daemon + label, wrapper: []string{binary, "-daemon", "-pidfile", file, "-settle", "0", "-stdout", fifo, "--"},
-				pidFile: file, fifo: fifo, counted: true})
+			{name: page.Daemon + label, wrapper: []string{binary, "-daemon", "-pidfile", file, "-settle", "0",
+				"-stdout", fifo, "--"}, pidFile: file, fifo: fifo, counted: true},
+		}
+	}
+	list = append(list, ways(bed.Pidleash, "")...)
+	if *benchBefore != "" {
+		list = append(list, ways(*benchBefore, " before")...)
 	}
 	for _, c := range list {
-		c.probe, c.stderr, c.mark, c.samples = bed.CompileC(t, "bench.c"), null, bed.NewMark(t), map[string][]time.Duration{}
+		c.probe, c.stderr, c.mark = bed.CompileC(t, "bench.c"), null, bed.NewMark(t)
+		c.samples = map[string][]time.Duration{}
 		c.find(t)
 		c.round = c.chooseRound()
 	}
@@ -123,7 +126,8 @@ func (c *contender) chooseRound() func(t *testing.T) {
 // build makes one of the yardsticks, in the way in which pidleash is made.
 func build(t *testing.T, name string) string {
 	path := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-ldflags", "-s -w", "-o", path, "./testdata/"+name)
+	words := strings.Fields("build -trimpath -tags urfave_cli_no_docs -o")
+	build := exec.Command("go", append(words, path, "-ldflags", "-s -w", "./testdata/"+name)...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v: %s", name, err, out)

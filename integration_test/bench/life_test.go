@@ -95,9 +95,10 @@ func (c *contender) goToBackground(t *testing.T) {
 	l := &life{t: t, reports: reader}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	begin := now()
 	argv := c.command(c.probe)
-	l.wrapper, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Env: c.environ(), Files: []uintptr{0, 1, c.stderr.Fd()}})
+	attr := &syscall.ProcAttr{Env: c.environ(), Files: []uintptr{0, 1, c.stderr.Fd()}}
+	begin := now()
+	l.wrapper, err = syscall.ForkExec(argv[0], argv, attr)
 	bed.Must(t, err)
 	await(t, l.wrapper)
 	c.add(page.Returns, now()-begin)

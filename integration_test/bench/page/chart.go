@@ -107,10 +107,12 @@ func panel(b *strings.Builder, x, y int, title string, bars []bar) {
 		if r.name == File {
 			class = "ours"
 		}
-		fmt.Fprintf(b, `<g class="%s"><text x="%d" y="%d" text-anchor="end">%s</text>`, class, x+labelWidth, top+12, html.EscapeString(r.name))
+		fmt.Fprintf(b, `<g class="%s"><text x="%d" y="%d" text-anchor="end">%s</text>`,
+			class, x+labelWidth, top+12, html.EscapeString(r.name))
 		left := x + labelWidth + 8
 		fmt.Fprintf(b, `<rect class="tail" x="%d" y="%d" width="%.1f" height="16" rx="2"/>`, left, top, width(r.P90))
 		fmt.Fprintf(b, `<rect class="bar" x="%d" y="%d" width="%.1f" height="16" rx="2"/>`, left, top, width(r.P50))
-		fmt.Fprintf(b, `<text class="value" x="%.1f" y="%d">%s</text></g>`+"\n", float64(left)+width(r.P90)+6, top+12, duration(r.P50))
+		fmt.Fprintf(b, `<text class="value" x="%.1f" y="%d">%s</text></g>`+"\n",
+			float64(left)+width(r.P90)+6, top+12, duration(r.P50))
 	}
 }

@@ -80,7 +80,11 @@ func countTable(d *Data, which func(*Contender) *Counts) string {
 	rows := [][]string{{"", "minor faults", "threads made", "voluntary switches", "system calls"}}
 	for _, c := range d.Contenders {
 		if n := which(&c); n != nil {
-			rows = append(rows, []string{c.Name, fmt.Sprint(n.Faults), fmt.Sprint(n.Threads), fmt.Sprint(n.Switches), fmt.Sprint(n.Calls)})
+			row := []string{c.Name}
+			for _, figure := range []int{n.Faults, n.Threads, n.Switches, n.Calls} {
+				row = append(row, fmt.Sprint(figure))
+			}
+			rows = append(rows, row)
 		}
 	}
 	return table(rows)
