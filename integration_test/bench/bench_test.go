@@ -32,8 +32,8 @@ var (
 // Of what takes long or hardly differs from life to life there are fewer.
 const (
 	countedLives = 21
-	stormRounds  = 20 // one storm of orphans in so many rounds
-	listRounds   = 3
+	stormRounds  = 20  // one storm of orphans in so many rounds
+	listRounds   = 100 // and one list
 )
 
 func TestBench(t *testing.T) {
