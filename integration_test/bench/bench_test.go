@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -42,7 +43,9 @@ func TestBench(t *testing.T) {
 	}
 	data := &page.Data{Machine: machine(t)}
 	all := contenders(t)
+	var locked []time.Duration
 	for round := range *benchRounds {
+		locked = append(locked, lockOnce(t))
 		for _, i := range rand.Perm(len(all)) {
 			all[i].round(t)
 			if round%stormRounds == 0 && all[i].storm != nil {
@@ -50,6 +53,7 @@ func TestBench(t *testing.T) {
 			}
 		}
 	}
+	data.Machine.Flock = page.TimesOf(locked)
 	listFiles(t, all)
 	for _, c := range all {
 		data.Contenders = append(data.Contenders, c.result(t))
@@ -80,6 +84,19 @@ func report(t *testing.T, d *page.Data) string {
 	}
 	w.Flush()
 	return text.String()
+}
+
+// lockOnce measures a lock that is free. Whoever reads /proc/locks has every lock
+// of the machine wait, that of a PID file, too.
+func lockOnce(t *testing.T) time.Duration {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "lock")
+	bed.Must(t, err)
+	defer file.Close()
+	begin := now()
+	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX) == syscall.EINTR {
+	}
+	return now() - begin
 }
 
 // load is the average of the last minute.

@@ -100,13 +100,21 @@ func (c *contender) goToBackground(t *testing.T) {
 	begin := now()
 	l.wrapper, err = syscall.ForkExec(argv[0], argv, attr)
 	bed.Must(t, err)
-	await(t, l.wrapper)
+	l.awaitUp()
 	c.add(page.Returns, now()-begin)
 	l.first = l.report(0) // it is in the fifo
 	c.add(page.Start, l.first.at-begin)
 	bed.Must(t, os.Remove(c.pidFile))
 	l.report(syscall.SIGTERM)
 	c.awaitWatchdog(t)
+}
+
+// awaitUp returns when the caller has said that the program is up.
+func (l *life) awaitUp() {
+	l.t.Helper()
+	if status := await(l.t, l.wrapper); status != 0 {
+		l.t.Fatalf("the caller ended with the status %#x", status)
+	}
 }
 
 // environ marks what stays in the background.

@@ -25,6 +25,7 @@ type Machine struct {
 	Cores  int      `json:"cores"`
 	Load   string   `json:"load"` // the average of the last minute before the run
 	Go     string   `json:"go"`
+	Flock  Times    `json:"flock"` // of a file that nobody else has: what others cost everybody who locks
 	Rounds int      `json:"rounds"`
 	Peers  []string `json:"peers"` // Debian's packages with their versions
 }

@@ -20,6 +20,7 @@ func Markdown(d *Data) (string, error) {
 		"idle":    func() string { return idleTable(d) },
 		"targets": func() string { return targetTable(Targets(d)) },
 		"join":    strings.Join,
+		"time":    duration,
 	}).Parse(text)
 	if err != nil {
 		return "", err
