@@ -51,11 +51,13 @@ lint:
 	$(GO) vet -tags bench ./integration_test/bench
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
-# Starts, signals, removals and ends, beside tini; "make bench ROUNDS=1000", and
-# "make bench BEFORE=FILE" beside an earlier build.
+# pidleash beside its peers. Writes docs/benchmarks.json, and page and chart of it:
+# on a quiet machine. "make bench ROUNDS=1000"; "make bench BEFORE=FILE" measures
+# an earlier build, too, and writes nothing.
 ROUNDS ?= 200
 BEFORE ?=
 .PHONY: bench
 bench:
 	.ci/setup
-	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args -rounds $(ROUNDS) -before "$(BEFORE)"
+	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args \
+		-rounds $(ROUNDS) $(if $(BEFORE),-before "$(BEFORE)",-update)
