@@ -22,6 +22,7 @@ import (
 	"pidleash/internal/reserve"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 	"pidleash/internal/terminal"
 )
 
@@ -300,7 +301,7 @@ func (l *loop) launch() machine.Event {
 	l.relay.Start(l.program.pid())
 	reportLaunch(l)
 	if l.plan.Dir != "" || !l.plan.Stays() && l.plan.StopCommand == "" { // nothing more starts in this directory
-		_ = unix.Chdir("/") // so that its file system can be unmounted
+		_ = sys.Chdir("/") // so that its file system can be unmounted
 	}
 	return machine.Event{Kind: machine.Launched}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/plan"
+	"pidleash/internal/sys"
 )
 
 // childPlan is everything that the child needs, in the form in which the kernel takes it.
@@ -57,7 +58,7 @@ const (
 )
 
 func newPlan(s *Spec) (*childPlan, error) {
-	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	page, err := sys.Mmap(os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, s.failure("cannot be started: no shared page", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // vfork is clone(2). The child has a copy of this process's memory: to share the memory, a function would have to
@@ -36,9 +38,6 @@ func newExecPipe() (execPipe, error) {
 
 func (p execPipe) wait() {
 	unix.Close(p.write)
-	err := error(unix.EINTR)
-	for err == unix.EINTR {
-		_, err = unix.Read(p.read, make([]byte, 1))
-	}
+	_, _ = sys.Read(p.read, make([]byte, 1))
 	unix.Close(p.read)
 }

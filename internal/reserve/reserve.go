@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // descriptors are as many as are open at the same time and are opened later: of inotify four, of Go's poller two, the
@@ -43,12 +44,12 @@ func probe() error {
 		switch len(free) {
 		case 0:
 			call = "epoll_create1(2)"
-			fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+			fd, err = sys.EpollCreate1(unix.EPOLL_CLOEXEC)
 		case 1:
 			call = "eventfd2(2)"
-			fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+			fd, err = sys.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 		default:
-			fd, err = unix.FcntlInt(uintptr(free[0]), unix.F_DUPFD_CLOEXEC, 0)
+			fd, err = sys.FcntlInt(uintptr(free[0]), unix.F_DUPFD_CLOEXEC, 0)
 		}
 		if err != nil {
 			return lack(call, err)
