@@ -99,7 +99,10 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 // reserveFor has all there that a keeper or caller will need, once wait has returned: it is called before anything
 // that lasts.
 func reserveFor(p *plan.Plan) (wait func(), err error) {
-	if err := reserve.Descriptors(); err != nil {
+	if err = reserve.Descriptors(); err == nil {
+		err = reserve.Calls()
+	}
+	if err != nil {
 		return nil, err
 	}
 	more := len(p.WhileRunning)
