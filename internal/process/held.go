@@ -83,7 +83,7 @@ func (h *Held) Signal(sig syscall.Signal) error {
 	if h.fd >= 0 {
 		return sys.PidfdSendSignal(h.fd, sig)
 	}
-	if _, err := peekChild(h.PID); err != nil {
+	if _, err := peekChild(h.PID); err == unix.ECHILD {
 		return unix.ESRCH // the PID may be another process's by now
 	}
 	return sys.Kill(h.PID, sig)
@@ -93,7 +93,7 @@ func (h *Held) Signal(sig syscall.Signal) error {
 func (h *Held) Dead() bool {
 	if h.fd < 0 {
 		ended, err := peekChild(h.PID)
-		return ended != 0 || err != nil
+		return ended != 0 || err == unix.ECHILD
 	}
 	// A pidfd is readable from the end on; on some kernels also for a moment when another thread calls execve.
 	return h.poll(unix.POLLIN, 0) && !lives(h.PID, h.Start)
