@@ -169,7 +169,7 @@ func (c *Claim) create(named bool) (err error) {
 	if err = lock(c.lock); err == nil && (c.Unnamed || isAt(c.Temp, c.id)) {
 		return nil
 	}
-	if err != nil && err != unix.EWOULDBLOCK {
+	if err != nil && (err != unix.EWOULDBLOCK || c.Unnamed) { // nobody else can have one without a name
 		return err
 	}
 	// Another start took it for a leftover, between its creation and its lock.
