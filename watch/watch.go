@@ -25,6 +25,8 @@ import (
 
 	"github.com/rjeczalik/notify"
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // The time between two hints.
@@ -143,7 +145,7 @@ type place struct {
 func nearest(path string) place {
 	for p := path; ; p = filepath.Dir(p) {
 		var st unix.Statx_t
-		err := unix.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
+		err := sys.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
 		if err == nil {
 			return place{p, unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
 		}
@@ -181,7 +183,7 @@ func (w *Watch) watch() error {
 func lowestFree(n int) []int {
 	var free []int
 	for fd := 0; len(free) < n; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		if _, err := sys.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			free = append(free, fd)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"pidleash/internal/reserve"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 	"pidleash/internal/terminal"
 )
 
@@ -57,7 +58,7 @@ func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
-	if err := reserve.Descriptors(); err != nil {
+	if err := canStop(); err != nil {
 		return nil, err
 	}
 	l := &loop{
@@ -93,6 +94,14 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	l.conditions = condition.Open(p.While, p.WhileRunning, log)
 	reserveThreads(p, s)
 	return l, nil
+}
+
+// canStop reports whether everything is to be had that stopping a program will need, but for threads.
+func canStop() error {
+	if err := reserve.Descriptors(); err != nil {
+		return err
+	}
+	return reserve.Calls()
 }
 
 // reserveThreads has all there that a keeper or caller will need, and every signal caught: a keeper claims its file
@@ -297,7 +306,7 @@ func (l *loop) launch() machine.Event {
 	l.relay.Start(l.program.pid())
 	reportLaunch(l)
 	if l.plan.Dir != "" || !l.plan.Stays() && l.plan.StopCommand == "" { // nothing more starts in this directory
-		_ = unix.Chdir("/") // so that its file system can be unmounted
+		_ = sys.Chdir("/") // so that its file system can be unmounted
 	}
 	return machine.Event{Kind: machine.Launched}
 }

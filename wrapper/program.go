@@ -9,13 +9,13 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
 	"pidleash/internal/launch"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // program is the program, its descendants, and the stop command.
@@ -109,7 +109,7 @@ func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err 
 	case s.held == nil:
 		return "nobody", nil
 	case to == machine.ToGroup:
-		return "process group " + strconv.Itoa(s.held.Group), unix.Kill(-s.held.Group, sig)
+		return "process group " + strconv.Itoa(s.held.Group), sys.Kill(-s.held.Group, sig)
 	}
 	return "PID " + strconv.Itoa(s.held.PID), s.held.Signal(sig)
 }
@@ -167,7 +167,7 @@ func (s *program) killCommand(log hclog.Logger) {
 		log.Debug(fmt.Sprintf("stop command: %v", err))
 	}
 	log.Warn("stop command: killed, it ran longer than the first wait of the stop schedule")
-	if err := unix.Kill(-s.command, syscall.SIGKILL); err != nil {
+	if err := sys.Kill(-s.command, syscall.SIGKILL); err != nil {
 		log.Warn(fmt.Sprintf("stop command: cannot be killed: %v", err))
 	}
 	for pid, start := range others {

@@ -19,6 +19,7 @@ import (
 	"pidleash/internal/process"
 	"pidleash/internal/ready"
 	"pidleash/internal/sdnotify"
+	"pidleash/internal/sys"
 )
 
 // Messages about a running program, and about one that did not come up.
@@ -169,7 +170,7 @@ func unheard(l *loop) string {
 func outcomeOf(l *loop) (plan.Outcome, error) {
 	r := l.machine.Result()
 	if l.program.command != 0 { // it has just been killed
-		_, _ = syscall.Wait4(l.program.command, nil, 0, nil)
+		_, _ = sys.Wait4(l.program.command, nil, 0)
 	}
 	if l.program.held == nil && !l.relay.Drain(5*time.Second) { // systemd-notify(1) waits as long
 		l.log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")

@@ -15,6 +15,7 @@ import (
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
 	"pidleash/internal/ready"
+	"pidleash/internal/sys"
 )
 
 // startProgram claims the PID file and starts the program.
@@ -78,7 +79,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	// The PID is still the program's: the caller reaps nothing before "started".
 	h, err := process.Hold(pid)
 	if err != nil {
-		_ = unix.Kill(pid, syscall.SIGKILL)
+		_ = sys.Kill(pid, syscall.SIGKILL)
 		l.leash.takeBack(c, pid)
 		return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 	}

@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 13600 // lines of the program, tests left out
+	productLimit  = 13800 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
@@ -29,17 +29,18 @@ var lineLimits = map[string]int{
 	"watch":              210,
 	"internal/plan":      520,
 	"internal/machine":   1110,
-	"internal/launch":    1370,
+	"internal/launch":    1380,
 	"internal/atstart":   220,
 	"internal/signals":   510,
-	"internal/process":   810,
+	"internal/process":   815,
 	"internal/daemon":    440,
 	"internal/pidfile":   2040,
 	"internal/condition": 210,
 	"internal/ready":     260,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
-	"internal/reserve":   110,
-	"internal/terminal":  180,
+	"internal/reserve":   140,
+	"internal/sys":       180,
+	"internal/terminal":  185,
 	"internal/link":      110,
 	"internal/sdnotify":  400,
 	"internal/fault":     110,

@@ -12,6 +12,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // defaultAudit is where a system keeps its PID files, file-hierarchy(7).
@@ -108,14 +109,14 @@ func readDirectory(path string, outer int64, openDirectory opener) (entries []fs
 	}
 	defer unix.Close(at)
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(at, &st); err != nil {
+	if err := sys.Fstatfs(at, &st); err != nil {
 		return nil, 0, err
 	}
 	kind = int64(st.Type)
 	if outer != 0 && kind != outer && kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
 		return nil, 0, errOtherKind
 	}
-	fd, err := unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err
 	}

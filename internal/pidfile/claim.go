@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // Claim is the right to publish a PID at a path: a locked file that nobody sees yet.
@@ -158,7 +159,7 @@ func (c *Claim) create(named bool) (err error) {
 		err = c.openHidden()
 	}
 	if err == nil {
-		if err = unix.Fchmod(c.Write, mode); err != nil {
+		if err = sys.Fchmod(c.Write, mode); err != nil {
 			return &fault.Error{Problem: "cannot be made readable", Err: err}
 		}
 	}
@@ -168,7 +169,7 @@ func (c *Claim) create(named bool) (err error) {
 	if err = lock(c.lock); err == nil && (c.Unnamed || isAt(c.Temp, c.id)) {
 		return nil
 	}
-	if err != nil && err != unix.EWOULDBLOCK {
+	if err != nil && (err != unix.EWOULDBLOCK || c.Unnamed) { // nobody else can have one without a name
 		return err
 	}
 	// Another start took it for a leftover, between its creation and its lock.
@@ -182,7 +183,7 @@ func (c *Claim) create(named bool) (err error) {
 func (c *Claim) openUnnamed() bool {
 	dir, _ := filepath.Split(c.Path)
 	var st unix.Stat_t
-	if unix.Stat(dir+".", &st) != nil {
+	if sys.Stat(dir+".", &st) != nil {
 		return false
 	}
 	fd, err := openNoFollow(dir+".", unix.O_RDWR|unix.O_TMPFILE, 0o600)
@@ -190,7 +191,7 @@ func (c *Claim) openUnnamed() bool {
 		return false
 	}
 	c.Write, c.Temp = fd, "/proc/self/fd/"+strconv.Itoa(fd)
-	c.lock, _ = unix.Open(c.Temp, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	c.lock, _ = sys.Open(c.Temp, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	id, err := identityOfFD(fd)
 	again, failed := identityOfFD(c.lock)
 	if err != nil || failed != nil || id != again || id.dev != uint64(st.Dev) {
@@ -227,7 +228,7 @@ func (c *Claim) openHidden() error {
 // drop lets go of the file.
 func (c *Claim) drop() {
 	if c.Temp != "" && !c.Unnamed {
-		_ = unix.Unlink(c.Temp)
+		_ = sys.Unlink(c.Temp)
 	}
 	c.Temp = ""
 	closeFD(&c.Write)
@@ -322,7 +323,7 @@ func (c *Claim) Publish(pid int) error {
 // appear gives the file its name, and replaces no other one.
 func (c *Claim) appear() error {
 	if c.Unnamed {
-		return unix.Linkat(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.AT_SYMLINK_FOLLOW)
+		return sys.Linkat(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.AT_SYMLINK_FOLLOW)
 	}
 	return moveNew(unix.AT_FDCWD, c.Temp, c.Path)
 }
@@ -346,7 +347,7 @@ func (c *Claim) PublishError(err error) error {
 
 func writePID(fd, pid int) error {
 	text := strconv.Itoa(pid) + "\n"
-	n, err := unix.Write(fd, []byte(text))
+	n, err := sys.Write(fd, []byte(text))
 	if err == nil && n != len(text) {
 		err = unix.ENOSPC
 	}
@@ -355,9 +356,9 @@ func writePID(fd, pid int) error {
 
 // exchange swaps the names of two files. Where the file system cannot do that the first replaces the second.
 func exchange(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	err := sys.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
 	if lacksFlags(err) {
-		err = unix.Rename(from, to)
+		err = sys.Rename(from, to)
 	}
 	return err
 }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"pidleash/internal/sys"
 )
 
 // RemoveStale removes what a start or a program that was killed has left at a path: a path lock and hidden files that
@@ -46,7 +46,7 @@ func removeHidden(path string, own []Own) {
 		hidden := dir + name
 		if file, _, err := lockStale(hidden, own); err == nil && file != nil {
 			if !file.isStrange() {
-				_ = unix.Unlink(hidden)
+				_ = sys.Unlink(hidden)
 			}
 			file.close()
 		}

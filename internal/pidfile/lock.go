@@ -16,6 +16,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // lock takes the exclusive flock(2) on fd, or fails with EWOULDBLOCK at once: another description holds it.
@@ -32,13 +33,7 @@ func lock(fd int) error {
 }
 
 // flock never waits.
-func flock(fd, how int) (err error) {
-	err = unix.EINTR
-	for err == unix.EINTR { // see openNoFollow
-		err = unix.Flock(fd, how|unix.LOCK_NB)
-	}
-	return err
-}
+func flock(fd, how int) error { return sys.Flock(fd, how|unix.LOCK_NB) }
 
 // unseenPatience is how long a start asks again for a lock whose holder cannot be seen: whoever asks whether a file is
 // locked has it for a moment, see lockOf.
@@ -122,7 +117,7 @@ func pathLockOf(path string) (id identity, s lockState) {
 // ownerOf is the user who may speak for a path: the file's owner, or while there is none the directory's.
 func ownerOf(path string) uint32 {
 	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil && unix.Stat(filepath.Dir(path), &st) != nil {
+	if sys.Lstat(path, &st) != nil && sys.Stat(filepath.Dir(path), &st) != nil {
 		return 0
 	}
 	return st.Uid
@@ -182,7 +177,7 @@ func lockersOf(id identity) (pids []int) {
 func isRefused(fd int) bool {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {
-		_ = unix.Flock(fd, unix.LOCK_UN)
+		_ = sys.Flock(fd, unix.LOCK_UN)
 	}
 	return err == unix.EWOULDBLOCK
 }
@@ -200,7 +195,7 @@ func hasLocked(pid int, id identity, unknown bool) bool {
 	}
 	return slices.ContainsFunc(entries, func(fd os.DirEntry) bool {
 		var st unix.Stat_t
-		if unix.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
+		if sys.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
 			return false
 		}
 		info, err := os.ReadFile(dir + "fdinfo/" + fd.Name())

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // startTolerance is how much later than the file's last change a process may have started that the file
@@ -136,6 +137,6 @@ func startTime(p process.Process) time.Time {
 }
 
 func exists(pid int) bool {
-	err := unix.Kill(pid, 0)
+	err := sys.Kill(pid, 0)
 	return err == nil || err == unix.EPERM
 }

@@ -11,6 +11,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place.
@@ -46,7 +47,7 @@ func takeAwayAt(at int, name, hidden string, id identity) error {
 	case err == nil:
 		name = hidden
 	} // else there is no room for a name, or a policy allows only to remove
-	if err := unix.Unlinkat(at, name, 0); err != unix.ENOENT {
+	if err := sys.Unlinkat(at, name, 0); err != unix.ENOENT {
 		return err
 	}
 	return nil
@@ -54,9 +55,9 @@ func takeAwayAt(at int, name, hidden string, id identity) error {
 
 // moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: the name is hidden.
 func moveAway(at int, name, hidden string) error {
-	err := unix.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+	err := sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
 	if lacksFlags(err) {
-		err = unix.Renameat(at, name, at, hidden)
+		err = sys.Renameat(at, name, at, hidden)
 	}
 	return err
 }
@@ -73,16 +74,16 @@ func putBack(at int, hidden, name string) error {
 // isIn reports that the inode is what the name in a directory stands for.
 func isIn(at int, name string, id identity) bool {
 	var st unix.Stat_t
-	return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
+	return sys.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
 }
 
 // moveNew never replaces a file. Where renameat2(2) cannot promise that (NFS, many file systems in user space)
 // link(2) can.
 func moveNew(at int, from, to string) error {
-	err := unix.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
+	err := sys.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
 	if lacksFlags(err) {
-		if err = unix.Linkat(at, from, at, to, 0); err == nil {
-			_ = unix.Unlinkat(at, from, 0)
+		if err = sys.Linkat(at, from, at, to, 0); err == nil {
+			_ = sys.Unlinkat(at, from, 0)
 		}
 	}
 	return err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Family is what came of the program: the descendants of a subreaper or PID 1, this process or its caller. Others
@@ -240,7 +242,7 @@ func (f *Family) killGroups() {
 	}
 	for group, ours := range groups {
 		if ours && group > 1 {
-			_ = unix.Kill(-group, syscall.SIGKILL)
+			_ = sys.Kill(-group, syscall.SIGKILL)
 		}
 	}
 }
@@ -312,7 +314,7 @@ func KillExactly(pid int, start Ticks, sig syscall.Signal) {
 		h.Close()
 	}
 	if IsRefused(err) && lives(pid, start) {
-		_ = unix.Kill(pid, sig)
+		_ = sys.Kill(pid, sig)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // Waiter waits for one start of the program. Its methods belong to one goroutine.
@@ -183,7 +184,7 @@ func NoteOpen(path string, f *os.File) (logs []*Log) {
 
 func noted(path string, f *os.File) *Log {
 	var st unix.Stat_t
-	_ = unix.Fstat(int(f.Fd()), &st)
+	_ = sys.Fstat(int(f.Fd()), &st)
 	return &Log{Path: path, inode: st.Ino, offset: st.Size}
 }
 
@@ -215,7 +216,7 @@ func (l *Log) news(last int64) []byte {
 		defer f.Close()
 	}
 	var st unix.Stat_t // if f is nil, Fstat fails
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if sys.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
 	if st.Ino != l.inode || st.Size < l.offset {
