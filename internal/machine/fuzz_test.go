@@ -680,10 +680,18 @@ func (w *world) happen(e Event) {
 			w.require(!w.ended, "an action after the end")
 			w.do(e, a)
 		}
-		w.checkStop(false)
 		if e.Kind == Found || e.Kind == Succeeded {
 			w.require(len(w.kept) == 0, "%v was kept for the daemon, and is lost", w.kept)
+			w.stopsSuccessor()
 		}
+		w.checkStop(false)
+	}
+}
+
+// stopsSuccessor: what has removed the file stops whoever takes the daemon's place, too, once it has had what was kept.
+func (w *world) stopsSuccessor() {
+	if w.removed {
+		w.stops()
 	}
 }
 
@@ -902,7 +910,12 @@ func (w *world) recent() (n int) {
 }
 
 func (w *world) kill(e Event, a Action) {
-	if e.Kind == Found || e.Kind == Succeeded {
+	follows := e.Kind == Found || e.Kind == Succeeded
+	if follows && len(w.kept) == 0 {
+		w.stopsSuccessor()
+		follows = !w.stopping
+	}
+	if follows {
 		w.require(len(w.kept) > 0 && w.kept[0] == a.Signal, "sends %v to the daemon, want %v", a.Signal, w.kept)
 		w.kept = w.kept[1:]
 		if a.Signal == syscall.SIGTERM && w.forward == 0 {
@@ -916,7 +929,7 @@ func (w *world) kill(e Event, a Action) {
 	} else {
 		w.require(w.surveying || w.p.KillMode == plan.KillTree, "%v to the tree", a.Signal)
 	}
-	if w.stopping && e.Kind != Signaled && e.Kind != Found && e.Kind != Succeeded {
+	if w.stopping && e.Kind != Signaled && !follows {
 		w.sent = append(w.sent, sent{a.Signal, w.now})
 	}
 	if a.Signal != syscall.SIGKILL {
