@@ -86,7 +86,10 @@ func (b *bed) send(text string, fds ...int) {
 func (b *bed) expect(want string) []int {
 	b.Helper()
 	text, control := make([]byte, 2*maxMessage), make([]byte, 4096)
-	n, controlLen, _, _, err := unix.Recvmsg(b.manager, text, control, unix.MSG_CMSG_CLOEXEC)
+	n, controlLen, err := 0, 0, error(unix.EINTR)
+	for err == unix.EINTR { // with a timeout no call is restarted, signal(7)
+		n, controlLen, _, _, err = unix.Recvmsg(b.manager, text, control, unix.MSG_CMSG_CLOEXEC)
+	}
 	if err != nil {
 		b.Fatalf("waiting for %q: %v", want, err)
 	}
