@@ -47,6 +47,15 @@ fuzz:
 		done; \
 	done
 
+# Each protection of integration_test/mutation/protections.txt is broken in a copy of the tree, and tests must notice.
+# make mutation ONLY=pidfile breaks those of which the text or the file matches.
+ONLY ?=
+
+.PHONY: mutation
+mutation:
+	.ci/setup
+	$(GO) run ./integration_test/mutation -tags $(TAGS) -only '$(ONLY)'
+
 # Every architecture of Go on Linux builds; nothing is kept but the build cache.
 # make cross GOARCHS="arm64 s390x" builds for some of them.
 GOARCHS ?= $(patsubst linux/%,%,$(filter linux/%,$(shell $(GO) tool dist list)))

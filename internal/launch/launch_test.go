@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -372,6 +373,30 @@ func TestDeathSignal(t *testing.T) {
 		}
 		keep.Close()
 		r.Close()
+	}
+}
+
+// No signal comes from a parent that has ended before it was asked for: the child looks who its parent is then.
+func TestDeathSignalComesTooLate(t *testing.T) {
+	p, err := newPlan(&Spec{Program: Shell(), Args: []string{"sh", "-c", "exit 3"}, DeathSignal: syscall.SIGKILL})
+	must(t, err)
+	defer p.free()
+	for _, c := range []struct {
+		parent uintptr
+		code   int
+	}{{p.parent, 3}, {p.parent + 1, 127}} {
+		p.parent = c.parent
+		syscall.ForkLock.Lock()
+		pid, errno := p.fork()
+		syscall.ForkLock.Unlock()
+		runtime.KeepAlive(p)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		var status syscall.WaitStatus
+		_, err := unix.Wait4(pid, (*unix.WaitStatus)(&status), 0, nil)
+		must(t, err)
+		equal(t, "code", status.ExitStatus(), c.code)
 	}
 }
 
