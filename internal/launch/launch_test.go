@@ -118,6 +118,22 @@ func TestPublishFails(t *testing.T) {
 	equal(t, "left", names(t, dir), "")
 }
 
+// Where a file without a name is not to be had, one with a hidden name is moved into place, and replaces nobody's either.
+func TestPublishReplacesNobody(t *testing.T) {
+	dir := t.TempDir()
+	claim := claimIn(t, dir)
+	hidden := dir + "/.hidden"
+	if claim.Unnamed {
+		must(t, unix.Linkat(unix.AT_FDCWD, claim.Temp, unix.AT_FDCWD, hidden, unix.AT_SYMLINK_FOLLOW))
+		claim.Temp, claim.Unnamed = hidden, false
+	}
+	write(t, dir+"/p.pid", "somebody's", 0o644)
+	expectFailedStart(t, &Spec{Program: Shell(), Args: []string{"sh"}, Claim: claim},
+		fault.Error{Object: "pidfile " + dir + "/p.pid", Problem: "cannot be moved into place", Err: pidfile.ErrLostRace})
+	equal(t, "content", read(t, dir+"/p.pid"), "somebody's")
+	equal(t, "left", names(t, dir), "p.pid")
+}
+
 // expectFailedStart takes a claim back, and looks for what is left.
 func expectFailedStart(t *testing.T, s *Spec, want fault.Error) {
 	t.Helper()
