@@ -95,7 +95,8 @@ func wantOneLine(t *testing.T, err error) {
 
 // FuzzVariableName: a variable of any name is no mistake, and its program gets it unless it is an option's.
 func FuzzVariableName(f *testing.F) {
-	for _, name := range []string{"PIDLEASH_", "PIDLEASH_PORT", "PIDLEASH_STOP", "PIDLEASH_stop", "PIDLEASH_SOTP", "PIDLEASH_LOG-LEVEL", "STOP"} {
+	const names = "PIDLEASH_ PIDLEASH_PORT PIDLEASH_STOP PIDLEASH_stop PIDLEASH_SOTP PIDLEASH_LOG-LEVEL STOP"
+	for _, name := range strings.Fields(names) {
 		f.Add(name, "x")
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
@@ -124,7 +125,8 @@ func FuzzVariableName(f *testing.F) {
 // number is a signal's number by its name, as in signal(7) and "kill -l", or 0.
 func number(name string) int {
 	name = strings.TrimPrefix(strings.ToUpper(name), "SIG")
-	names := strings.Fields("HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
+	names := strings.Fields("HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT " +
+		"CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
 	others := map[string]int{"IOT": 6, "CLD": 17, "POLL": 29, "RTMIN": 34, "RTMAX": 64}
 	for i := 1; i <= 15; i++ {
 		others["RTMIN+"+strconv.Itoa(i)] = 34 + i
@@ -149,7 +151,11 @@ func signalIn(text string) int {
 // FuzzRewrite compares with a second reading. KILL and STOP never arrive, nor do those that
 // Go or the C libraries keep to themselves; CHLD and PIPE are about pidleash.
 func FuzzRewrite(f *testing.F) {
-	for _, seed := range []string{"TERM:QUIT", "term:sigquit", "WINCH:none", "15:3", "RTMIN+1:rtmax-14", "KILL:TERM", "TERM:KILL", "USR1", "USR1:", ":USR1", "HUP:INT:TERM", "32:1", "URG:HUP", "STOP:HUP", "CHLD:HUP", "PIPE:HUP", "PROF:HUP", "34:1", "TERM:0", "SIGSIGINT:1", "NONE:none"} {
+	for _, seed := range []string{
+		"TERM:QUIT", "term:sigquit", "WINCH:none", "15:3", "RTMIN+1:rtmax-14", "KILL:TERM", "TERM:KILL", "USR1",
+		"USR1:", ":USR1", "HUP:INT:TERM", "32:1", "URG:HUP", "STOP:HUP", "CHLD:HUP", "PIPE:HUP", "PROF:HUP",
+		"34:1", "TERM:0", "SIGSIGINT:1", "NONE:none",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -209,7 +215,11 @@ func span(text string) (sum *big.Rat, parts int) {
 
 // FuzzDuration reckons durations with fractions. A negative one is none, nor is one that is too long.
 func FuzzDuration(f *testing.F) {
-	for _, seed := range []string{"100ms", "0", "-0", "+5s", "1h30m", "1.5s", ".5s", "1.s", ".s", "5", "", "-1s", "2562047h47m16.854775807s", "2562047h47m16.854775808s", "9223372036854775807ns", "1e3s", "1µs", "1d", "5 s", "0.0000000001ns", "99999999999999999999h"} {
+	for _, seed := range []string{
+		"100ms", "0", "-0", "+5s", "1h30m", "1.5s", ".5s", "1.s", ".s", "5", "", "-1s", "2562047h47m16.854775807s",
+		"2562047h47m16.854775808s", "9223372036854775807ns", "1e3s", "1µs", "1d", "5 s", "0.0000000001ns",
+		"99999999999999999999h",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
