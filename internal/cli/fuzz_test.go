@@ -174,7 +174,8 @@ func FuzzRewrite(f *testing.F) {
 		if (err == nil) != accepted {
 			t.Fatalf("%q: %v, want it accepted: %v", value, err, accepted)
 		}
-		if got := c.config.Rewrite[syscall.Signal(from)]; accepted && (len(c.config.Rewrite) != 1 || got != syscall.Signal(to)) {
+		got := c.config.Rewrite[syscall.Signal(from)]
+		if accepted && (len(c.config.Rewrite) != 1 || got != syscall.Signal(to)) {
 			t.Errorf("%q is %v, want %d to %d", value, c.config.Rewrite, from, to)
 		}
 		if accepted && setRewrite(&c, value) == nil {
