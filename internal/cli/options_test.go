@@ -167,6 +167,20 @@ func TestEveryOptionHasAVariable(t *testing.T) {
 	}
 }
 
+// A program that honours PIDFILE would become a second writer of the file in use. A daemon is welcome to write it.
+func TestProgramEnvPIDFile(t *testing.T) {
+	const used, other = "PIDFILE=/run/p.pid", "PIDFILE=/run/other.pid"
+	var c command
+	c.config.PIDFile = "/run/p.pid"
+	if got, want := c.programEnv([]string{"A=1", used, other}), []string{"A=1", other}; !slices.Equal(got, want) {
+		t.Errorf("the program gets %q, want %q", got, want)
+	}
+	c.config.Forking = true
+	if got, want := c.programEnv([]string{used}), []string{used}; !slices.Equal(got, want) {
+		t.Errorf("a daemon gets %q, want %q", got, want)
+	}
+}
+
 func setTo(o option, values []string) (c command, err error) {
 	for _, value := range values {
 		err = errors.Join(err, o.set(&c, value))
