@@ -1,4 +1,4 @@
-# Targets: build, test, faults, cross, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -31,6 +31,30 @@ FAULTS ?= $(filter faults races soak scale,$(notdir $(wildcard integration_test/
 faults:
 	.ci/setup
 	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -p=1 -v $(addprefix ./integration_test/,$(FAULTS)) -args -long
+
+# Random inputs for every target, one after the other, FUZZTIME each. What is found is kept in testdata/fuzz beside the
+# test; FUZZ names the targets by a regular expression. What is merely new is not made as short as possible: that takes
+# most of the time.
+FUZZTIME ?= 10m
+FUZZ     ?= .
+
+.PHONY: fuzz
+fuzz:
+	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$package | grep '^Fuzz' | grep -E '$(FUZZ)'); do \
+			echo "$$package $$target"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 $$package; \
+		done; \
+	done
+
+# Each protection of integration_test/mutation/protections.txt is broken in a copy of the tree, and tests must notice.
+# make mutation ONLY=pidfile breaks those of which the text or the file matches.
+ONLY ?=
+
+.PHONY: mutation
+mutation:
+	.ci/setup
+	$(GO) run ./integration_test/mutation -tags $(TAGS) -only '$(ONLY)'
 
 # Every architecture of Go on Linux builds; nothing is kept but the build cache.
 # make cross GOARCHS="arm64 s390x" builds for some of them.

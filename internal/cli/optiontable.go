@@ -110,7 +110,7 @@ var options = []option{
 			{"log", "when a file of -stdout, -stderr or -ready-file has grown"},
 			{"log:REGEX", "when such a file has a new line that matches"},
 		}},
-	{name: "ready-file", value: "FILE", section: "readiness", isList: true, set: func(c *command, value string) error { return addPath(&c.config.ReadyFiles, value) },
+	{name: "ready-file", value: "FILE", section: "readiness", remedy: "the path of a log", isList: true, set: func(c *command, value string) error { return addPath(&c.config.ReadyFiles, value) },
 		text: "a log that PROGRAM writes itself"},
 	{name: "start-timeout", value: "DURATION", section: "readiness", set: setStartTimeout, remedy: limitRemedy, unset: "30s",
 		text: "how long that may take; then PROGRAM is stopped, and the code is 125; 0 is for ever. If given, it is also how long the files of -while may be waited for"},

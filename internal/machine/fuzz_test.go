@@ -104,6 +104,7 @@ type worldFile struct {
 type worldCaller struct {
 	waits    bool // for an answer
 	answered bool // it was told, and has not left
+	parting  bool // the program has ended since
 	departed bool
 	awaiting bool // Await was asked for
 	readies  int
@@ -414,7 +415,7 @@ func (w *world) signal(how byte) {
 	switch {
 	case had:
 		w.require(len(w.got) == 0, "%v was sent, and is not to be", w.got)
-	case (w.seeking || w.succeeds) && !w.noMoreStarts:
+	case w.seeking || w.succeeds:
 		w.kept = append(w.kept, to)
 	case w.known && !w.seeking && !w.succeeds:
 		w.require(!w.living || slices.Equal(w.got, []syscall.Signal{to}), "signal %v: the program got %v", to, w.got)
@@ -491,14 +492,19 @@ func (w *world) hearEnd(e Event) {
 			w.swept = true
 		}
 	case w.stopping || w.command:
-	case w.p.Forking && w.p.PIDFile != "" && !w.callerWaits():
-		w.succeeds = true
+	case w.answered:
+		w.parting = true
+	default:
+		w.mayBeSucceeded()
 	}
 	if w.stopping && w.p.KillMode == plan.KillMixed || w.p.KillMode == plan.KillTree {
 		w.swept = true
 	}
 	w.stopping = false
 }
+
+// mayBeSucceeded: a daemon has ended, and another process may take its place, unless a caller hears of the end.
+func (w *world) mayBeSucceeded() { w.succeeds = w.p.Forking && w.p.PIDFile != "" && !w.callerWaits() }
 
 // callerWaits reports whether there is a caller that was not seen to leave.
 func (w *world) callerWaits() bool { return w.answered || w.waits && !w.departed }
@@ -507,8 +513,11 @@ func (w *world) ask() {
 	if w.p.Forking || w.p.Restart.Signal == 0 {
 		return
 	}
-	if !w.noMoreStarts && !w.callerWaits() && w.runs > 0 {
+	if !w.noMoreStarts && w.runs > 0 {
 		switch {
+		case w.answered && w.known:
+			w.asked = true // the caller may have left already: it counts when that is seen
+		case w.callerWaits():
 		case w.waiting:
 			w.asked = true
 		case w.known && !w.stopping && !w.command && !w.surveying:
@@ -617,6 +626,12 @@ func (w *world) callerMoves(how byte) {
 		w.happen(Event{Kind: LaunchFailed, Status: w.status, Err: failure{}})
 	case w.answered:
 		w.answered, w.departed = false, true
+		if w.asked && !w.noMoreStarts {
+			w.stops()
+		}
+		if w.parting {
+			w.mayBeSucceeded()
+		}
 		w.happen(Event{Kind: Answered})
 	case w.waits && !w.departed && how&4 != 0 && (w.waiting || w.living || w.seeking) && w.runs <= 1 && !w.stopping && !w.command && w.readies == 0 && (w.p.Ready.Given || w.waiting || w.starter || w.seeking):
 		w.waits, w.noMoreStarts = false, true
@@ -665,10 +680,18 @@ func (w *world) happen(e Event) {
 			w.require(!w.ended, "an action after the end")
 			w.do(e, a)
 		}
-		w.checkStop(false)
 		if e.Kind == Found || e.Kind == Succeeded {
 			w.require(len(w.kept) == 0, "%v was kept for the daemon, and is lost", w.kept)
+			w.stopsSuccessor()
 		}
+		w.checkStop(false)
+	}
+}
+
+// stopsSuccessor: what has removed the file stops whoever takes the daemon's place, too, once it has had what was kept.
+func (w *world) stopsSuccessor() {
+	if w.removed {
+		w.stops()
 	}
 }
 
@@ -887,7 +910,12 @@ func (w *world) recent() (n int) {
 }
 
 func (w *world) kill(e Event, a Action) {
-	if e.Kind == Found || e.Kind == Succeeded {
+	follows := e.Kind == Found || e.Kind == Succeeded
+	if follows && len(w.kept) == 0 {
+		w.stopsSuccessor()
+		follows = !w.stopping
+	}
+	if follows {
 		w.require(len(w.kept) > 0 && w.kept[0] == a.Signal, "sends %v to the daemon, want %v", a.Signal, w.kept)
 		w.kept = w.kept[1:]
 		if a.Signal == syscall.SIGTERM && w.forward == 0 {
@@ -901,7 +929,7 @@ func (w *world) kill(e Event, a Action) {
 	} else {
 		w.require(w.surveying || w.p.KillMode == plan.KillTree, "%v to the tree", a.Signal)
 	}
-	if w.stopping && e.Kind != Signaled && e.Kind != Found && e.Kind != Succeeded {
+	if w.stopping && e.Kind != Signaled && !follows {
 		w.sent = append(w.sent, sent{a.Signal, w.now})
 	}
 	if a.Signal != syscall.SIGKILL {

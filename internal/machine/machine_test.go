@@ -1026,6 +1026,22 @@ func TestNoSuccession(t *testing.T) {
 	p.happens("Ended:1", "End") // nothing would name the successor
 }
 
+// A removal that is seen between a daemon's end and its caller's means whoever takes its place, too.
+func TestSuccessionAfterARemoval(t *testing.T) {
+	p := newPlay(t, func(s *setup) { beside(s); forks(s) })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "-")
+	p.happens("Ended:0", "Seek")
+	p.happens("Found", "Watch,Answer")
+	p.happens("Ended:0", "-")
+	p.happens("Removed", isRemoved)
+	p.happens("Answered", "SeekSuccessor")
+	p.happens("Succeeded", "Look,"+stops)
+	p.happens("Ended:TERM", "Survey")
+	p.happens("NoneLeft", "Remove,End")
+	p.ends(true, 0, "TERM")
+}
+
 // A file in doubt is judged when it is known who has it.
 func TestSuccessionDoesNotSpin(t *testing.T) {
 	p := playDaemon(t, func(s *setup) { s.Settle = 100 * time.Millisecond })

@@ -67,6 +67,9 @@ func follow(m *Machine, e Event) {
 		forward(m, e)
 	}
 	m.kept = nil
+	if m.want == remove { // the file was removed when its predecessor had ended, and the caller not left
+		stopProgram(m)
+	}
 }
 
 // comeUp: the program itself runs, and may have to get ready.

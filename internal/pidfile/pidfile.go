@@ -164,11 +164,12 @@ func firstWord(content []byte) (word, rest []byte) {
 	return word, nil
 }
 
-// parsePID returns the first word, a decimal number above 0; 0: the file names no PID.
+// parsePID returns the first word, a decimal number above 0; 0: the file names no PID. A word that ends where reading
+// has ended may have been cut, and would be another process's number.
 func parsePID(content []byte) int {
-	word, _ := firstWord(content)
+	word, rest := firstWord(content)
 	pid, err := strconv.ParseUint(string(word), 10, 31)
-	if err != nil {
+	if err != nil || rest == nil && len(content) == contentLimit {
 		return 0
 	}
 	return int(pid)

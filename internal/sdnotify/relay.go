@@ -302,7 +302,8 @@ func (r *Relay) filter(text []byte) []byte {
 }
 
 func (r *Relay) drops(line []byte) bool {
-	if string(bytes.TrimRight(line, "\r\n")) == "READY=1" {
+	// systemd permits one NUL, at the end of the message: programs send their C string with its end.
+	if string(bytes.TrimRight(bytes.TrimSuffix(line, []byte{0}), "\r\n")) == "READY=1" {
 		select {
 		case r.ready <- nil:
 		default: // it has said so before
