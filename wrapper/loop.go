@@ -33,7 +33,7 @@ type loop struct {
 	role     *role
 	machine  *machine.Machine
 	deadline <-chan time.Time // the machine's; nil: it has none
-	queue    []machine.Event  // events not yet handled
+	queue    []machine.Event  // what is being handled, and its answers
 	over     bool
 
 	caller     *callerEnd // nil: there is none, or it has ended
@@ -178,10 +178,9 @@ func (l *loop) run() {
 
 // happen gives the machine an event, does its actions, and handles their answers.
 func (l *loop) happen(e machine.Event) {
-	l.queue = append(l.queue, e)
-	for len(l.queue) > 0 {
-		e, l.queue = l.queue[0], l.queue[1:]
-		for _, a := range l.machine.Handle(time.Now(), e) {
+	l.queue = append(l.queue[:0], e)
+	for i := 0; i < len(l.queue); i++ {
+		for _, a := range l.machine.Handle(time.Now(), l.queue[i]) {
 			l.do(a)
 		}
 	}

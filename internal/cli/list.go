@@ -44,8 +44,9 @@ func (c *command) list(l *log) (code int) {
 
 // audit is a walk through directories.
 type audit struct {
-	log   *log
-	found []record
+	log       *log
+	inspector pidfile.Inspector
+	found     []record
 }
 
 func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) }
@@ -54,7 +55,7 @@ func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) 
 func (a *audit) look(path string) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
-		a.add(pidfile.Inspect(path))
+		a.add(a.inspector.Inspect(path))
 		return
 	}
 	if path != "/" {
@@ -83,7 +84,7 @@ func (a *audit) walk(path string, outer int64, openDirectory opener) {
 		case e.IsDir():
 			a.walk(path, kind, openNoFollow)
 		case isPIDFileName(e.Name()):
-			if r := pidfile.Inspect(path); r.Verdict != pidfile.Missing { // gone meanwhile
+			if r := a.inspector.Inspect(path); r.Verdict != pidfile.Missing { // gone meanwhile
 				a.add(r)
 			}
 		}

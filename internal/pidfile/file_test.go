@@ -326,3 +326,12 @@ func TestStateNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A wrapper that is idle looks for months. What a look allocates stays until Go collects it, which it does at 4 MiB:
+// one copy of the path, for lstat(2).
+func TestLookAllocatesThePathOnly(t *testing.T) {
+	f := published(t, in(t, "p.pid"), pidInTests)
+	if n := testing.AllocsPerRun(100, func() { f.Look() }); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+}

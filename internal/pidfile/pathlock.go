@@ -34,7 +34,7 @@ func lockPath(path string) string {
 // checkPathLock is an error when somebody has locked the path who may speak for its file.
 func checkPathLock(path string) error {
 	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
-		_, s := pathLockOf(path)
+		_, s := new(view).pathLockOf(path)
 		if !s.held {
 			return nil
 		}

@@ -100,6 +100,9 @@ func executes(pid int, file string) bool {
 // reckoned by the wall clock of today, and the file has the time of then: a step of the clock in between, at whatever
 // time and in how many pieces, makes a difference of at most its size.
 func namedProcess(pid int, written time.Time) (p process.Process, v Verdict, reason string) {
+	if !exists(pid) { // one call, where /proc takes three
+		return p, Stale, fmt.Sprintf("PID %d does not run", pid)
+	}
 	p, err := process.Read(pid)
 	if err != nil {
 		switch {
