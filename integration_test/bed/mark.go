@@ -3,7 +3,6 @@ package bed
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,18 +30,7 @@ func NewMark(t testing.TB) Mark {
 }
 
 // Bearers lists who has it. A zombie has no environment any more.
-func (m Mark) Bearers() (pids []int) {
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
-		// The test itself may have been started by a test.
-		if err == nil && strings.Contains("\x00"+string(text), "\x00"+string(m)+"\x00") && pid != os.Getpid() {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
+func (m Mark) Bearers() (pids []int) { return readMarks()[m] }
 
 // Watchdog returns the PID of the pidleash with this mark that is in the background, 0
 // when there is none. It is not to be signaled then: 0 is the tests' own group.
@@ -101,14 +89,21 @@ func (c *Census) Bearers(m Mark) []int {
 // readMarks finds the bearers of all marks.
 func readMarks() map[Mark][]int {
 	marks := map[Mark][]int{}
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		_, rest, ok := strings.Cut("\x00"+string(text), "\x00"+markName)
-		if pid, _ := strconv.Atoi(strings.Split(file, "/")[2]); ok && pid != os.Getpid() {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == os.Getpid() { // the test itself may have been started by a test
+			continue
+		}
+		text, _ := os.ReadFile(ProcFile(pid, "environ"))
+		for _, rest := range strings.Split("\x00"+string(text), "\x00"+markName)[1:] {
 			value, _, _ := strings.Cut(rest, "\x00")
-			mark := Mark(markName + value)
-			marks[mark] = append(marks[mark], pid)
+			marks[Mark(markName+value)] = append(marks[Mark(markName+value)], pid)
 		}
 	}
 	return marks
