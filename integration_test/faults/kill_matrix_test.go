@@ -159,6 +159,7 @@ func (m *matrix) start(at strikeAt) {
 		if err == nil {
 			err = a.run()
 		}
+		defer os.RemoveAll(a.other) // its log is read below
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if err != nil {
@@ -266,9 +267,6 @@ func (a *struck) run() error {
 	}
 	if err == nil {
 		err = a.judge()
-	}
-	if err == nil {
-		os.RemoveAll(a.other) // else its log is still to be read
 	}
 	return err
 }
