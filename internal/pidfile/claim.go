@@ -45,6 +45,7 @@ func New(path string, own ...Own) (*Claim, error) { return newNamed(path, false,
 // newNamed is New; named: with a file that has a hidden name.
 func newNamed(path string, named bool, own []Own) (*Claim, error) {
 	c := newClaim(path)
+	left := hasHidden(path)
 	err := checkPathLock(path)
 	if err == nil {
 		c.stale, c.StaleReason, err = lockStale(path, own)
@@ -62,7 +63,7 @@ func newNamed(path string, named bool, own []Own) (*Claim, error) {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	if c.beside == nil && removePathLock(path) || c.stale != nil {
+	if c.beside == nil && removePathLock(path) || c.stale != nil || left {
 		removeHidden(path, own)
 	}
 	return c, nil
@@ -205,29 +206,35 @@ func (c *Claim) openUnnamed() bool {
 // openHidden opens a file with a hidden name, likewise.
 func (c *Claim) openHidden() error {
 	dir, base := filepath.Split(c.Path)
-	temp, err := "", error(unix.EEXIST)
-	for err == unix.EEXIST {
-		temp = dir + hiddenName(base)
+	temp, err := dir+firstHidden(base), error(nil)
+	for {
 		c.Write, err = openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if err != unix.EEXIST {
+			break
+		}
+		temp = dir + hiddenName(base)
 	}
 	if err != nil {
 		return createError(filepath.Clean(dir), err)
 	}
 	c.Temp = temp
+	if c.id, err = identityOfFD(c.Write); err != nil {
+		return &fault.Error{Problem: "cannot be looked at", Err: err}
+	}
 	hidden, err := open(temp)
 	if err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
-	c.lock, c.id = hidden.fd, hidden.id
-	if id, err := identityOfFD(c.Write); err != nil || id != c.id {
-		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
+	c.lock = hidden.fd
+	if hidden.id != c.id {
+		return &fault.Error{Problem: "somebody else changes its directory"}
 	}
 	return nil
 }
 
 // drop lets go of the file.
 func (c *Claim) drop() {
-	if c.Temp != "" && !c.Unnamed {
+	if c.Temp != "" && !c.Unnamed && isAt(c.Temp, c.id) { // else another start has taken it for a leftover
 		_ = sys.Unlink(c.Temp)
 	}
 	c.Temp = ""

@@ -33,6 +33,14 @@ func removePathLock(path string) bool {
 	return left.Release() == nil
 }
 
+// hasHidden reports that there may be something for removeHidden.
+func hasHidden(path string) bool {
+	dir, base := filepath.Split(path)
+	_, file := identityAt(dir + firstHidden(base))
+	_, lock := identityAt(dir + firstHidden(filepath.Base(lockPath(path))))
+	return file == nil || lock == nil
+}
+
 // removeHidden removes what has been left under the hidden names of a path and of its lock, by the same rules as a
 // stale file: what somebody has locked is in use, and another's file may be there because it could not go back.
 func removeHidden(path string, own []Own) {

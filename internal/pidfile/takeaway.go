@@ -25,21 +25,22 @@ func takeAway(path string, id identity) error {
 	switch err {
 	case nil:
 		defer unix.Close(at)
-		return takeAwayAt(at, base, hiddenName(base), id)
+		return takeAwayAt(at, "", base, id)
 	case unix.ENOENT, unix.ENOTDIR:
 		return nil // gone, with the file
 	case unix.EMFILE, unix.ENFILE:
 		dir, base := filepath.Split(path)
-		return takeAwayAt(unix.AT_FDCWD, path, dir+hiddenName(base), id)
+		return takeAwayAt(unix.AT_FDCWD, dir, base, id)
 	}
 	return err
 }
 
-func takeAwayAt(at int, name, hidden string, id identity) error {
+func takeAwayAt(at int, dir, base string, id identity) error {
+	name := dir + base
 	if !isIn(at, name, id) {
 		return nil
 	}
-	switch err := moveAway(at, name, hidden); {
+	switch hidden, err := moveAway(at, dir, base); {
 	case err == unix.ENOENT:
 		return nil
 	case err == nil && !isIn(at, hidden, id):
@@ -53,13 +54,20 @@ func takeAwayAt(at int, name, hidden string, id identity) error {
 	return nil
 }
 
-// moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: the name is hidden.
-func moveAway(at int, name, hidden string) error {
-	err := sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+// moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: no other file gets such a
+// name.
+func moveAway(at int, dir, base string) (hidden string, err error) {
+	name, hidden := dir+base, dir+firstHidden(base)
+	err = sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+	if err == unix.EEXIST {
+		hidden = dir + hiddenName(base)
+		err = sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+	}
 	if lacksFlags(err) {
+		hidden = dir + hiddenName(base)
 		err = sys.Renameat(at, name, at, hidden)
 	}
-	return err
+	return hidden, err
 }
 
 // putBack gives another's file its name again.
@@ -101,7 +109,15 @@ const hiddenMark = ".pidleash-"
 // hiddenName is a name beside a file that nobody else uses: what a crash has left must not stand in the way of the
 // next start.
 func hiddenName(base string) string {
-	suffix := hiddenMark + strconv.Itoa(unix.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return hide(base, strconv.Itoa(unix.Getpid())+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
+}
+
+// firstHidden is the hidden name that is taken where it is free. So one look tells a start whether somebody who was
+// killed may have left a hidden file, although there is no other trace.
+func firstHidden(base string) string { return hide(base, "0-0") }
+
+func hide(base, who string) string {
+	suffix := hiddenMark + who
 	return "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
 }
 
