@@ -114,6 +114,9 @@ func reserveThreads(p *plan.Plan, s *signals.Source) {
 	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
 		more += 3 // the relay's
 	}
+	if p.Ready.Kind == plan.ReadyTCP {
+		more++
+	}
 	s.Wait()
 	reserve.Threads(more)
 }
@@ -207,7 +210,9 @@ func (l *loop) do(a machine.Action) {
 	case machine.SeekSuccessor:
 		seekSuccessor(l)
 	case machine.Await:
-		l.ready.Await(l.relay.Ready())
+		l.await()
+	case machine.KillProbe:
+		l.program.killProbe()
 	case machine.Answer:
 		l.answerCaller()
 	case machine.ReportReady:
@@ -237,10 +242,12 @@ func (l *loop) do(a machine.Action) {
 			l.kill(syscall.SIGCONT, machine.ToGroup)
 		}
 	case machine.RunCommand:
-		if err := startCommand(l); err != nil {
+		pid, err := startCommand(l, l.plan.StopCommand)
+		if err != nil {
 			l.log.Warn(fmt.Sprintf("stop command: %v", err))
 			l.answer(machine.Event{Kind: machine.CommandEnded})
 		}
+		l.program.command = pid
 	case machine.KillCommand:
 		l.program.killCommand(l.log)
 	case machine.Survey:
@@ -280,6 +287,20 @@ func (l *loop) kill(sig syscall.Signal, to machine.Target) {
 	if err != nil && !(mayBeGone && errors.Is(err, unix.ESRCH)) {
 		l.log.Warn(fmt.Sprintf("cannot send %s to %s: %v", plan.SignalName(sig), whom, err))
 	}
+}
+
+// await begins to wait until the program is up. Only the loop may wait for children, so it runs the command of -ready
+// itself.
+func (l *loop) await() {
+	if l.plan.Ready.Kind != plan.ReadyCommand {
+		l.ready.Await(l.relay.Ready())
+		return
+	}
+	pid, err := startCommand(l, l.plan.Ready.Command)
+	if err != nil {
+		l.answer(machine.Event{Kind: machine.Unready, Err: fmt.Errorf("the command of -ready: %w", err)})
+	}
+	l.program.probe = pid
 }
 
 // placeholder makes the PID file name the keeper while no program runs.

@@ -37,6 +37,7 @@ type program struct {
 	reason string          // why pidleash has stopped the program; empty: it has not
 
 	command    int  // PID of the stop command; 0: it does not run
+	probe      int  // the same of the command of -ready
 	dirAsFound bool // the program starts in pidleash's first working directory, even if its user may not enter
 }
 
@@ -157,6 +158,13 @@ func (s *program) survey() machine.Event {
 		return machine.Event{Kind: machine.NoneLeft}
 	}
 	return machine.Event{Kind: machine.Left}
+}
+
+// killProbe kills the command of -ready, and its process group. It is reaped as any child is.
+func (s *program) killProbe() {
+	if s.probe != 0 {
+		_ = unix.Kill(-s.probe, syscall.SIGKILL)
+	}
 }
 
 // killCommand kills the command's process group and its descendants in other groups. Descendants whose parent

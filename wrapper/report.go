@@ -46,6 +46,9 @@ func report(l *loop, a machine.Action) {
 	case machine.WaitingFor:
 		l.log.Info("waiting for " + l.conditions.Missing())
 		l.relay.Send("STATUS=Waiting for " + l.conditions.Missing())
+	case machine.Drain:
+		l.log.Info(fmt.Sprintf("received SIGTERM, forwarding it to PID %d in %v", pid, l.plan.Drain))
+		l.relay.Send(fmt.Sprintf("STATUS=Draining for %v", l.plan.Drain))
 	case machine.Restarting:
 		reportRestart(l, a)
 	case machine.RestartLimit:
@@ -74,6 +77,8 @@ func reportStop(l *loop, reason, message string) {
 		fate = fmt.Sprintf("stopping PID %d", l.program.pid())
 	case l.program.launches == 0:
 		fate = "not starting"
+	case l.program.sweeps:
+		fate = "stopping the descendants that are left"
 	}
 	l.log.Warn(message + ", " + fate)
 }

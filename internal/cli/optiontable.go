@@ -59,6 +59,9 @@ var options = []option{
 	{name: "same-group", section: "stopping", remedy: switchRemedy, set: func(c *command, value string) error { return setSwitch(&c.config.SameGroup, value) },
 		text: "leave PROGRAM in pidleash's process group; without it, PROGRAM gets one of its own"},
 
+	{name: "wait-all", section: "stopping", remedy: switchRemedy, set: func(c *command, value string) error { return setSwitch(&c.config.WaitAll, value) },
+		text: "end only when all descendants of PROGRAM have ended, too: until then the file stays and names pidleash, signals reach all of them, and a removal stops them"},
+
 	{name: "kill-mode", value: "MODE", section: "signals", set: setKillMode, remedy: "process, mixed, group or tree", initial: "mixed",
 		text: "whom forwarded signals and those of the schedule reach",
 		choices: []choice{
@@ -69,6 +72,8 @@ var options = []option{
 		}},
 	{name: "rewrite", value: "FROM:TO", section: "signals", set: setRewrite, isList: true, remedy: "two signals such as TERM:QUIT, or WINCH:none",
 		text: "send TO when FROM arrives, or with FROM:none nothing"},
+	{name: "drain", value: "DURATION", section: "signals", set: func(c *command, value string) error { return setDuration(&c.config.Drain, value) }, remedy: delayRemedy,
+		text: "how long a TERM is kept before it is forwarded, so that a load balancer can look elsewhere; a second TERM goes on at once"},
 	{name: "ignore", value: "SIGNALS", section: "signals", set: setIgnore, remedy: "signals such as PIPE,USR1, or none", unset: "as pidleash was started",
 		text: `PROGRAM starts with exactly these ignored, such as PIPE,USR1, or "none"`},
 
@@ -100,7 +105,7 @@ var options = []option{
 	{name: "follow", value: "FILE", section: "background", set: func(c *command, value string) error { return setPath(&c.config.Follow, value) },
 		text: "the daemon's own PID file, when it is not that of -pidfile; without either, the daemon is the one child that is left"},
 
-	{name: "ready", value: "CONDITION", section: "readiness", set: func(c *command, value string) (err error) { c.config.Ready, err = plan.ParseReady(value); return err }, unset: "exec", remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX",
+	{name: "ready", value: "CONDITION", section: "readiness", set: func(c *command, value string) (err error) { c.config.Ready, err = plan.ParseReady(value); return err }, unset: "exec", remedy: "exec, a duration such as 2s, notify, fd:3, log, log:REGEX, tcp:PORT, or cmd:COMMAND",
 		text: "when PROGRAM counts as up; in the foreground a service manager is told then (Type=notify)",
 		choices: []choice{
 			{"exec", "when it is executed; a daemon, when it is found"},
@@ -109,6 +114,8 @@ var options = []option{
 			{"fd:N", "when it writes a newline to descriptor N, 3 or higher"},
 			{"log", "when a file of -stdout, -stderr or -ready-file has grown"},
 			{"log:REGEX", "when such a file has a new line that matches"},
+			{"tcp:[HOST:]PORT", "when somebody accepts a connection there; HOST is a number or localhost"},
+			{"cmd:COMMAND", "when COMMAND, run by \"sh -c\" again and again with PROGRAM's PID in $MAINPID, ends with 0"},
 		}},
 	{name: "ready-file", value: "FILE", section: "readiness", remedy: "the path of a log", isList: true, set: func(c *command, value string) error { return addPath(&c.config.ReadyFiles, value) },
 		text: "a log that PROGRAM writes itself"},

@@ -34,6 +34,12 @@ func FuzzMachine(f *testing.F) {
 		"102C00C0B\x0e7181",        // TERM to a program whose end was not heard of
 		"\x03\x00\x02\x00\x00\x00\x06\x00\x00\x28\x04\x01\x02\x00\x00\x10", // a doubt, and a status that comes late
 		"\x03\x00\x04\x00\x00\x00\x02\x00\x01\x03\x01\x02\x00\x00\x00\x10", // a doubt, and no successor yet
+		"\x01\x80\x00\x00\x00\x02\x00\x01\x0e\x03\x01\x00\xff",             // the program ends, TERM to those who remain, the removal
+		"\x01\x84\x00\x05\x04\x02\x01\x05\x09\x09\x00\xff",                 // those who remain, and a restart that somebody asks for
+		"\x01\x00\x20\x00\x00\x01\x0e\x00\x50\x02\x00\x00\xff",             // TERM is kept, and forwarded
+		"\x01\x00\x20\x00\x00\x01\x0e\x01\x0e\x03\x01\x00\xff",             // TERM twice, and the removal
+		"\x01\x00\x24\x00\x00\x02\x00\x00\x08\x01\x0e\x02\x00\x00\x08",     // TERM is kept, and goes to the successor
+		"\x01\x00\x53\x00\x00\x07\x00\x00\x08\x07\x01\x00\xff",             // a command of -ready that fails at first
 	} {
 		f.Add([]byte(seed))
 	}
@@ -68,6 +74,7 @@ type world struct {
 	outside []Event // what has happened and was not heard of
 
 	worldProcesses
+	worldDrain
 	worldFile
 	worldCaller
 	worldStop
@@ -90,6 +97,13 @@ type worldProcesses struct {
 	kept      []syscall.Signal // to be forwarded to the daemon
 	surveying bool
 	status    syscall.WaitStatus
+}
+
+type worldDrain struct {
+	draining  bool // a TERM is kept
+	drainDue  time.Time
+	drainAs   syscall.Signal // what it is forwarded as
+	remaining bool           // the program has ended, and its descendants are waited for
 }
 
 type worldFile struct {
@@ -162,6 +176,9 @@ func newWorld(t *testing.T, script []byte) *world {
 		w.p.Way = plan.Way(1 + third>>3&1)
 	}
 	w.p.StartLimit = time.Duration(third&0x10) * time.Second
+	if third&0x40 != 0 && w.p.Ready.Given {
+		w.p.Ready.Kind = plan.ReadyCommand
+	}
 	w.doom = fifth >> 5
 	w.setRestart(fourth, fifth&0x1f)
 	if w.p.Beside() {
@@ -169,6 +186,10 @@ func newWorld(t *testing.T, script []byte) *world {
 		if w.p.KillMode == plan.KillTree {
 			w.p.KillMode = plan.KillMixed
 		}
+	}
+	w.p.WaitAll = second&0x80 != 0 && !w.p.Beside() && !w.p.Forking && w.p.KillMode != plan.KillTree
+	if third&0x20 != 0 && !w.p.Beside() {
+		w.p.Drain = 3 * time.Second
 	}
 	jitter := 0.0
 	if fifth&1 != 0 {
@@ -411,7 +432,15 @@ func (w *world) signal(how byte) {
 		had = true
 	}
 	w.got = nil
-	w.happenForwarded(Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}, to)
+	e := Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}
+	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.isUp() && w.forward == 0 && !w.draining {
+		w.draining, w.drainDue, w.drainAs = true, w.now.Add(w.p.Drain), to
+		w.happen(e)
+		w.require(len(w.got) == 0, "%v was sent, and is to be kept", w.got)
+		return
+	}
+	w.draining = w.draining && (sig != syscall.SIGTERM || had)
+	w.happenForwarded(e, to)
 	switch {
 	case had:
 		w.require(len(w.got) == 0, "%v was sent, and is not to be", w.got)
@@ -424,6 +453,13 @@ func (w *world) signal(how byte) {
 		}
 	}
 }
+
+// isUp reports a program that runs, is up, and has no caller that waits.
+func (w *world) isUp() bool {
+	return w.known && !w.starter && !w.seeking && !w.succeeds && !w.awaiting && !w.callerWaits() && !w.isStopping()
+}
+
+func (w *world) isStopping() bool { return w.stopping || w.command || w.surveying }
 
 // happenForwarded records a TERM before the machine acts on it.
 func (w *world) happenForwarded(e Event, to syscall.Signal) {
@@ -482,6 +518,13 @@ func (w *world) hearEnd(e Event) {
 		w.noMoreStarts = true
 	}
 	w.known, w.awaiting = false, false
+	if w.draining && w.p.Forking && w.p.PIDFile != "" && !w.isStopping() {
+		w.kept = append(w.kept, w.drainAs)
+	}
+	w.draining = false
+	if w.p.WaitAll && !(w.p.KillMode == plan.KillMixed && (w.isStopping() || w.callerWaits())) {
+		w.remaining, w.forward = true, 0
+	}
 	switch {
 	case w.starter && w.surveying:
 		w.starter = false
@@ -520,6 +563,8 @@ func (w *world) ask() {
 		case w.callerWaits():
 		case w.waiting:
 			w.asked = true
+		case w.remaining:
+			w.asked = true
 		case w.known && !w.stopping && !w.command && !w.surveying:
 			w.asked = true
 			w.stops()
@@ -540,7 +585,7 @@ func (w *world) stops() {
 
 // beginSchedule writes down what is to be sent, and when.
 func (w *world) beginSchedule() {
-	w.stopping, w.sent, w.expect = true, nil, nil
+	w.stopping, w.sent, w.expect, w.draining = true, nil, nil, false
 	at := w.now
 	steps := w.p.Stop
 	for i, s := range steps {
@@ -568,6 +613,7 @@ func (w *world) beginSchedule() {
 
 // checkStop compares what was sent by the schedule; after a tick nothing may be missing.
 func (w *world) checkStop(ticked bool) {
+	w.require(!ticked || !w.draining || w.now.Before(w.drainDue), "the TERM is due since %v", w.drainDue.Sub(noon))
 	if !w.stopping {
 		return
 	}
@@ -649,6 +695,11 @@ func (w *world) comesUp(how byte) {
 	if !w.awaiting || !w.living || w.stopping || w.command {
 		return
 	}
+	if w.p.Ready.Kind == plan.ReadyCommand {
+		w.awaiting = how&1 == 0
+		w.happen(Event{Kind: Probed, Status: map[bool]syscall.WaitStatus{true: 1 << 8, false: 0}[w.awaiting]})
+		return
+	}
 	w.awaiting = false
 	if how&1 != 0 {
 		w.happen(Event{Kind: Ready})
@@ -722,8 +773,10 @@ func (w *world) do(e Event, a Action) {
 		w.require(w.succeeds, "seeks a successor")
 		w.seekSuccessor()
 	case Await:
-		w.require(w.p.Ready.Given && w.living, "awaits nothing")
+		w.require(w.p.Ready.Given && (w.living || len(w.outside) > 0), "awaits nothing")
 		w.awaiting = true
+	case KillProbe:
+		w.require(w.p.Ready.Kind == plan.ReadyCommand, "kills a command of -ready, and there is none")
 	case Answer:
 		w.require(w.waits && !w.answered && !w.departed, "answers nobody")
 		w.answered = true
@@ -757,7 +810,7 @@ func (w *world) do(e Event, a Action) {
 		w.require(e.Kind == Halted, "suspended")
 	case RunCommand:
 		w.require(w.p.StopCommand != "" && w.known && !w.command, "runs the stop command")
-		w.command = true
+		w.command, w.draining = true, false
 	case KillCommand:
 	case Survey:
 		w.surveying, w.seeking = true, false
@@ -812,7 +865,7 @@ func (w *world) launch() {
 	}
 	w.spins = 0 // a launch is progress, also without a delay
 	w.waiting, w.asked, w.failed, w.launched = false, false, false, w.now
-	w.surveying, w.swept, w.forward, w.back = false, false, 0, false
+	w.surveying, w.swept, w.forward, w.back, w.remaining = false, false, 0, false, false
 	switch {
 	case w.gone || w.look == Removed && w.runs > 0:
 		w.look, w.gone = Removed, true
@@ -921,6 +974,10 @@ func (w *world) kill(e Event, a Action) {
 		if a.Signal == syscall.SIGTERM && w.forward == 0 {
 			w.forward, w.at = a.Signal, w.now
 		}
+	}
+	if w.draining && e.Kind == Ticked {
+		w.require(!w.now.Before(w.drainDue) && a.Signal == w.drainAs, "the TERM came as %v at %v", a.Signal, w.now.Sub(noon))
+		w.draining, w.forward, w.at = false, a.Signal, w.now
 	}
 	w.got = append(w.got, a.Signal)
 	if a.Target != ToTree {

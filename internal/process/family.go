@@ -61,6 +61,13 @@ func (f *Family) Exclude(pid int) {
 	}
 }
 
+// Forget forgets an excluded process that was waited for. A nil Family has none.
+func (f *Family) Forget(pid int) {
+	if f != nil {
+		delete(f.excluded, pid)
+	}
+}
+
 func has(set map[int]Ticks, pid int, start Ticks) bool {
 	known, ok := set[pid]
 	return ok && known == start
