@@ -1,4 +1,4 @@
-# Targets: build, test, faults, cross, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -38,6 +38,30 @@ faults:
 	.ci/setup
 	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -p=1 -v $(addprefix ./integration_test/,$(FAULTS)) -args -long
 
+# Random inputs for every target, one after the other, FUZZTIME each. What is found is kept in testdata/fuzz beside the
+# test; FUZZ names the targets by a regular expression. What is merely new is not made as short as possible: that takes
+# most of the time.
+FUZZTIME ?= 10m
+FUZZ     ?= .
+
+.PHONY: fuzz
+fuzz:
+	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$package | grep '^Fuzz' | grep -E '$(FUZZ)'); do \
+			echo "$$package $$target"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 $$package; \
+		done; \
+	done
+
+# Each protection of integration_test/mutation/protections.txt is broken in a copy of the tree, and tests must notice.
+# make mutation ONLY=pidfile breaks those of which the text or the file matches.
+ONLY ?=
+
+.PHONY: mutation
+mutation:
+	.ci/setup
+	$(GO) run ./integration_test/mutation -tags $(TAGS) -only '$(ONLY)'
+
 # Every architecture of Go on Linux builds; nothing is kept but the build cache.
 # make cross GOARCHS="arm64 s390x" builds for some of them.
 GOARCHS ?= $(patsubst linux/%,%,$(filter linux/%,$(shell $(GO) tool dist list)))
@@ -57,11 +81,13 @@ lint:
 	$(GO) vet -tags bench ./integration_test/bench
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
-# Starts, signals, removals and ends, beside tini; "make bench ROUNDS=1000", and
-# "make bench BEFORE=FILE" beside an earlier build.
+# pidleash beside its peers. Writes docs/benchmarks.json, and page and chart of it:
+# on a quiet machine. "make bench ROUNDS=1000"; "make bench BEFORE=FILE" measures
+# an earlier build, too, and writes nothing.
 ROUNDS ?= 200
 BEFORE ?=
 .PHONY: bench
 bench:
 	.ci/setup
-	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args -rounds $(ROUNDS) -before "$(BEFORE)"
+	$(GO) test -timeout 0 -tags '$(TAGS) bench' -run '^TestBench$$' -count=1 -v ./integration_test/bench -args \
+		-rounds $(ROUNDS) $(if $(BEFORE),-before "$(BEFORE)",-update)

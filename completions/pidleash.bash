@@ -11,7 +11,7 @@ _pidleash_options() {
 	signal) echo log-level log-format pidfile json h ;;
 	wait) echo log-level log-format pidfile until timeout json h ;;
 	list) echo log-level log-format json h ;;
-	*) echo pidfile supervisor-pidfile settle stop stop-command pdeathsig same-group kill-mode rewrite ignore restart restart-delay restart-limit restart-signal while while-running daemon sidecar forking follow ready ready-file start-timeout stdout stderr chdir umask user nice oom-score-adj success removed-exit already-running-exit log-level log-format h version ;;
+	*) echo pidfile supervisor-pidfile settle stop stop-command pdeathsig same-group wait-all kill-mode rewrite drain ignore restart restart-delay restart-limit restart-signal while while-running daemon sidecar forking follow ready ready-file start-timeout stdout stderr chdir umask user nice oom-score-adj success removed-exit already-running-exit log-level log-format h version ;;
 	esac
 }
 # The kind of an option's value, and its choices; a switch has none.
@@ -25,6 +25,7 @@ _pidleash_kind() {
 	pdeathsig) echo signal_or_none ;;
 	kill-mode) echo choices process mixed group tree ;;
 	rewrite) echo rewrite ;;
+	drain) echo free ;;
 	ignore) echo signals ;;
 	restart) echo choices no on-failure always ;;
 	restart-delay) echo free ;;
@@ -33,7 +34,7 @@ _pidleash_kind() {
 	while) echo file ;;
 	while-running) echo file ;;
 	follow) echo file ;;
-	ready) echo choices exec notify fd: log log: ;;
+	ready) echo choices exec notify fd: log log: tcp: cmd: ;;
 	ready-file) echo file ;;
 	start-timeout) echo free ;;
 	stdout) echo file ;;

@@ -110,7 +110,7 @@ end
 
 # made from the table of options: words (go test ./internal/cli -run TestGenerated -update)
 set -g __pidleash_signals HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS RTMIN RTMIN+1 RTMIN+2 RTMIN+3 RTMIN+4 RTMIN+5 RTMIN+6 RTMIN+7 RTMIN+8 RTMIN+9 RTMIN+10 RTMIN+11 RTMIN+12 RTMIN+13 RTMIN+14 RTMIN+15 RTMAX-14 RTMAX-13 RTMAX-12 RTMAX-11 RTMAX-10 RTMAX-9 RTMAX-8 RTMAX-7 RTMAX-6 RTMAX-5 RTMAX-4 RTMAX-3 RTMAX-2 RTMAX-1 RTMAX
-set -g __pidleash_valued pidfile supervisor-pidfile settle stop stop-command pdeathsig kill-mode rewrite ignore restart restart-delay restart-limit restart-signal while while-running follow ready ready-file start-timeout stdout stderr chdir umask user nice oom-score-adj success removed-exit already-running-exit log-level log-format until timeout
+set -g __pidleash_valued pidfile supervisor-pidfile settle stop stop-command pdeathsig kill-mode rewrite drain ignore restart restart-delay restart-limit restart-signal while while-running follow ready ready-file start-timeout stdout stderr chdir umask user nice oom-score-adj success removed-exit already-running-exit log-level log-format until timeout
 complete -c pidleash -n __pidleash_first -f -a status -d 'tell whether the programs of PID files run'
 complete -c pidleash -n __pidleash_first -f -a stop -d 'stop the programs of PID files, and wait for their end'
 complete -c pidleash -n __pidleash_first -f -a signal -d 'send a signal to the programs of PID files'
@@ -126,8 +126,10 @@ complete -c pidleash -n __pidleash_starts -o stop -l stop -x -a '(__pidleash_sch
 complete -c pidleash -n __pidleash_starts -o stop-command -l stop-command -x -a '(__pidleash_command)' -d 'a shell command that is run first to stop PROGRAM'
 complete -c pidleash -n __pidleash_starts -o pdeathsig -l pdeathsig -x -a '(__pidleash_signal_or_none)' -d 'what PROGRAM is sent when pidleash is killed'
 complete -c pidleash -n __pidleash_starts -o same-group -l same-group -f -d 'leave PROGRAM in pidleash\'s process group'
+complete -c pidleash -n __pidleash_starts -o wait-all -l wait-all -f -d 'end only when all descendants of PROGRAM have ended'
 complete -c pidleash -n __pidleash_starts -o kill-mode -l kill-mode -x -a 'process mixed group tree' -d 'whom signals reach: process, mixed, group or tree'
 complete -c pidleash -n __pidleash_starts -o rewrite -l rewrite -x -a '(__pidleash_rewrite)' -d 'send another signal in the place of one, or none'
+complete -c pidleash -n __pidleash_starts -o drain -l drain -x -d 'how long a TERM is kept before it is forwarded'
 complete -c pidleash -n __pidleash_starts -o ignore -l ignore -x -a '(__pidleash_signals)' -d 'signals that PROGRAM starts with ignored'
 complete -c pidleash -n __pidleash_starts -o restart -l restart -x -a 'no on-failure always' -d 'start PROGRAM again: no, on-failure or always'
 complete -c pidleash -n __pidleash_starts -o restart-delay -l restart-delay -x -d 'how long to wait before a restart'
@@ -139,7 +141,7 @@ complete -c pidleash -n __pidleash_starts -o daemon -l daemon -f -d 'go to the b
 complete -c pidleash -n __pidleash_starts -o sidecar -l sidecar -f -d 'PROGRAM keeps this PID; a watchdog runs beside it'
 complete -c pidleash -n __pidleash_starts -o forking -l forking -f -d 'PROGRAM turns itself into a daemon: follow that'
 complete -c pidleash -n __pidleash_starts -o follow -l follow -r -F -d 'the PID file that such a daemon writes itself'
-complete -c pidleash -n __pidleash_starts -o ready -l ready -x -a 'exec notify fd: log log:' -d 'when PROGRAM is up: exec, 2s, notify, fd:3, log'
+complete -c pidleash -n __pidleash_starts -o ready -l ready -x -a 'exec notify fd: log log: tcp: cmd:' -d 'when PROGRAM is up: exec, 2s, notify, log, tcp:80'
 complete -c pidleash -n __pidleash_starts -o ready-file -l ready-file -r -F -d 'a log that PROGRAM writes itself, for -ready log'
 complete -c pidleash -n __pidleash_starts -o start-timeout -l start-timeout -x -d 'how long PROGRAM may take to be up'
 complete -c pidleash -n __pidleash_starts -o stdout -l stdout -r -F -d 'append standard output to FILE'

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rjeczalik/notify"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ const helperVariable = "PIDLEASH_WATCH_HELPER"
 var helpers = map[string]func(path string) error{
 	"exhausted": exhausted,
 	"leaks":     leaks,
+	"spares":    spares,
 	"control":   leaksOfNotify,
 }
 
@@ -71,7 +73,7 @@ func exhausted(path string) error {
 	if !errors.Is(w.Err(), unix.EMFILE) || !strings.Contains(w.Err().Error(), "max_user_instances") {
 		return fmt.Errorf("no inotify instance is left, but Err is %v", w.Err())
 	}
-	if err := w.polls(); err != nil {
+	if err := w.polls(func() error { return os.Chmod(path, 0o600) }); err != nil {
 		return fmt.Errorf("polling: %w", err)
 	}
 	if err := os.WriteFile(limit, []byte("8"), 0); err != nil {
@@ -82,6 +84,28 @@ func exhausted(path string) error {
 		return fmt.Errorf("with instances again: %w", w.Err())
 	}
 	w.Stop()
+	return nil
+}
+
+// spares has few descriptors, and then enough.
+func spares(string) error {
+	time.AfterFunc(time.Hour, func() {}).Stop() // opens Go's poller
+	for _, c := range []struct {
+		limit   uint64
+		kernels bool
+	}{{spare, false}, {2 * spare, true}} {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: c.limit, Max: 2 * spare}); err != nil {
+			return err
+		}
+		before := len(descriptors())
+		t := newTimer(time.Millisecond)
+		if ticks := t.wait(); (t.file != nil) != c.kernels || !ticks {
+			return fmt.Errorf("of %d descriptors: the kernel's: %v, ticks: %v", c.limit, t.file != nil, ticks)
+		}
+		if t.stop(); len(descriptors()) != before {
+			return errors.New("it has left a descriptor")
+		}
+	}
 	return nil
 }
 

@@ -7,8 +7,8 @@
 //
 // inotify(7) merges events, loses them when a queue is full, and sends none when a parent directory is
 // renamed or mounted over. So a hint says only that something may have changed: look at the path and decide
-// by what is there. A hint also comes every SlowPoll, and every FastPoll where there are no events: inotify
-// exhausted, a network file system, a file directly in "/".
+// by what is there. A hint also comes every SlowPoll. Where there are no events (inotify exhausted, a file directly
+// in "/") the path itself is looked at every FastPoll, and a hint comes if it leads to something else than before.
 //
 // If nothing is at the path, the nearest existing directory above it is watched; Renew moves the watch when
 // something has appeared.
@@ -25,12 +25,13 @@ import (
 
 	"github.com/rjeczalik/notify"
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
-// The time between two hints.
 const (
-	SlowPoll = 5 * time.Second // when events are on
-	FastPoll = time.Second     // when they are not
+	SlowPoll = 5 * time.Second // the time between two hints
+	FastPoll = time.Second     // and between two looks of the watch itself, where there are no events
 )
 
 // mask is for the file, not its directory: other files in a busy directory cause no hints. ATTRIB reports an
@@ -41,32 +42,35 @@ const mask = notify.InAttrib | notify.InDeleteSelf | notify.InMoveSelf | notify.
 // arrivals is for a directory where the next part of the path is missing.
 const arrivals = notify.InCreate | notify.InMovedTo | notify.InDeleteSelf | notify.InMoveSelf
 
-// Watch watches one path, with one goroutine. Its methods belong to one goroutine, its owner's.
+// Watch watches one path, with two goroutines. Its methods belong to one goroutine, its owner's.
 type Watch struct {
 	path    string
 	at      place
 	hint    chan<- struct{}
 	events  chan notify.EventInfo
+	timer   *timer
 	err     error
 	stopped bool
 
-	// Both are unbuffered: once a send returns, run is not sending a hint.
-	reset chan time.Duration
-	stop  chan struct{}
+	// Both are unbuffered: once a send or a receipt returns, no hint is being sent.
+	stop chan struct{}
+	done chan struct{}
 }
 
 // New starts to watch the path, which must be absolute. It sends the first hint at once: the path may have
 // changed before the watch began.
 func New(path string, hint chan<- struct{}) *Watch {
 	w := &Watch{path: path, hint: hint, events: make(chan notify.EventInfo, 1)}
-	w.reset, w.stop = make(chan time.Duration), make(chan struct{})
+	w.stop, w.done = make(chan struct{}), make(chan struct{})
 	w.err = w.watch()
+	w.timer = newTimer(w.period())
+	go w.tick(see(path))
+	go w.relay()
 	w.send()
-	go w.run(w.interval())
 	return w
 }
 
-// Err is why there are no events and hints come every FastPoll; nil: there are events.
+// Err is why there are no events and the path is looked at every FastPoll; nil: there are events.
 func (w *Watch) Err() error { return w.err }
 
 // Renew moves the watch to what is at the path now, or is nearest to it. It reports whether that has changed:
@@ -81,7 +85,7 @@ func (w *Watch) Renew() bool {
 	if w.at == before && (w.err != nil) == failed {
 		return false
 	}
-	w.reset <- w.interval()
+	w.timer.set(w.period())
 	w.send()
 	return true
 }
@@ -98,28 +102,43 @@ func (w *Watch) Stop() {
 	w.stopped = true
 	notify.Stop(w.events)
 	w.stop <- struct{}{}
+	w.timer.stop()
+	<-w.done
 }
 
-func (w *Watch) interval() time.Duration {
+func (w *Watch) period() time.Duration {
 	if w.err != nil {
 		return FastPoll
 	}
 	return SlowPoll
 }
 
-func (w *Watch) run(interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+// relay makes hints of events.
+func (w *Watch) relay() {
 	for {
 		select {
 		case <-w.events:
-		case <-ticker.C:
-		case interval := <-w.reset:
-			ticker.Reset(interval)
-			continue
+			w.send()
 		case <-w.stop:
 			return
 		}
+	}
+}
+
+// tick sends a hint in each SlowPoll, and whenever the path leads to something else than it did. That is looked at
+// here: a hint wakes its owner, and with it another thread or two. seen is from before the first hint.
+func (w *Watch) tick(seen sight) {
+	defer close(w.done)
+	for last := int64(0); w.timer.wait(); {
+		slow := now() / SlowPoll.Nanoseconds()
+		if slow == last {
+			at := see(w.path)
+			if at == seen {
+				continue
+			}
+			seen = at
+		}
+		last = slow
 		w.send()
 	}
 }
@@ -139,11 +158,26 @@ type place struct {
 	born     unix.StatxTimestamp // zero on file systems without birth times
 }
 
+// sight is what a path leads to, and when that was changed last.
+type sight struct {
+	place
+	changed unix.StatxTimestamp
+	err     error
+}
+
+func see(path string) (s sight) {
+	var st unix.Statx_t
+	s.err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_CTIME|unix.STATX_BTIME, &st)
+	s.place = place{"", unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
+	s.changed = st.Ctime
+	return s
+}
+
 // nearest is the path itself, or the nearest existing directory above it.
 func nearest(path string) place {
 	for p := path; ; p = filepath.Dir(p) {
 		var st unix.Statx_t
-		err := unix.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
+		err := sys.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
 		if err == nil {
 			return place{p, unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
 		}
@@ -181,7 +215,7 @@ func (w *Watch) watch() error {
 func lowestFree(n int) []int {
 	var free []int
 	for fd := 0; len(free) < n; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		if _, err := sys.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			free = append(free, fd)
 		}
 	}

@@ -42,28 +42,25 @@ func (b *bed) hint(t *testing.T) {
 	must(t, b.awaitHint())
 }
 
-// polls takes hints until two have come within less than SlowPoll. However busy the
-// machine is, one pair of a faster poll is in time.
-func (b *bed) polls() error {
+// polls makes changes until hints of two in turn have come within less than SlowPoll.
+// However busy the machine is, one pair of a faster poll is in time.
+func (b *bed) polls(change func() error) error {
 	end := time.Now().Add(limit)
-	for time.Now().Before(end) {
-		if err := b.awaitHint(); err != nil {
-			return err
-		}
-		last := time.Now()
-		if err := b.awaitHint(); err != nil {
+	for last := (time.Time{}); time.Now().Before(end); {
+		if err := errors.Join(change(), b.awaitHint()); err != nil {
 			return err
 		}
 		if time.Since(last) < SlowPoll-time.Second {
 			return nil
 		}
+		last = time.Now()
 	}
 	return fmt.Errorf("no hint within less than %v of another", SlowPoll)
 }
 
 // mute ends the polling: every hint from now on is due to an event.
 func (b *bed) mute() {
-	b.reset <- 24 * time.Hour
+	b.timer.set(24 * time.Hour)
 	b.drain()
 }
 
@@ -272,20 +269,107 @@ func TestHintWithoutEvent(t *testing.T) {
 
 // For these paths package notify delivers no events, or other files' events.
 func TestPolledPaths(t *testing.T) {
+	inRoot, err := os.CreateTemp("/", ".pidleash-test-")
+	if err != nil {
+		t.Skipf("only root may: %v", err)
+	}
+	inRoot.Close()
+	t.Cleanup(func() { os.Remove(inRoot.Name()) })
 	dots := newFile(t) + "..."
 	must(t, os.WriteFile(dots, nil, 0o644))
-	for path, reason := range map[string]string{
-		"/pidleash-test.pid": `directly in "/"`,
-		dots:                 `ends in "..."`,
+	t.Run("paths", func(t *testing.T) {
+		for path, reason := range map[string]string{
+			inRoot.Name(): `directly in "/"`,
+			dots:          `ends in "..."`,
+		} {
+			t.Run(reason, func(t *testing.T) {
+				t.Parallel()
+				w := newWatch(t, path)
+				if w.Err() == nil || !strings.Contains(w.Err().Error(), reason) {
+					t.Errorf("%s: %v, want %q", path, w.Err(), reason)
+				}
+				must(t, w.polls(func() error { return os.Chmod(path, 0o600) }))
+			})
+		}
+	})
+}
+
+// What a look of the owner's may answer otherwise, the watch sees itself where there are no events. Nothing
+// else is seen: an idle owner is not woken up.
+func TestSight(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		do     func(path string) error
+		unseen bool
+	}{
+		{name: "nothing", do: func(string) error { return nil }, unseen: true},
+		{name: "read", do: func(path string) error { _, err := os.ReadFile(path); return err }, unseen: true},
+		{name: "neighbour", do: func(path string) error { return os.WriteFile(path+".new", nil, 0o644) }, unseen: true},
+		{name: "unlink", do: os.Remove},
+		{name: "rename away", do: func(path string) error { return os.Rename(path, path+".old") }},
+		{name: "directory away", do: func(path string) error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+".old") }},
+		{name: "removed and made again", do: func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o644))
+		}},
+		{name: "written", do: func(path string) error { return os.WriteFile(path, []byte("1\n"), 0o644) }},
+		{name: "chmod", do: func(path string) error { return os.Chmod(path, 0o600) }},
+		{name: "a link to another", do: func(path string) error {
+			return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path))
+		}},
 	} {
-		t.Run(reason, func(t *testing.T) {
-			t.Parallel()
-			w := newWatch(t, path)
-			if w.Err() == nil || !strings.Contains(w.Err().Error(), reason) {
-				t.Errorf("%s: %v, want %q", path, w.Err(), reason)
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dir")
+			path := filepath.Join(dir, "p.pid")
+			must(t, errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(path, nil, 0o644)))
+			old := see(path)
+			must(t, c.do(path))
+			// Clocks of file systems tick coarsely: a second change may have the time of the one before.
+			for end := time.Now().Add(limit); !c.unseen && see(path) == old && time.Now().Before(end); {
+				must(t, c.do(path))
 			}
-			must(t, w.polls())
+			if (see(path) == old) != c.unseen {
+				t.Errorf("seen as the same: %v, want %v", !c.unseen, c.unseen)
+			}
 		})
+	}
+}
+
+// Both kinds tick, take another period, and end who waits for them.
+func TestTimer(t *testing.T) {
+	kernels := newTimer(time.Millisecond)
+	if kernels.file == nil {
+		t.Fatal("no timer of the kernel's")
+	}
+	gos := &timer{fd: -1, go_: time.NewTicker(time.Millisecond), end: make(chan struct{})}
+	for name, timer := range map[string]*timer{"the kernel's": kernels, "Go's": gos} {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				if !timer.wait() {
+					t.Fatal("it has ended")
+				}
+			}
+			timer.set(24 * time.Hour)
+			ended := make(chan struct{})
+			go func() {
+				for timer.wait() { // at most one more tick was due
+				}
+				close(ended)
+			}()
+			timer.stop()
+			select {
+			case <-ended:
+			case <-time.After(limit):
+				t.Fatal("who waits for it still does")
+			}
+		})
+	}
+}
+
+// Where descriptors are short they are for what cannot be done without.
+func TestTimerSparesDescriptors(t *testing.T) {
+	report, err := runHelper(t, "spares", nil)
+	if err != nil {
+		t.Errorf("%v: %s", err, report)
 	}
 }
 
@@ -379,12 +463,12 @@ func TestNothingAfterStop(t *testing.T) {
 	w.Stop()
 }
 
-func TestOneGoroutineEach(t *testing.T) {
+func TestTwoGoroutinesEach(t *testing.T) {
 	var all []*bed
 	for range 10 {
 		all = append(all, newBed(newFile(t)))
 	}
-	awaitGoroutines(t, len(all))
+	awaitGoroutines(t, 2*len(all))
 	for _, w := range all {
 		w.Stop()
 	}

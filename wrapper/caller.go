@@ -17,7 +17,6 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
-	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 )
 
@@ -51,7 +50,7 @@ type caller struct {
 
 // call returns when the program is up, or has failed to come up.
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
-	if err := reserve.Descriptors(); err != nil {
+	if err := canStop(); err != nil {
 		return plan.Outcome{}, err
 	}
 	received := s.C()
@@ -84,7 +83,7 @@ func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd
 	adoptOrphans()
 	c := newCaller(p, s, log)
 	c.above = above
-	err := reserve.Descriptors()
+	err := canStop()
 	if err == nil {
 		err = c.startKeeper()
 	}

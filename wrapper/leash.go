@@ -176,11 +176,11 @@ var states = [...]machine.Kind{
 
 func (s *leash) look() (pidfile.State, machine.Event) {
 	state, err := s.file.Look()
-	level := hclog.Trace
 	if state != s.state {
-		level = hclog.Debug
+		s.log.Debug("looked", "pidfile", s.plan.PIDFile, "state", state.String())
+	} else if s.log.IsTrace() { // asked first: what is idle does not allocate
+		s.log.Trace("looked", "pidfile", s.plan.PIDFile, "state", state.String())
 	}
-	s.log.Log(level, "looked", "pidfile", s.plan.PIDFile, "state", state.String())
 	s.state, s.lookErr = state, err
 	if state != pidfile.Removed {
 		s.goneSince = time.Time{}

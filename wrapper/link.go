@@ -10,6 +10,7 @@ import (
 	"pidleash/internal/link"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
+	"pidleash/internal/sys"
 )
 
 // The messages between a keeper in the background and its caller; docs/architecture.md draws their order. The caller
@@ -147,7 +148,7 @@ func (l *loop) letGo() {
 		if files.Detach() == nil {
 			for to, fd := range files.Stdio {
 				if fd >= 0 && !files.IsNamed(to) {
-					_ = unix.Dup3(fd, to, 0)
+					_ = sys.Dup3(fd, to, 0)
 				}
 			}
 		}
@@ -158,7 +159,7 @@ func (l *loop) letGo() {
 			l.plan.Dir, l.program.dirAsFound = dir, true // for the next start, and the stop command
 		}
 	}
-	_ = unix.Chdir("/") // so that the caller's file system can be unmounted
+	_ = sys.Chdir("/") // so that the caller's file system can be unmounted
 }
 
 // leaveCaller forgets the caller, which has ended.

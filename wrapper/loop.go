@@ -22,6 +22,7 @@ import (
 	"pidleash/internal/reserve"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 	"pidleash/internal/terminal"
 )
 
@@ -32,7 +33,7 @@ type loop struct {
 	role     *role
 	machine  *machine.Machine
 	deadline <-chan time.Time // the machine's; nil: it has none
-	queue    []machine.Event  // events not yet handled
+	queue    []machine.Event  // what is being handled, and its answers
 	over     bool
 
 	caller     *callerEnd // nil: there is none, or it has ended
@@ -57,7 +58,7 @@ func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
-	if err := reserve.Descriptors(); err != nil {
+	if err := canStop(); err != nil {
 		return nil, err
 	}
 	l := &loop{
@@ -95,6 +96,14 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	return l, nil
 }
 
+// canStop reports whether everything is to be had that stopping a program will need, but for threads.
+func canStop() error {
+	if err := reserve.Descriptors(); err != nil {
+		return err
+	}
+	return reserve.Calls()
+}
+
 // reserveThreads has all there that a keeper or caller will need, and every signal caught: a keeper claims its file
 // next, which a signal that is not caught would leave behind.
 func reserveThreads(p *plan.Plan, s *signals.Source) {
@@ -104,6 +113,9 @@ func reserveThreads(p *plan.Plan, s *signals.Source) {
 	}
 	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
 		more += 3 // the relay's
+	}
+	if p.Ready.Kind == plan.ReadyTCP {
+		more++
 	}
 	s.Wait()
 	reserve.Threads(more)
@@ -169,10 +181,9 @@ func (l *loop) run() {
 
 // happen gives the machine an event, does its actions, and handles their answers.
 func (l *loop) happen(e machine.Event) {
-	l.queue = append(l.queue, e)
-	for len(l.queue) > 0 {
-		e, l.queue = l.queue[0], l.queue[1:]
-		for _, a := range l.machine.Handle(time.Now(), e) {
+	l.queue = append(l.queue[:0], e)
+	for i := 0; i < len(l.queue); i++ {
+		for _, a := range l.machine.Handle(time.Now(), l.queue[i]) {
 			l.do(a)
 		}
 	}
@@ -199,7 +210,9 @@ func (l *loop) do(a machine.Action) {
 	case machine.SeekSuccessor:
 		seekSuccessor(l)
 	case machine.Await:
-		l.ready.Await(l.relay.Ready())
+		l.await()
+	case machine.KillProbe:
+		l.program.killProbe()
 	case machine.Answer:
 		l.answerCaller()
 	case machine.ReportReady:
@@ -229,10 +242,12 @@ func (l *loop) do(a machine.Action) {
 			l.kill(syscall.SIGCONT, machine.ToGroup)
 		}
 	case machine.RunCommand:
-		if err := startCommand(l); err != nil {
+		pid, err := startCommand(l, l.plan.StopCommand)
+		if err != nil {
 			l.log.Warn(fmt.Sprintf("stop command: %v", err))
 			l.answer(machine.Event{Kind: machine.CommandEnded})
 		}
+		l.program.command = pid
 	case machine.KillCommand:
 		l.program.killCommand(l.log)
 	case machine.Survey:
@@ -274,6 +289,20 @@ func (l *loop) kill(sig syscall.Signal, to machine.Target) {
 	}
 }
 
+// await begins to wait until the program is up. Only the loop may wait for children, so it runs the command of -ready
+// itself.
+func (l *loop) await() {
+	if l.plan.Ready.Kind != plan.ReadyCommand {
+		l.ready.Await(l.relay.Ready())
+		return
+	}
+	pid, err := startCommand(l, l.plan.Ready.Command)
+	if err != nil {
+		l.answer(machine.Event{Kind: machine.Unready, Err: fmt.Errorf("the command of -ready: %w", err)})
+	}
+	l.program.probe = pid
+}
+
 // placeholder makes the PID file name the keeper while no program runs.
 func (l *loop) placeholder() {
 	l.relay.Idle()
@@ -297,7 +326,7 @@ func (l *loop) launch() machine.Event {
 	l.relay.Start(l.program.pid())
 	reportLaunch(l)
 	if l.plan.Dir != "" || !l.plan.Stays() && l.plan.StopCommand == "" { // nothing more starts in this directory
-		_ = unix.Chdir("/") // so that its file system can be unmounted
+		_ = sys.Chdir("/") // so that its file system can be unmounted
 	}
 	return machine.Event{Kind: machine.Launched}
 }

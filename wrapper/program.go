@@ -9,13 +9,13 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
 	"pidleash/internal/launch"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // program is the program, its descendants, and the stop command.
@@ -37,6 +37,7 @@ type program struct {
 	reason string          // why pidleash has stopped the program; empty: it has not
 
 	command    int  // PID of the stop command; 0: it does not run
+	probe      int  // the same of the command of -ready
 	dirAsFound bool // the program starts in pidleash's first working directory, even if its user may not enter
 }
 
@@ -109,7 +110,7 @@ func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err 
 	case s.held == nil:
 		return "nobody", nil
 	case to == machine.ToGroup:
-		return "process group " + strconv.Itoa(s.held.Group), unix.Kill(-s.held.Group, sig)
+		return "process group " + strconv.Itoa(s.held.Group), sys.Kill(-s.held.Group, sig)
 	}
 	return "PID " + strconv.Itoa(s.held.PID), s.held.Signal(sig)
 }
@@ -159,6 +160,13 @@ func (s *program) survey() machine.Event {
 	return machine.Event{Kind: machine.Left}
 }
 
+// killProbe kills the command of -ready, and its process group. It is reaped as any child is.
+func (s *program) killProbe() {
+	if s.probe != 0 {
+		_ = sys.Kill(-s.probe, syscall.SIGKILL)
+	}
+}
+
 // killCommand kills the command's process group and its descendants in other groups. Descendants whose parent
 // ended earlier count as the program's.
 func (s *program) killCommand(log hclog.Logger) {
@@ -167,7 +175,7 @@ func (s *program) killCommand(log hclog.Logger) {
 		log.Debug(fmt.Sprintf("stop command: %v", err))
 	}
 	log.Warn("stop command: killed, it ran longer than the first wait of the stop schedule")
-	if err := unix.Kill(-s.command, syscall.SIGKILL); err != nil {
+	if err := sys.Kill(-s.command, syscall.SIGKILL); err != nil {
 		log.Warn(fmt.Sprintf("stop command: cannot be killed: %v", err))
 	}
 	for pid, start := range others {

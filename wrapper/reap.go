@@ -45,6 +45,10 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 	case pid == l.program.command:
 		l.program.command = 0
 		l.happen(machine.Event{Kind: machine.CommandEnded})
+	case pid == l.program.probe:
+		l.program.probe = 0
+		l.program.family.Forget(pid)
+		l.happen(machine.Event{Kind: machine.Probed, Status: status})
 	case pid == l.program.pid():
 		l.programEnded(status, true)
 	case l.program.finder != nil:

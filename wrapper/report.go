@@ -19,6 +19,7 @@ import (
 	"pidleash/internal/process"
 	"pidleash/internal/ready"
 	"pidleash/internal/sdnotify"
+	"pidleash/internal/sys"
 )
 
 // Messages about a running program, and about one that did not come up.
@@ -45,6 +46,9 @@ func report(l *loop, a machine.Action) {
 	case machine.WaitingFor:
 		l.log.Info("waiting for " + l.conditions.Missing())
 		l.relay.Send("STATUS=Waiting for " + l.conditions.Missing())
+	case machine.Drain:
+		l.log.Info(fmt.Sprintf("received SIGTERM, forwarding it to PID %d in %v", pid, l.plan.Drain))
+		l.relay.Send(fmt.Sprintf("STATUS=Draining for %v", l.plan.Drain))
 	case machine.Restarting:
 		reportRestart(l, a)
 	case machine.RestartLimit:
@@ -73,6 +77,8 @@ func reportStop(l *loop, reason, message string) {
 		fate = fmt.Sprintf("stopping PID %d", l.program.pid())
 	case l.program.launches == 0:
 		fate = "not starting"
+	case l.program.sweeps:
+		fate = "stopping the descendants that are left"
 	}
 	l.log.Warn(message + ", " + fate)
 }
@@ -169,7 +175,7 @@ func unheard(l *loop) string {
 func outcomeOf(l *loop) (plan.Outcome, error) {
 	r := l.machine.Result()
 	if l.program.command != 0 { // it has just been killed
-		_, _ = syscall.Wait4(l.program.command, nil, 0, nil)
+		_, _ = sys.Wait4(l.program.command, nil, 0)
 	}
 	if l.program.held == nil && !l.relay.Drain(5*time.Second) { // systemd-notify(1) waits as long
 		l.log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")

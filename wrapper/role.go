@@ -9,6 +9,7 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/process"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 )
 
 // role is what differs between the kinds of keepers. It is chosen once, when the process starts.
@@ -35,5 +36,5 @@ func noSignals(*signals.Source) <-chan os.Signal { return nil }
 // adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
 // program's orphaned descendants. PID 1 is that anyway.
 func adoptOrphans() {
-	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // it fails only before Linux 3.4
+	_ = sys.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1) // it fails only before Linux 3.4
 }

@@ -15,6 +15,7 @@ import (
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
 	"pidleash/internal/ready"
+	"pidleash/internal/sys"
 )
 
 // startProgram claims the PID file and starts the program.
@@ -78,7 +79,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	// The PID is still the program's: the caller reaps nothing before "started".
 	h, err := process.Hold(pid)
 	if err != nil {
-		_ = unix.Kill(pid, syscall.SIGKILL)
+		_ = sys.Kill(pid, syscall.SIGKILL)
 		l.leash.takeBack(c, pid)
 		return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 	}
@@ -165,30 +166,28 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 	return spec
 }
 
-// startCommand starts the stop command in the program's context. It gets its own process group, so that all of it
-// can be killed.
-func startCommand(l *loop) error {
+// startCommand starts a command of an option in the program's context. It gets its own process group, so that all of
+// it can be killed.
+func startCommand(l *loop, command string) (pid int, err error) {
 	files, err := launch.Open(&l.plan.Context)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer files.Close()
 	spec := spec(l, files, nil)
 	spec.Program = launch.Shell()
-	spec.Args = []string{"/bin/sh", "-c", l.plan.StopCommand}
+	spec.Args = []string{"/bin/sh", "-c", command}
 	env := slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
 	spec.Env = append(env, "MAINPID="+strconv.Itoa(l.program.pid()))
 	spec.DeathSignal, spec.SameGroup, spec.Inherit = syscall.SIGKILL, false, nil
-	pid, err := launch.Start(spec)
-	if err != nil {
-		return err
+	if pid, err = launch.Start(spec); err != nil {
+		return 0, err
 	}
-	l.program.command = pid
 	if l.program.family != nil {
 		l.program.family.Exclude(pid)
 	}
 	l.program.reaper.Watch()
-	return nil
+	return pid, nil
 }
 
 // noPidfd is the error of a call without which a process that is no child cannot be held.

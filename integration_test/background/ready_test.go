@@ -28,6 +28,7 @@ var readyCases = []readyCase{
 	{"second of two logs", []string{"-ready", "log:^up$", "-ready-file", "OTHER/new.log", "-ready-file", "OTHER/old.log"}, `:`, `echo up >>"$0/old.log"`},
 	{"truncated log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `: >"$0/old.log"`, `echo up >"$0/old.log"`},
 	{"replaced log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `rm "$0/old.log"`, `echo up >"$0/x"; mv "$0/x" "$0/old.log"`},
+	{"command", []string{"-ready", `cmd:test -e "OTHER/up" && test -d /proc/$MAINPID`}, `:`, `: >"$0/up"`},
 	{"long line", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `head -c 3000000 /dev/zero >>"$0/old.log"`, `echo >>"$0/old.log"; echo up >>"$0/old.log"`},
 }
 
@@ -207,4 +208,44 @@ func TestReadyDescriptor(t *testing.T) {
 	a.Options = []string{"-ready", "fd:4", "-start-timeout", "10s"}
 	a.Program = []string{bed.CompileC(t, "first.c"), "hold"}
 	bed.ExpectDescriptors(t, a.Start(t, bed.StartModes[0]).Number(t), plain)
+}
+
+// A port is asked until somebody listens there.
+func TestReadyWhenAPortAnswers(t *testing.T) {
+	t.Parallel()
+	for host, address := range map[string]string{"": "127.0.0.1", "localhost:": "127.0.0.1", "127.0.0.1:": "127.0.0.1", "[::1]:": "[::1]"} {
+		t.Run(host, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", address+":0")
+			if err != nil {
+				bed.Missing(t, "no such address here: %v", err)
+			}
+			at := listener.Addr().String()
+			bed.Must(t, listener.Close())
+			a := bed.Sleeper(t)
+			a.Options = []string{"-ready", "tcp:" + host + at[strings.LastIndexByte(at, ':')+1:]}
+			r := a.Start(t, bed.StartModes[2])
+			bed.Await(t, "PROGRAM sleeps", a.IsSleeping)
+			if len(bed.StillRunning([]*bed.Run{r})) == 0 {
+				t.Errorf("pidleash has not waited\n%s", r.Stderr())
+			}
+			listener, err = net.Listen("tcp", at)
+			bed.Must(t, err)
+			defer listener.Close()
+			bed.Conclusion{}.Expect(t, r)
+			a.Leave(t)
+		})
+	}
+}
+
+// A command of -ready that does not end goes with the start, and no longer.
+func TestReadyCommandIsKilled(t *testing.T) {
+	t.Parallel()
+	a := bed.Sleeper(t)
+	a.Options = []string{"-ready", `cmd:: >"` + a.Other + `/asked"; exec sleep 61`, "-start-timeout", "1s"}
+	r := a.Start(t, bed.StartModes[2])
+	bed.Conclusion{Code: 125, Line: `sleep: is not up after 1s; hint: `}.Expect(t, r)
+	bed.ExpectFiles(t, a.Other, "asked")
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
 }

@@ -17,34 +17,36 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 13730 // lines of the program, tests left out
+	productLimit  = 14050 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
 // all are: who may speak for a lock and what a stepped clock leaves unsure (pidfile), the successors of a daemon (daemon),
-// 32-bit and big-endian machines (launch, atstart), and what mistakes probably meant (cli).
+// 32-bit and big-endian machines (launch, atstart), what mistakes probably meant (cli), and a timer that wakes the process
+// without Go's scheduler (watch).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2090,
-	"watch":              210,
+	"watch":              320,
 	"internal/plan":      520,
 	"internal/machine":   1110,
-	"internal/launch":    1370,
+	"internal/launch":    1390,
 	"internal/atstart":   220,
-	"internal/signals":   510,
-	"internal/process":   810,
+	"internal/signals":   520,
+	"internal/process":   840,
 	"internal/daemon":    440,
-	"internal/pidfile":   2040,
+	"internal/pidfile":   2130,
 	"internal/condition": 210,
 	"internal/ready":     260,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
-	"internal/reserve":   110,
-	"internal/terminal":  180,
+	"internal/reserve":   140,
+	"internal/sys":       180,
+	"internal/terminal":  185,
 	"internal/link":      110,
 	"internal/sdnotify":  400,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2220,
+	"internal/cli":       2240,
 }
 
 // excess lets a type have more than others.

@@ -31,6 +31,7 @@ var rooms = []room{
 		"internal/atstart":  "the program gets the environment byte for byte as it was",
 		"internal/safeopen": "list walks directories that may be anybody's",
 		"internal/reserve":  "a command, too, needs descriptors before it acts",
+		"internal/sys":      "a call that was interrupted is made again",
 	}},
 	{"wrapper", map[string]string{
 		"internal/machine":   "it decides what the loop does",
@@ -49,6 +50,7 @@ var rooms = []room{
 		"internal/atstart":   "a keeper gets the environment byte for byte as it was",
 		"internal/fault":     "why a program could not be started",
 		"internal/reserve":   "threads and descriptors exist before the program can take them",
+		"internal/sys":       "a call that was interrupted is made again",
 	}},
 	{"internal/control", map[string]string{
 		"internal/pidfile": "Take: whom the file names, checked and held",
@@ -64,6 +66,7 @@ var rooms = []room{
 		"internal/sdnotify": "IsJournal: a program in the background keeps an output that is the journal",
 		"internal/fault":    "what has failed, and 126 or 127",
 		"internal/safeopen": "root follows nobody to where -stdout is",
+		"internal/sys":      "a call that was interrupted is made again",
 	}},
 	{"internal/machine", map[string]string{
 		"internal/plan": "what was asked for decides",
@@ -72,6 +75,7 @@ var rooms = []room{
 		"internal/pidfile": "Named: whom the daemon's own file names",
 		"internal/process": "who came of the program",
 		"internal/plan":    "which file is the daemon's; how one that was lost has ended",
+		"internal/sys":     "a call that was interrupted is made again",
 	}},
 	{"internal/condition", map[string]string{
 		"watch":             "hints that a file may have come or gone",
@@ -83,34 +87,48 @@ var rooms = []room{
 		"internal/plan":     "what -ready asks for",
 		"internal/fault":    "why the program is not up",
 		"internal/safeopen": "root reads nobody else's file as the program's log",
+		"internal/sys":      "a call that was interrupted is made again",
 	}},
 	{"internal/terminal", map[string]string{
 		"internal/atstart": "how an architecture stores a set of signals",
 		"internal/process": "whether the group that has the terminal has other members",
+		"internal/sys":     "a call that was interrupted is made again",
 	}},
 	{"internal/pidfile", map[string]string{
 		"internal/process":  "whether whom a file names runs, and since when",
 		"internal/fault":    "an error names the file, and the remedy",
 		"internal/safeopen": "root follows nobody to another PID file",
+		"internal/sys":      "a call that was interrupted is made again",
 	}},
 	{"internal/signals", map[string]string{
 		"internal/atstart": "what was ignored and blocked at start",
 		"internal/reserve": "whether Go's poller can wait for the signalfd",
+		"internal/sys":     "a call that was interrupted is made again",
 	}},
 	{"internal/reserve", map[string]string{
 		"internal/fault": "what is missing, and where it is allowed",
+		"internal/sys":   "a call that was interrupted is made again",
 	}},
-	{"watch", nil},
-	{"internal/process", nil},
+	{"watch", map[string]string{
+		"internal/sys": "a call that was interrupted is made again",
+	}},
+	{"internal/process", map[string]string{
+		"internal/sys": "a call that was interrupted is made again",
+	}},
 	{"internal/safeopen", map[string]string{
 		"internal/fault": "why a file is refused, and the remedy",
+		"internal/sys":   "a call that was interrupted is made again",
 	}},
 	{"internal/plan", nil},
-	{"internal/link", nil},
+	{"internal/link", map[string]string{
+		"internal/sys": "a call that was interrupted is made again",
+	}},
 	{"internal/sdnotify", map[string]string{
 		"internal/fault": "Visible: what pidleash says itself is one line",
+		"internal/sys":   "a call that was interrupted is made again",
 	}},
 	{"internal/fault", nil},
+	{"internal/sys", nil},
 	{"internal/atstart", nil},
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"syscall"
 
 	"pidleash/internal/plan"
 )
@@ -49,6 +50,8 @@ func (c *command) rules() []rule {
 	unstopped := noFile && noCondition && restart.Signal == 0
 	noLog := config.Stdout == "" && config.Stderr == "" && len(config.ReadyFiles) == 0
 	_, rewritten := config.Rewrite[restart.Signal]
+	to, rewritesTerm := config.Rewrite[syscall.SIGTERM]
+	dropsTerm := rewritesTerm && to == 0
 	mode := "-daemon"
 	if c.sidecar {
 		mode = "-sidecar"
@@ -80,7 +83,11 @@ func (c *command) rules() []rule {
 			"is about the watchdog, and without a PID file there is none", giveFile},
 		{beside, []string{"success", "removed-exit"},
 			"is about pidleash's own end, and the program is the service manager's", "SuccessExitStatus= in a unit"},
-		{beside, []string{"rewrite"}, "is about forwarding, and the program gets its signals itself", "leave it out"},
+		{beside, []string{"rewrite", "drain"}, "is about forwarding, and the program gets its signals itself", "leave it out"},
+		{dropsTerm, []string{"drain"}, "is about TERM, and -rewrite drops it", leaveOne},
+		{beside, []string{"wait-all"}, "is about pidleash's own end, and the program is the service manager's", "leave it out"},
+		{forking, []string{"wait-all"}, "is about a program that stays in the foreground", leaveOne},
+		{config.KillMode == plan.KillTree, []string{"wait-all"}, "waits for those whom -kill-mode tree stops", leaveOne},
 		{beside || forking, []string{"pdeathsig"}, "is about a child, and the program will be none", "leave it out"},
 		{!forking, []string{"follow"}, "is about a program that goes to the background", "-forking"},
 		{ready.Kind != plan.ReadyLog && !c.daemon, []string{"ready-file"}, "is about -ready log", "-ready log"},

@@ -36,7 +36,8 @@ func kindOf(o *option) string {
 func choiceWords(o *option) string {
 	var words []string
 	for _, c := range o.choices {
-		if word := strings.TrimRight(c.value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ[]"); word != "" {
+		end := strings.IndexAny(c.value+"[", "ABCDEFGHIJKLMNOPQRSTUVWXYZ[")
+		if word := c.value[:end]; word != "" {
 			words = append(words, word)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // defaultAudit is where a system keeps its PID files, file-hierarchy(7).
@@ -43,8 +44,9 @@ func (c *command) list(l *log) (code int) {
 
 // audit is a walk through directories.
 type audit struct {
-	log   *log
-	found []record
+	log       *log
+	inspector pidfile.Inspector
+	found     []record
 }
 
 func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) }
@@ -53,7 +55,7 @@ func (a *audit) add(r pidfile.Report) { a.found = append(a.found, newRecord(r)) 
 func (a *audit) look(path string) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
-		a.add(pidfile.Inspect(path))
+		a.add(a.inspector.Inspect(path))
 		return
 	}
 	if path != "/" {
@@ -82,7 +84,7 @@ func (a *audit) walk(path string, outer int64, openDirectory opener) {
 		case e.IsDir():
 			a.walk(path, kind, openNoFollow)
 		case isPIDFileName(e.Name()):
-			if r := pidfile.Inspect(path); r.Verdict != pidfile.Missing { // gone meanwhile
+			if r := a.inspector.Inspect(path); r.Verdict != pidfile.Missing { // gone meanwhile
 				a.add(r)
 			}
 		}
@@ -108,14 +110,14 @@ func readDirectory(path string, outer int64, openDirectory opener) (entries []fs
 	}
 	defer unix.Close(at)
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(at, &st); err != nil {
+	if err := sys.Fstatfs(at, &st); err != nil {
 		return nil, 0, err
 	}
 	kind = int64(st.Type)
 	if outer != 0 && kind != outer && kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
 		return nil, 0, errOtherKind
 	}
-	fd, err := unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err
 	}

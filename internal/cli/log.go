@@ -14,6 +14,7 @@ import (
 	"pidleash/internal/atstart"
 	"pidleash/internal/fault"
 	"pidleash/internal/sdnotify"
+	"pidleash/internal/sys"
 )
 
 // Messages. Silent when all is well. One line each: "pidleash: " first, lower case, no full stop, the object named,
@@ -33,6 +34,7 @@ type log struct {
 	hclog.Logger
 	queue   chan logged // nil before the first message
 	dropped atomic.Int64
+	bytes   atomic.Int64  // that were written
 	written chan struct{} // closed when the queue is closed and empty
 	text    bool
 	journal bool
@@ -114,27 +116,27 @@ func (l *log) write() {
 	atstart.Store(set.Val[:], 1<<(syscall.SIGTTOU-1))
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 	for next := range l.queue {
-		writeAll(next.line)
+		l.writeAll(next.line)
 		if next.done != nil {
 			close(next.done)
 		}
 		if n := l.dropped.Swap(0); n > 0 {
-			writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
+			l.writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
 		}
 	}
 }
 
 // writeAll waits for a standard error that somebody has made non-blocking; the flag belongs to the program too and is
 // left alone.
-func writeAll(p []byte) {
+func (l *log) writeAll(p []byte) {
 	for len(p) > 0 {
-		n, err := unix.Write(2, p)
+		n, err := sys.Write(2, p)
 		switch err {
 		case nil:
 			p = p[n:]
-		case unix.EINTR:
+			l.bytes.Add(int64(n))
 		case unix.EAGAIN:
-			takesMore(-1)
+			_, _ = sys.Poll([]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}, -1)
 		default:
 			return // there is nowhere to report it
 		}
@@ -166,7 +168,8 @@ func (l *log) flush() {
 	}
 	l.flushed = true
 	close(l.queue)
-	for isRead := true; isRead; isRead = takesMore(0) {
+	for before := int64(-1); l.bytes.Load() != before; { // somebody reads
+		before = l.bytes.Load()
 		select {
 		case <-l.written:
 			return
@@ -184,11 +187,4 @@ func passed(d time.Duration) <-chan struct{} {
 		close(c)
 	}()
 	return c
-}
-
-// takesMore reports whether a write to standard error would not block, after a wait of some milliseconds; -1 waits
-// without end.
-func takesMore(wait int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}, wait)
-	return err == nil && n > 0
 }

@@ -107,5 +107,5 @@ func TestChoices(t *testing.T) {
 
 // sampleOf is a value of a choice that stands for many.
 func sampleOf(choice string) string {
-	return strings.NewReplacer("DURATION", "2s", "fd:N", "fd:3", "REGEX", "[a-z]").Replace(choice)
+	return strings.NewReplacer("DURATION", "2s", "fd:N", "fd:3", "REGEX", "[a-z]", "[HOST:]PORT", "localhost:80", "COMMAND", "true").Replace(choice)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // What people get wrong on a command line, and what they have meant.
@@ -165,7 +166,7 @@ func unexpanded(path string) (part, hint string) {
 // is meant.
 func checkExpanded(path string) error {
 	part, hint := unexpanded(path)
-	if part == "" || unix.Access(path[:strings.LastIndexByte(path, '/')], unix.F_OK) != unix.ENOENT {
+	if part == "" || sys.Access(path[:strings.LastIndexByte(path, '/')], unix.F_OK) != unix.ENOENT {
 		return nil
 	}
 	return &fault.Error{Problem: "no directory " + part, Hint: hint}

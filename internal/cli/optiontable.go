@@ -72,6 +72,10 @@ var options = []option{
 		brief: "leave PROGRAM in pidleash's process group",
 		text:  "leave PROGRAM in pidleash's process group; without it, PROGRAM gets one of its own"},
 
+	{name: "wait-all", section: "stopping", remedy: switchRemedy, set: func(c *command, value string) error { return setSwitch(&c.config.WaitAll, value) },
+		brief: "end only when all descendants of PROGRAM have ended",
+		text:  "end only when all descendants of PROGRAM have ended, too: until then the file stays and names pidleash, signals reach all of them, and a removal stops them"},
+
 	{name: "kill-mode", value: "MODE", section: "signals", set: setKillMode, initial: "mixed",
 		brief: "whom signals reach: process, mixed, group or tree",
 		text:  "whom forwarded signals and those of the schedule reach",
@@ -84,6 +88,9 @@ var options = []option{
 	{name: "rewrite", value: "FROM:TO", section: "signals", set: setRewrite, isList: true, remedy: "two signals such as TERM:QUIT, or WINCH:none",
 		brief: "send another signal in the place of one, or none",
 		text:  "send TO when FROM arrives, or with FROM:none nothing"},
+	{name: "drain", value: "DURATION", section: "signals", set: func(c *command, value string) error { return setDuration(&c.config.Drain, value) }, remedy: delayRemedy,
+		brief: "how long a TERM is kept before it is forwarded",
+		text:  "how long a TERM is kept before it is forwarded, so that a load balancer can look elsewhere; a second TERM goes on at once"},
 	{name: "ignore", value: "SIGNALS", section: "signals", set: setIgnore, remedy: "signals such as PIPE,USR1, or none", unset: "as pidleash was started",
 		brief: "signals that PROGRAM starts with ignored",
 		text:  `PROGRAM starts with exactly these ignored, such as PIPE,USR1, or "none"`},
@@ -126,8 +133,8 @@ var options = []option{
 		brief: "the PID file that such a daemon writes itself",
 		text:  "the daemon's own PID file, when it is not that of -pidfile; without either, the daemon is the one child that is left"},
 
-	{name: "ready", value: "CONDITION", section: "readiness", set: func(c *command, value string) (err error) { c.config.Ready, err = plan.ParseReady(value); return err }, unset: "exec", remedy: "exec, a duration such as 2s, notify, fd:3, log, or log:REGEX",
-		brief: "when PROGRAM is up: exec, 2s, notify, fd:3, log",
+	{name: "ready", value: "CONDITION", section: "readiness", set: func(c *command, value string) (err error) { c.config.Ready, err = plan.ParseReady(value); return err }, unset: "exec", remedy: "exec, a duration such as 2s, notify, fd:3, log, log:REGEX, tcp:PORT, or cmd:COMMAND",
+		brief: "when PROGRAM is up: exec, 2s, notify, log, tcp:80",
 		text:  "when PROGRAM counts as up; in the foreground a service manager is told then (Type=notify)",
 		choices: []choice{
 			{"exec", "when it is executed; a daemon, when it is found"},
@@ -136,8 +143,10 @@ var options = []option{
 			{"fd:N", "when it writes a newline to descriptor N, 3 or higher"},
 			{"log", "when a file of -stdout, -stderr or -ready-file has grown"},
 			{"log:REGEX", "when such a file has a new line that matches"},
+			{"tcp:[HOST:]PORT", "when somebody accepts a connection there; HOST is a number or localhost"},
+			{"cmd:COMMAND", "when COMMAND, run by \"sh -c\" again and again with PROGRAM's PID in $MAINPID, ends with 0"},
 		}},
-	{name: "ready-file", value: "FILE", section: "readiness", isList: true, set: func(c *command, value string) error { return addPath(&c.config.ReadyFiles, value) },
+	{name: "ready-file", value: "FILE", section: "readiness", remedy: "the path of a log", isList: true, set: func(c *command, value string) error { return addPath(&c.config.ReadyFiles, value) },
 		brief: "a log that PROGRAM writes itself, for -ready log",
 		text:  "a log that PROGRAM writes itself"},
 	{name: "start-timeout", value: "DURATION", section: "readiness", set: setStartTimeout, remedy: limitRemedy, unset: "30s",

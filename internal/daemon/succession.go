@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // A daemon that ends may be succeeded: nginx is upgraded by a second master, others execute themselves and go
@@ -49,7 +50,7 @@ func originOf(pid int) (o origin) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	var st unix.Stat_t
 	p, err := process.Read(pid)
-	if err != nil || unix.Stat(dir, &st) != nil {
+	if err != nil || sys.Stat(dir, &st) != nil {
 		return o
 	}
 	o.user, o.start, o.dead = st.Uid, p.Start, p.Dead()

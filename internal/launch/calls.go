@@ -178,5 +178,5 @@ func (p *childPlan) addSignals() {
 	}
 	var blocked unix.Sigset_t
 	atstart.Store(blocked.Val[:], p.Blocked)
-	p.add(nil, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &blocked), 0, atstart.SetSize)
+	p.add(p.failure("cannot get its mask of signals", nil), unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, keep(p, &blocked), 0, atstart.SetSize)
 }

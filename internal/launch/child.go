@@ -33,13 +33,16 @@ import (
 //go:nosplit
 func (p *childPlan) fork() (pid int, errno syscall.Errno) {
 	all, saved := [2]atstart.SignalSet{^atstart.SignalSet(0), ^atstart.SignalSet(0)}, [2]atstart.SignalSet{}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), atstart.SetSize, 0, 0)
+	kernel(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&saved)), atstart.SetSize, 0)
 	child, failure := vfork()
+	for syscall.Errno(failure) == syscall.EINTR {
+		child, failure = vfork()
+	}
 	if child == 0 && failure == 0 {
 		p.inChild()
 		exitChild()
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, atstart.SetSize, 0, 0)
+	kernel(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&saved)), 0, atstart.SetSize, 0)
 	return int(child), syscall.Errno(failure)
 }
 
@@ -52,7 +55,7 @@ func (p *childPlan) inChild() {
 	if p.Detached && !p.detach() {
 		return
 	}
-	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	pid, _ := kernel(unix.SYS_GETPID, 0, 0, 0, 0, 0)
 	p.result.pid = int32(pid)
 	for _, place := range p.ownPID {
 		spell(place, pid, 0)
@@ -61,13 +64,13 @@ func (p *childPlan) inChild() {
 		return
 	}
 	if first := uintptr(p.CloseFrom); first != 0 {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, first, uintptr(^uint32(0)), 0, 0, 0, 0)
+		_, errno := kernel(unix.SYS_CLOSE_RANGE, first, uintptr(^uint32(0)), 0, 0, 0)
 		for fd := first; errno != 0 && fd < 1<<16; fd++ { // before Linux 5.9
-			syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+			kernel(unix.SYS_CLOSE, fd, 0, 0, 0, 0)
 		}
 	}
 	// If the parent ended before its death signal was asked for, none comes.
-	ppid, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0)
+	ppid, _ := kernel(unix.SYS_GETPPID, 0, 0, 0, 0, 0)
 	if p.parent != 0 && ppid != p.parent {
 		exitChild()
 	}
@@ -87,7 +90,7 @@ func (p *childPlan) run(from, to int) bool {
 			first = result
 		}
 		var errno syscall.Errno
-		result, _, errno = syscall.RawSyscall6(c.number, first, c.args[1], c.args[2], c.args[3], 0, 0)
+		result, errno = kernel(c.number, first, c.args[1], c.args[2], c.args[3], 0)
 		if errno != 0 && c.failure != nil {
 			return p.fail(stepCall, i, errno)
 		}
@@ -102,10 +105,13 @@ func (p *childPlan) run(from, to int) bool {
 //go:norace
 //go:nosplit
 func (p *childPlan) detach() bool {
-	if _, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0); errno != 0 {
+	if _, errno := kernel(unix.SYS_SETSID, 0, 0, 0, 0, 0); errno != 0 {
 		return p.fail(stepDetach, 0, errno)
 	}
 	child, failure := vfork()
+	for syscall.Errno(failure) == syscall.EINTR {
+		child, failure = vfork()
+	}
 	switch {
 	case failure != 0:
 		return p.fail(stepDetach, 0, syscall.Errno(failure))
@@ -123,9 +129,9 @@ func (p *childPlan) exec() {
 	env := uintptr(unsafe.Pointer(p.env))
 	for i := range p.targets {
 		t := &p.targets[i]
-		_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(unsafe.Pointer(t.argv)), env, 0, 0, 0)
+		_, errno := kernel(unix.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(unsafe.Pointer(t.argv)), env, 0, 0)
 		if errno == syscall.ENOEXEC && !p.isBinary(t.path) {
-			_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(*t.shArgv)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0, 0)
+			_, errno = kernel(unix.SYS_EXECVE, uintptr(unsafe.Pointer(*t.shArgv)), uintptr(unsafe.Pointer(t.shArgv)), env, 0, 0)
 		}
 		if !p.result.refused(i, errno) {
 			break
@@ -142,12 +148,12 @@ func (p *childPlan) exec() {
 func (p *childPlan) isBinary(path *byte) bool {
 	head := &p.result.head
 	name := uintptr(unsafe.Pointer(path))
-	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, cwd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	fd, errno := kernel(unix.SYS_OPENAT, cwd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return false
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_READ, fd, uintptr(unsafe.Pointer(head)), uintptr(len(head)), 0, 0, 0)
-	syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+	n, errno := kernel(unix.SYS_READ, fd, uintptr(unsafe.Pointer(head)), uintptr(len(head)), 0, 0)
+	kernel(unix.SYS_CLOSE, fd, 0, 0, 0, 0)
 	for i := 0; errno == 0 && i < int(n) && i < len(head) && head[i] != '\n'; i++ {
 		if head[i] == 0 {
 			return true
@@ -181,12 +187,25 @@ func (p *childPlan) fail(at step, index int, errno syscall.Errno) bool {
 	return false
 }
 
+// kernel makes a system call, and again if a signal or a file system in user space has interrupted it, as package sys
+// does where Go runs. In the child.
+//
+//go:norace
+//go:nosplit
+func kernel(number, a1, a2, a3, a4, a5 uintptr) (result uintptr, errno syscall.Errno) {
+	errno = syscall.EINTR
+	for errno == syscall.EINTR {
+		result, _, errno = syscall.RawSyscall6(number, a1, a2, a3, a4, a5, 0)
+	}
+	return result, errno
+}
+
 // exitChild ends the child. In the child.
 //
 //go:norace
 //go:nosplit
 func exitChild() {
 	for {
-		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 127, 0, 0, 0, 0, 0)
+		kernel(unix.SYS_EXIT_GROUP, 127, 0, 0, 0, 0)
 	}
 }

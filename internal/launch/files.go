@@ -14,6 +14,7 @@ import (
 	"pidleash/internal/plan"
 	"pidleash/internal/safeopen"
 	"pidleash/internal/sdnotify"
+	"pidleash/internal/sys"
 )
 
 // asFound leaves a descriptor alone.
@@ -60,7 +61,7 @@ func (f *Files) openLog(path string, user uint32) (int, error) {
 	}
 	fd, err := safeopen.Append(path, 0o640, user)
 	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
+		_, err = sys.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
 	}
 	return fd, err
 }
@@ -86,11 +87,11 @@ func descriptor(path string) (n int, ok bool) {
 
 // inherited duplicates a descriptor that this process was given at its start. All others are close-on-exec.
 func inherited(n int) (int, error) {
-	flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+	flags, err := sys.FcntlInt(uintptr(n), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 || atstart.Closed(n) {
 		return -1, unix.EBADF
 	}
-	return unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, plan.FirstFD)
+	return sys.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, plan.FirstFD)
 }
 
 // IsNamed reports whether an option names descriptor fd of this process, so that the next start needs it.
@@ -100,18 +101,18 @@ func (f *Files) IsNamed(fd int) bool { return f.named[fd] }
 // cannot be read. path is its option's.
 func (f *Files) Reader(fd int, path string) *os.File {
 	var written, st unix.Stat_t
-	if path == "" || unix.Fstat(f.Stdio[fd], &written) != nil || written.Mode&unix.S_IFMT != unix.S_IFREG {
+	if path == "" || sys.Fstat(f.Stdio[fd], &written) != nil || written.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
 	in, err := safeopen.Follow(path, unix.O_RDONLY)
 	if err != nil {
 		return nil
 	}
-	if unix.Fstat(in, &st) != nil || st.Dev != written.Dev || st.Ino != written.Ino {
+	if sys.Fstat(in, &st) != nil || st.Dev != written.Dev || st.Ino != written.Ino {
 		unix.Close(in)
 		return nil
 	}
-	_, _ = unix.FcntlInt(uintptr(in), unix.F_SETFL, 0) // or package os would make a poller
+	_, _ = sys.FcntlInt(uintptr(in), unix.F_SETFL, 0) // or package os would make a poller
 	return os.NewFile(uintptr(in), path)
 }
 
@@ -127,12 +128,12 @@ func logError(object, path string, err error) error {
 func logHint(path string, err error) string {
 	var st unix.Stat_t
 	dir, user := filepath.Dir(path), strconv.Itoa(os.Geteuid())
-	exists := unix.Stat(path, &st) == nil
+	exists := sys.Stat(path, &st) == nil
 	switch err {
 	case unix.EBADF:
 		return "it must be open at the start; in the background only 0, 1 and 2 are"
 	case unix.ENOENT:
-		if unix.Stat(dir, &st) == nil {
+		if sys.Stat(dir, &st) == nil {
 			return "it is a symbolic link: create what it leads to"
 		}
 		return "create the directory " + dir
@@ -147,7 +148,7 @@ func logHint(path string, err error) string {
 		return "choose a directory that can be written"
 	case unix.EACCES, unix.EPERM:
 		switch {
-		case unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil:
+		case sys.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil:
 			return "user " + user + " may not enter " + dir
 		case exists:
 			return "user " + user + " may not write this file, which is user " + strconv.Itoa(int(st.Uid)) + "'s"
@@ -160,7 +161,7 @@ func logHint(path string, err error) string {
 // Detach is for a program in the background: of the caller's descriptors it has the journal only, and
 // otherwise /dev/null where no file is.
 func (f *Files) Detach() error {
-	devNull, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	devNull, err := sys.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fault.Error{Object: os.DevNull, Problem: "cannot be opened", Err: err}
 	}
@@ -191,9 +192,9 @@ func CheckDir(c *plan.Context) error {
 		return nil
 	}
 	var st unix.Stat_t
-	err := unix.Stat(c.Dir+"/", &st)
+	err := sys.Stat(c.Dir+"/", &st)
 	if err == nil && c.User == nil {
-		err = unix.Faccessat(unix.AT_FDCWD, c.Dir, unix.X_OK, unix.AT_EACCESS)
+		err = sys.Faccessat(unix.AT_FDCWD, c.Dir, unix.X_OK, unix.AT_EACCESS)
 	}
 	if err == nil {
 		return nil

@@ -29,6 +29,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
+	"pidleash/internal/sys"
 )
 
 // Spec is what to start. Program and Args are required; the zero value of other fields is "none", "no", or "as
@@ -111,12 +112,7 @@ func Start(s *Spec) (pid int, err error) {
 }
 
 // reap waits for a child that did not become the program.
-func reap(pid int) {
-	err := error(unix.EINTR)
-	for err == unix.EINTR {
-		_, err = unix.Wait4(pid, nil, 0, nil)
-	}
-}
+func reap(pid int) { _, _ = sys.Wait4(pid, nil, 0) }
 
 // Become makes this process the program, and returns when that is impossible. What the spec says of a child has no
 // effect: Claim, TakeBack, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a failure standard
@@ -133,10 +129,10 @@ func Become(s *Spec) error {
 	}
 	defer p.free()
 	// Standard error comes back when it was not to be.
-	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	stderr, err := sys.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
 	if err == nil {
 		defer func() {
-			_ = unix.Dup3(stderr, 2, 0)
+			_ = sys.Dup3(stderr, 2, 0)
 			unix.Close(stderr)
 		}()
 	}
@@ -157,9 +153,9 @@ func Become(s *Spec) error {
 // would fail and end the process; golang.org/issue/19546.
 func (p *childPlan) execInPlace(env []string) {
 	for i, file := range p.Program.candidates {
-		err := syscall.Exec(file, p.Args, env)
+		err := sys.Again(func() error { return syscall.Exec(file, p.Args, env) })
 		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
-			err = syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env)
+			err = sys.Again(func() error { return syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env) })
 		}
 		errno, _ := err.(syscall.Errno)
 		if !p.result.refused(i, errno) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,6 +116,22 @@ func TestPublishFails(t *testing.T) {
 	expectFailedStart(t, &Spec{Program: Shell(), Args: []string{"sh"}, Claim: claim},
 		fault.Error{Object: "pidfile " + dir + "/nothing/p.pid", Problem: "cannot be moved into place", Err: pidfile.ErrNotLinked})
 	equal(t, "left", names(t, dir), "")
+}
+
+// Where a file without a name is not to be had, one with a hidden name is moved into place, and replaces nobody's either.
+func TestPublishReplacesNobody(t *testing.T) {
+	dir := t.TempDir()
+	claim := claimIn(t, dir)
+	hidden := dir + "/.hidden"
+	if claim.Unnamed {
+		must(t, unix.Linkat(unix.AT_FDCWD, claim.Temp, unix.AT_FDCWD, hidden, unix.AT_SYMLINK_FOLLOW))
+		claim.Temp, claim.Unnamed = hidden, false
+	}
+	write(t, dir+"/p.pid", "somebody's", 0o644)
+	expectFailedStart(t, &Spec{Program: Shell(), Args: []string{"sh"}, Claim: claim},
+		fault.Error{Object: "pidfile " + dir + "/p.pid", Problem: "cannot be moved into place", Err: pidfile.ErrLostRace})
+	equal(t, "content", read(t, dir+"/p.pid"), "somebody's")
+	equal(t, "left", names(t, dir), "p.pid")
 }
 
 // expectFailedStart takes a claim back, and looks for what is left.
@@ -372,6 +389,30 @@ func TestDeathSignal(t *testing.T) {
 		}
 		keep.Close()
 		r.Close()
+	}
+}
+
+// No signal comes from a parent that has ended before it was asked for: the child looks who its parent is then.
+func TestDeathSignalComesTooLate(t *testing.T) {
+	p, err := newPlan(&Spec{Program: Shell(), Args: []string{"sh", "-c", "exit 3"}, DeathSignal: syscall.SIGKILL})
+	must(t, err)
+	defer p.free()
+	for _, c := range []struct {
+		parent uintptr
+		code   int
+	}{{p.parent, 3}, {p.parent + 1, 127}} {
+		p.parent = c.parent
+		syscall.ForkLock.Lock()
+		pid, errno := p.fork()
+		syscall.ForkLock.Unlock()
+		runtime.KeepAlive(p)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		var status syscall.WaitStatus
+		_, err := unix.Wait4(pid, (*unix.WaitStatus)(&status), 0, nil)
+		must(t, err)
+		equal(t, "code", status.ExitStatus(), c.code)
 	}
 }
 

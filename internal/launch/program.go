@@ -12,6 +12,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/sys"
 )
 
 const (
@@ -101,12 +102,12 @@ func (p *Program) from(path string) string {
 // executable asks the kernel, with the effective user as execve does.
 func executable(file string) error {
 	var st unix.Stat_t
-	if err := unix.Stat(file, &st); err != nil {
+	if err := sys.Stat(file, &st); err != nil {
 		return err
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+		return sys.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
 	case unix.S_IFDIR:
 		return unix.EISDIR
 	}
@@ -123,7 +124,7 @@ func (p *Program) notExecutable(file string, err error) error {
 		return &fault.Error{Object: file, Problem: "not found", Code: fault.NotFound}
 	case err == unix.EISDIR:
 		e.Problem, e.Err = "is a directory", nil
-	case err == unix.EACCES && unix.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
+	case err == unix.EACCES && sys.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
 		e.Hint = "its file system is mounted noexec"
 	case err == unix.EACCES && barred(p.from(file)) != "":
 		e.Hint = barredHint(barred(p.from(file)))
@@ -136,7 +137,7 @@ func (p *Program) notExecutable(file string, err error) error {
 // barred is the first directory on the way to a file that this process may not enter; empty: it may enter all.
 func barred(file string) string {
 	for i, c := range file {
-		if c == '/' && i > 0 && unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
+		if c == '/' && i > 0 && sys.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
 			return file[:i]
 		}
 	}

@@ -26,13 +26,13 @@ func publishError(claim *pidfile.Claim, errno syscall.Errno) error {
 func (p *childPlan) publishPID(pid uintptr) bool {
 	var text [pidDigits]byte
 	length := spell(&text, pid, '\n') + 1
-	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, uintptr(p.Claim.Write), uintptr(unsafe.Pointer(&text)), length, 0, 0, 0)
+	n, errno := kernel(unix.SYS_WRITE, uintptr(p.Claim.Write), uintptr(unsafe.Pointer(&text)), length, 0, 0)
 	if errno == 0 && n != length {
 		errno = syscall.ENOSPC // write(2): fewer bytes, because there was no more room
 	}
 	if errno == 0 {
 		// Where it fails the program is taken to have written the file.
-		syscall.RawSyscall6(unix.SYS_UTIMENSAT, uintptr(p.Claim.Write), 0, uintptr(unsafe.Pointer(&p.times)), 0, 0, 0)
+		kernel(unix.SYS_UTIMENSAT, uintptr(p.Claim.Write), 0, uintptr(unsafe.Pointer(&p.times)), 0, 0)
 		errno = p.movePIDFile()
 	}
 	return errno == 0 || p.fail(stepPublish, 0, errno)
@@ -48,21 +48,21 @@ func (p *childPlan) movePIDFile() syscall.Errno {
 	at := cwd
 	from, to := uintptr(unsafe.Pointer(p.temp)), uintptr(unsafe.Pointer(p.path))
 	if p.Claim.Unnamed {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, unix.AT_SYMLINK_FOLLOW, 0)
+		_, errno := kernel(unix.SYS_LINKAT, at, from, at, to, unix.AT_SYMLINK_FOLLOW)
 		return errno
 	}
 	flags := uintptr(unix.RENAME_NOREPLACE)
 	if p.Claim.Successor {
 		flags = unix.RENAME_EXCHANGE
 	}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, at, from, at, to, flags, 0)
+	_, errno := kernel(unix.SYS_RENAMEAT2, at, from, at, to, flags)
 	switch {
 	case errno != syscall.EINVAL && errno != syscall.ENOSYS && errno != syscall.EPERM && errno != syscall.EACCES:
 	case p.Claim.Successor:
-		_, _, errno = syscall.RawSyscall6(sysRename, at, from, at, to, 0, 0)
+		_, errno = kernel(sysRename, at, from, at, to, 0)
 	default:
-		if _, _, errno = syscall.RawSyscall6(unix.SYS_LINKAT, at, from, at, to, 0, 0); errno == 0 {
-			syscall.RawSyscall6(unix.SYS_UNLINKAT, at, from, 0, 0, 0, 0)
+		if _, errno = kernel(unix.SYS_LINKAT, at, from, at, to, 0); errno == 0 {
+			kernel(unix.SYS_UNLINKAT, at, from, 0, 0, 0)
 		}
 	}
 	return errno

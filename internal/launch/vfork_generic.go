@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // vfork is clone(2). The child has a copy of this process's memory: to share the memory, a function would have to
@@ -28,7 +30,7 @@ func vfork() (pid, errno uintptr) {
 
 // newResult is in a page that parent and child share.
 func newResult() (*result, func(), error) {
-	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	page, err := sys.Mmap(os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,9 +49,6 @@ func newExecPipe() (execPipe, error) {
 
 func (p execPipe) wait() {
 	unix.Close(p.write)
-	err := error(unix.EINTR)
-	for err == unix.EINTR {
-		_, err = unix.Read(p.read, make([]byte, 1))
-	}
+	_, _ = sys.Read(p.read, make([]byte, 1))
 	unix.Close(p.read)
 }

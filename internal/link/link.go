@@ -11,6 +11,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Conn is one end of the socket pair, SOCK_SEQPACKET of unix(7).
@@ -18,7 +20,7 @@ type Conn struct{ fd int }
 
 // Pair makes both ends, close-on-exec. The second is for the other process.
 func Pair() (ours, theirs *Conn, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	fds, err := sys.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}
@@ -27,7 +29,7 @@ func Pair() (ours, theirs *Conn, err error) {
 
 // Attach makes a Conn of an inherited descriptor. It fails if the descriptor is not such a socket.
 func Attach(fd int) (*Conn, error) {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	kind, err := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_SEQPACKET {
 		return nil, fmt.Errorf("descriptor %d is not the caller's socket", fd)
 	}
@@ -43,7 +45,7 @@ func (c *Conn) Close() { unix.Close(c.fd) }
 
 // Peer is the PID of the process that made the pair, SO_PEERCRED of unix(7).
 func (c *Conn) Peer() (int, error) {
-	cred, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	cred, err := sys.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return 0, fmt.Errorf("SO_PEERCRED: %w", err)
 	}
@@ -53,7 +55,7 @@ func (c *Conn) Peer() (int, error) {
 // Gone reports whether the other side has ended or called CloseWrite. Its last messages may still be unread.
 func (c *Conn) Gone() bool {
 	p := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(p, 0)
+	n, err := sys.Poll(p, 0)
 	return err == nil && n > 0
 }
 
@@ -73,27 +75,19 @@ func (c *Conn) Send(message any) error {
 	case len(text) > maxMessage:
 		return unix.EMSGSIZE
 	}
-	for {
-		// MSG_NOSIGNAL: no SIGPIPE when the other side has ended, send(2).
-		if err := unix.Send(c.fd, text, unix.MSG_NOSIGNAL); err != unix.EINTR {
-			return err
-		}
-	}
+	// MSG_NOSIGNAL: no SIGPIPE when the other side has ended, send(2).
+	return sys.Send(c.fd, text, unix.MSG_NOSIGNAL)
 }
 
 // Receive waits for a message. io.EOF says that the other side has ended.
 func (c *Conn) Receive(message any) error {
 	text := make([]byte, maxMessage)
-	for {
-		n, err := unix.Read(c.fd, text)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.ECONNRESET || err == nil && n == 0:
-			return io.EOF
-		case err != nil:
-			return err
-		}
-		return json.Unmarshal(text[:n], message)
+	n, err := sys.Read(c.fd, text)
+	switch {
+	case err == unix.ECONNRESET || err == nil && n == 0:
+		return io.EOF
+	case err != nil:
+		return err
 	}
+	return json.Unmarshal(text[:n], message)
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"strings"
@@ -169,4 +170,55 @@ func TestAttachRefuses(t *testing.T) {
 			t.Errorf("%s was taken", what)
 		}
 	}
+}
+
+// FuzzMessages sends what Send may be given. It arrives as it is, but for bytes that are no UTF-8: each is one
+// character that stands for that.
+func FuzzMessages(f *testing.F) {
+	f.Add("up", 812, "failed", 0)
+	f.Add("\x00\n\"\\<>&\u2028", -1, "\xff\xc3", 1<<62)
+	f.Fuzz(func(t *testing.T, first string, a int, second string, b int) {
+		if len(first)+len(second) > 1000 {
+			return
+		}
+		ours, theirs := pair(t)
+		defer theirs.Close()
+		send(t, ours, message{first, a})
+		send(t, ours, message{second, b})
+		ours.Close()
+		expect(t, theirs, message{string([]rune(first)), a})
+		expect(t, theirs, message{string([]rune(second)), b})
+		expectEnd(t, theirs)
+	})
+}
+
+// FuzzDatagrams has somebody send anything. It is a message or an error, and never the end; what comes after it
+// arrives.
+func FuzzDatagrams(f *testing.F) {
+	for _, seed := range []string{"{}", "null", "[]", "{\"Kind\":1}", "{\"PID\":1e99}", "{\"kind\":\"up\"}{}", "\x00", "{\"Kind\":\"up\"", "1"} {
+		f.Add([]byte(seed), 0)
+	}
+	f.Add([]byte("{\"Kind\":\"x\"}"), maxMessage)
+	f.Fuzz(func(t *testing.T, text []byte, spaces int) {
+		if spaces < 0 || spaces > 2*maxMessage || len(text)+spaces == 0 { // an empty one is nobody's: it looks like the end
+			return
+		}
+		long := append(bytes.Repeat([]byte(" "), spaces), text...)
+		ours, theirs := pair(t)
+		defer theirs.Close()
+		if err := unix.Send(ours.FD(), long, 0); err != nil {
+			t.Fatal(err)
+		}
+		send(t, ours, message{"up", 812})
+		ours.Close()
+		var m message
+		switch err := theirs.Receive(&m); {
+		case err == io.EOF:
+			t.Errorf("%q counts as the end", text)
+		case err == nil && (len(long) > maxMessage && len(bytes.TrimSpace(long[maxMessage:])) > 0 || !bytes.ContainsAny(text, "{l")): // an object, or null
+			t.Errorf("%q is %+v", text, m)
+		}
+		expect(t, theirs, message{"up", 812})
+		expectEnd(t, theirs)
+	})
 }

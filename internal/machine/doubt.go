@@ -83,7 +83,7 @@ func hold(m *Machine, _ Event) {
 
 // doubtConditions stops the program for good when a condition has failed for Settle, unless it is ending anyway.
 func doubtConditions(m *Machine, _ Event) {
-	const goesOn states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running
+	const goesOn states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running | 1<<Draining | 1<<Remaining
 	c := &m.conditions
 	if c.since.IsZero() {
 		c.since = m.now

@@ -34,6 +34,12 @@ func FuzzMachine(f *testing.F) {
 		"102C00C0B\x0e7181",        // TERM to a program whose end was not heard of
 		"\x03\x00\x02\x00\x00\x00\x06\x00\x00\x28\x04\x01\x02\x00\x00\x10", // a doubt, and a status that comes late
 		"\x03\x00\x04\x00\x00\x00\x02\x00\x01\x03\x01\x02\x00\x00\x00\x10", // a doubt, and no successor yet
+		"\x01\x80\x00\x00\x00\x02\x00\x01\x0e\x03\x01\x00\xff",             // the program ends, TERM to those who remain, the removal
+		"\x01\x84\x00\x05\x04\x02\x01\x05\x09\x09\x00\xff",                 // those who remain, and a restart that somebody asks for
+		"\x01\x00\x20\x00\x00\x01\x0e\x00\x50\x02\x00\x00\xff",             // TERM is kept, and forwarded
+		"\x01\x00\x20\x00\x00\x01\x0e\x01\x0e\x03\x01\x00\xff",             // TERM twice, and the removal
+		"\x01\x00\x24\x00\x00\x02\x00\x00\x08\x01\x0e\x02\x00\x00\x08",     // TERM is kept, and goes to the successor
+		"\x01\x00\x53\x00\x00\x07\x00\x00\x08\x07\x01\x00\xff",             // a command of -ready that fails at first
 	} {
 		f.Add([]byte(seed))
 	}
@@ -68,6 +74,7 @@ type world struct {
 	outside []Event // what has happened and was not heard of
 
 	worldProcesses
+	worldDrain
 	worldFile
 	worldCaller
 	worldStop
@@ -92,6 +99,13 @@ type worldProcesses struct {
 	status    syscall.WaitStatus
 }
 
+type worldDrain struct {
+	draining  bool // a TERM is kept
+	drainDue  time.Time
+	drainAs   syscall.Signal // what it is forwarded as
+	remaining bool           // the program has ended, and its descendants are waited for
+}
+
 type worldFile struct {
 	look    Kind // what there is at its path
 	own     bool // the program has written it
@@ -104,6 +118,7 @@ type worldFile struct {
 type worldCaller struct {
 	waits    bool // for an answer
 	answered bool // it was told, and has not left
+	parting  bool // the program has ended since
 	departed bool
 	awaiting bool // Await was asked for
 	readies  int
@@ -161,6 +176,9 @@ func newWorld(t *testing.T, script []byte) *world {
 		w.p.Way = plan.Way(1 + third>>3&1)
 	}
 	w.p.StartLimit = time.Duration(third&0x10) * time.Second
+	if third&0x40 != 0 && w.p.Ready.Given {
+		w.p.Ready.Kind = plan.ReadyCommand
+	}
 	w.doom = fifth >> 5
 	w.setRestart(fourth, fifth&0x1f)
 	if w.p.Beside() {
@@ -168,6 +186,10 @@ func newWorld(t *testing.T, script []byte) *world {
 		if w.p.KillMode == plan.KillTree {
 			w.p.KillMode = plan.KillMixed
 		}
+	}
+	w.p.WaitAll = second&0x80 != 0 && !w.p.Beside() && !w.p.Forking && w.p.KillMode != plan.KillTree
+	if third&0x20 != 0 && !w.p.Beside() {
+		w.p.Drain = 3 * time.Second
 	}
 	jitter := 0.0
 	if fifth&1 != 0 {
@@ -410,11 +432,19 @@ func (w *world) signal(how byte) {
 		had = true
 	}
 	w.got = nil
-	w.happenForwarded(Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}, to)
+	e := Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}
+	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.isUp() && w.forward == 0 && !w.draining {
+		w.draining, w.drainDue, w.drainAs = true, w.now.Add(w.p.Drain), to
+		w.happen(e)
+		w.require(len(w.got) == 0, "%v was sent, and is to be kept", w.got)
+		return
+	}
+	w.draining = w.draining && (sig != syscall.SIGTERM || had)
+	w.happenForwarded(e, to)
 	switch {
 	case had:
 		w.require(len(w.got) == 0, "%v was sent, and is not to be", w.got)
-	case (w.seeking || w.succeeds) && !w.noMoreStarts:
+	case w.seeking || w.succeeds:
 		w.kept = append(w.kept, to)
 	case w.known && !w.seeking && !w.succeeds:
 		w.require(!w.living || slices.Equal(w.got, []syscall.Signal{to}), "signal %v: the program got %v", to, w.got)
@@ -423,6 +453,13 @@ func (w *world) signal(how byte) {
 		}
 	}
 }
+
+// isUp reports a program that runs, is up, and has no caller that waits.
+func (w *world) isUp() bool {
+	return w.known && !w.starter && !w.seeking && !w.succeeds && !w.awaiting && !w.callerWaits() && !w.isStopping()
+}
+
+func (w *world) isStopping() bool { return w.stopping || w.command || w.surveying }
 
 // happenForwarded records a TERM before the machine acts on it.
 func (w *world) happenForwarded(e Event, to syscall.Signal) {
@@ -481,6 +518,13 @@ func (w *world) hearEnd(e Event) {
 		w.noMoreStarts = true
 	}
 	w.known, w.awaiting = false, false
+	if w.draining && w.p.Forking && w.p.PIDFile != "" && !w.isStopping() {
+		w.kept = append(w.kept, w.drainAs)
+	}
+	w.draining = false
+	if w.p.WaitAll && !(w.p.KillMode == plan.KillMixed && (w.isStopping() || w.callerWaits())) {
+		w.remaining, w.forward = true, 0
+	}
 	switch {
 	case w.starter && w.surveying:
 		w.starter = false
@@ -491,14 +535,19 @@ func (w *world) hearEnd(e Event) {
 			w.swept = true
 		}
 	case w.stopping || w.command:
-	case w.p.Forking && w.p.PIDFile != "" && !w.callerWaits():
-		w.succeeds = true
+	case w.answered:
+		w.parting = true
+	default:
+		w.mayBeSucceeded()
 	}
 	if w.stopping && w.p.KillMode == plan.KillMixed || w.p.KillMode == plan.KillTree {
 		w.swept = true
 	}
 	w.stopping = false
 }
+
+// mayBeSucceeded: a daemon has ended, and another process may take its place, unless a caller hears of the end.
+func (w *world) mayBeSucceeded() { w.succeeds = w.p.Forking && w.p.PIDFile != "" && !w.callerWaits() }
 
 // callerWaits reports whether there is a caller that was not seen to leave.
 func (w *world) callerWaits() bool { return w.answered || w.waits && !w.departed }
@@ -507,9 +556,14 @@ func (w *world) ask() {
 	if w.p.Forking || w.p.Restart.Signal == 0 {
 		return
 	}
-	if !w.noMoreStarts && !w.callerWaits() && w.runs > 0 {
+	if !w.noMoreStarts && w.runs > 0 {
 		switch {
+		case w.answered && w.known:
+			w.asked = true // the caller may have left already: it counts when that is seen
+		case w.callerWaits():
 		case w.waiting:
+			w.asked = true
+		case w.remaining:
 			w.asked = true
 		case w.known && !w.stopping && !w.command && !w.surveying:
 			w.asked = true
@@ -531,7 +585,7 @@ func (w *world) stops() {
 
 // beginSchedule writes down what is to be sent, and when.
 func (w *world) beginSchedule() {
-	w.stopping, w.sent, w.expect = true, nil, nil
+	w.stopping, w.sent, w.expect, w.draining = true, nil, nil, false
 	at := w.now
 	steps := w.p.Stop
 	for i, s := range steps {
@@ -559,6 +613,7 @@ func (w *world) beginSchedule() {
 
 // checkStop compares what was sent by the schedule; after a tick nothing may be missing.
 func (w *world) checkStop(ticked bool) {
+	w.require(!ticked || !w.draining || w.now.Before(w.drainDue), "the TERM is due since %v", w.drainDue.Sub(noon))
 	if !w.stopping {
 		return
 	}
@@ -617,6 +672,12 @@ func (w *world) callerMoves(how byte) {
 		w.happen(Event{Kind: LaunchFailed, Status: w.status, Err: failure{}})
 	case w.answered:
 		w.answered, w.departed = false, true
+		if w.asked && !w.noMoreStarts {
+			w.stops()
+		}
+		if w.parting {
+			w.mayBeSucceeded()
+		}
 		w.happen(Event{Kind: Answered})
 	case w.waits && !w.departed && how&4 != 0 && (w.waiting || w.living || w.seeking) && w.runs <= 1 && !w.stopping && !w.command && w.readies == 0 && (w.p.Ready.Given || w.waiting || w.starter || w.seeking):
 		w.waits, w.noMoreStarts = false, true
@@ -632,6 +693,11 @@ func (w *world) callerMoves(how byte) {
 // comesUp has the program say that it is ready, or not.
 func (w *world) comesUp(how byte) {
 	if !w.awaiting || !w.living || w.stopping || w.command {
+		return
+	}
+	if w.p.Ready.Kind == plan.ReadyCommand {
+		w.awaiting = how&1 == 0
+		w.happen(Event{Kind: Probed, Status: map[bool]syscall.WaitStatus{true: 1 << 8, false: 0}[w.awaiting]})
 		return
 	}
 	w.awaiting = false
@@ -665,10 +731,18 @@ func (w *world) happen(e Event) {
 			w.require(!w.ended, "an action after the end")
 			w.do(e, a)
 		}
-		w.checkStop(false)
 		if e.Kind == Found || e.Kind == Succeeded {
 			w.require(len(w.kept) == 0, "%v was kept for the daemon, and is lost", w.kept)
+			w.stopsSuccessor()
 		}
+		w.checkStop(false)
+	}
+}
+
+// stopsSuccessor: what has removed the file stops whoever takes the daemon's place, too, once it has had what was kept.
+func (w *world) stopsSuccessor() {
+	if w.removed {
+		w.stops()
 	}
 }
 
@@ -699,8 +773,10 @@ func (w *world) do(e Event, a Action) {
 		w.require(w.succeeds, "seeks a successor")
 		w.seekSuccessor()
 	case Await:
-		w.require(w.p.Ready.Given && w.living, "awaits nothing")
+		w.require(w.p.Ready.Given && (w.living || len(w.outside) > 0), "awaits nothing")
 		w.awaiting = true
+	case KillProbe:
+		w.require(w.p.Ready.Kind == plan.ReadyCommand, "kills a command of -ready, and there is none")
 	case Answer:
 		w.require(w.waits && !w.answered && !w.departed, "answers nobody")
 		w.answered = true
@@ -734,7 +810,7 @@ func (w *world) do(e Event, a Action) {
 		w.require(e.Kind == Halted, "suspended")
 	case RunCommand:
 		w.require(w.p.StopCommand != "" && w.known && !w.command, "runs the stop command")
-		w.command = true
+		w.command, w.draining = true, false
 	case KillCommand:
 	case Survey:
 		w.surveying, w.seeking = true, false
@@ -789,7 +865,7 @@ func (w *world) launch() {
 	}
 	w.spins = 0 // a launch is progress, also without a delay
 	w.waiting, w.asked, w.failed, w.launched = false, false, false, w.now
-	w.surveying, w.swept, w.forward, w.back = false, false, 0, false
+	w.surveying, w.swept, w.forward, w.back, w.remaining = false, false, 0, false, false
 	switch {
 	case w.gone || w.look == Removed && w.runs > 0:
 		w.look, w.gone = Removed, true
@@ -887,12 +963,21 @@ func (w *world) recent() (n int) {
 }
 
 func (w *world) kill(e Event, a Action) {
-	if e.Kind == Found || e.Kind == Succeeded {
+	follows := e.Kind == Found || e.Kind == Succeeded
+	if follows && len(w.kept) == 0 {
+		w.stopsSuccessor()
+		follows = !w.stopping
+	}
+	if follows {
 		w.require(len(w.kept) > 0 && w.kept[0] == a.Signal, "sends %v to the daemon, want %v", a.Signal, w.kept)
 		w.kept = w.kept[1:]
 		if a.Signal == syscall.SIGTERM && w.forward == 0 {
 			w.forward, w.at = a.Signal, w.now
 		}
+	}
+	if w.draining && e.Kind == Ticked {
+		w.require(!w.now.Before(w.drainDue) && a.Signal == w.drainAs, "the TERM came as %v at %v", a.Signal, w.now.Sub(noon))
+		w.draining, w.forward, w.at = false, a.Signal, w.now
 	}
 	w.got = append(w.got, a.Signal)
 	if a.Target != ToTree {
@@ -901,7 +986,7 @@ func (w *world) kill(e Event, a Action) {
 	} else {
 		w.require(w.surveying || w.p.KillMode == plan.KillTree, "%v to the tree", a.Signal)
 	}
-	if w.stopping && e.Kind != Signaled && e.Kind != Found && e.Kind != Succeeded {
+	if w.stopping && e.Kind != Signaled && !follows {
 		w.sent = append(w.sent, sent{a.Signal, w.now})
 	}
 	if a.Signal != syscall.SIGKILL {

@@ -28,11 +28,13 @@ const (
 	Answering               // the program is up, and the caller has been told so
 	Parting                 // the program has ended before the caller was seen to leave
 	Running                 // the program is up, and no caller waits
+	Draining                // a TERM is kept for a while before it is forwarded
 	Succeeding              // a daemon has ended, and another process may take its place
 	Commanding              // the stop command runs
 	Outliving               // the program has ended, the stop command has not
 	Stopping                // the stop schedule is under way
-	Sweeping                // the program has ended, some of its descendants have not
+	Sweeping                // the program has ended, some of its descendants have not, and are stopped
+	Remaining               // the program has ended, some of its descendants have not, and are waited for
 	Lingering               // the program has ended early: the file names the keeper for a moment
 	Closing                 // the file is gone, the program's exit status is not known yet
 	Over                    // there is nothing left to do
@@ -52,6 +54,7 @@ const (
 	Found                      // the daemon is known; Own: it is what was started
 	Ready                      // the program is ready
 	Unready                    // the program will not be ready: Err
+	Probed                     // the command of -ready has ended: Status
 	Answered                   // the caller has left after it was told that the program is up
 	Refused                    // the caller has found that the program has ended, and stays
 	CallerGone                 // the caller has ended before it was answered
@@ -97,7 +100,8 @@ const (
 	Launch           Do = iota // answer: Launched, LaunchFailed or Vanished
 	Seek                       // look for the daemon: Found, Unready, or no answer
 	SeekSuccessor              // look for a successor: Succeeded, NoSuccessor, or no answer
-	Await                      // begin to wait for Ready or Unready
+	Await                      // wait for Ready or Unready, or start the command of -ready: Probed
+	KillProbe                  // kill the command of -ready, if it runs
 	Answer                     // tell the caller that the program is up
 	ReportReady                // tell the service manager that the program is ready
 	Late                       // the program is not up in time; answer: Unready, with the reason
@@ -151,6 +155,7 @@ const (
 	ConditionFailed // so the program is stopped
 	BrokenOff       // the caller has gone before the program was up
 	WaitingFor      // conditions, before the first start
+	Drain           // a TERM is kept
 	Restarting      // after Wait
 	RestartLimit    // no restart is left
 	numTopics
@@ -253,6 +258,8 @@ const (
 	earlyEnd, linger = time.Second, 250 * time.Millisecond
 	// How long another process may take to reap the program, its child: only then does a pidfd report the status.
 	reapLimit = time.Second
+	// The time between the end of a command of -ready that has failed and its next start.
+	probePause = 250 * time.Millisecond
 	// How long the watch rests after a TERM was forwarded. The program will probably end now, and pidleash with
 	// it: exiting with a live inotify watch would take the kernel 6 to 18 ms.
 	farewell = time.Second
@@ -327,6 +334,9 @@ func (m *Machine) reached(deadline time.Time) bool {
 
 // enter changes the state and drops what the last one waited for.
 func (m *Machine) enter(s State) {
+	if m.state == Rising && m.plan.Ready.Kind == plan.ReadyCommand {
+		m.do(KillProbe)
+	}
 	m.phase = phase{state: s, entered: m.now}
 	if s > Rising {
 		m.startBy = time.Time{}

@@ -1026,6 +1026,22 @@ func TestNoSuccession(t *testing.T) {
 	p.happens("Ended:1", "End") // nothing would name the successor
 }
 
+// A removal that is seen between a daemon's end and its caller's means whoever takes its place, too.
+func TestSuccessionAfterARemoval(t *testing.T) {
+	p := newPlay(t, func(s *setup) { beside(s); forks(s) })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "-")
+	p.happens("Ended:0", "Seek")
+	p.happens("Found", "Watch,Answer")
+	p.happens("Ended:0", "-")
+	p.happens("Removed", isRemoved)
+	p.happens("Answered", "SeekSuccessor")
+	p.happens("Succeeded", "Look,"+stops)
+	p.happens("Ended:TERM", "Survey")
+	p.happens("NoneLeft", "Remove,End")
+	p.ends(true, 0, "TERM")
+}
+
 // A file in doubt is judged when it is known who has it.
 func TestSuccessionDoesNotSpin(t *testing.T) {
 	p := playDaemon(t, func(s *setup) { s.Settle = 100 * time.Millisecond })
@@ -1130,4 +1146,107 @@ func checkImports(t *testing.T, name string) {
 			t.Errorf("%s imports %s: only time, syscall and the plan keep it pure", name, path)
 		}
 	}
+}
+
+// -drain keeps the first TERM, and nothing else.
+func TestDrains(t *testing.T) {
+	drains := func() *play {
+		return playRuns(t, func(s *setup) { s.Drain, s.Restart = 5*time.Second, plan.Restart{} })
+	}
+	p := drains()
+	p.happens("TERM", "Report:Drain")
+	p.happens("USR1", "Kill:USR1")
+	p.ticks(5*time.Second, "Kill:TERM,Unwatch")
+	p.happens("TERM", "Kill:TERM") // the program has been told
+	p.happens("Ended:TERM", "Remove,End")
+	p.ends(false, 0, "TERM")
+
+	p = drains()
+	p.happens("TERM", "Report:Drain")
+	p.later(time.Second)
+	p.happens("TERM", "Kill:TERM,Unwatch")
+	p.ticks(farewell, "Watch") // and no second TERM
+	p.waits(never)
+	p.happens("Ended", closes)
+
+	p = drains()
+	p.happens("TERM", "Report:Drain")
+	p.happens("Removed", stops+","+isRemoved) // at once: that is no TERM
+	p.happens("Ended:TERM", "Survey")
+
+	p = drains()
+	p.happens("TERM:delivered", "-") // the program has had it
+	p.waits(never)
+
+	p = playRuns(t, func(s *setup) {
+		s.Drain, s.Rewrite = 5*time.Second, map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT}
+		s.Restart = plan.Restart{Policy: plan.RestartAlways}
+	})
+	p.happens("TERM", "Report:Drain")
+	p.ticks(5*time.Second, "Kill:QUIT,Unwatch")
+	p.happens("Ended", "Remove,End") // and no restart
+}
+
+// A TERM that was kept when a daemon made way for its successor is the successor's.
+func TestDrainsForTheSuccessor(t *testing.T) {
+	p := newPlay(t, func(s *setup) { s.Drain, s.Forking = 5*time.Second, true })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "-")
+	p.happens("Ended", "Seek")
+	p.happens("Found", "Watch")
+	p.happens("TERM", "Report:Drain")
+	p.happens("Ended", "SeekSuccessor")
+	p.happens("Succeeded", "Look,Kill:TERM,Unwatch")
+}
+
+// With -wait-all the run is over when the last descendant is gone, and the file names pidleash until then.
+func TestWaitsForAll(t *testing.T) {
+	waits := func() *play {
+		return playRuns(t, func(s *setup) { s.WaitAll, s.Restart = true, plan.Restart{} })
+	}
+	p := waits()
+	p.happens("Died", "Placeholder")
+	p.happens("Ended:3", "Survey")
+	p.happens("Left", "-")
+	p.ticks(surveyFast, "Survey")
+	p.happens("Left", "-")
+	p.happens("TERM", "Kill:TERM:tree,Unwatch")
+	p.happens("NoneLeft", "Remove,End")
+	p.ends(false, 0, "3")
+
+	p = waits()
+	p.happens("TERM", "Kill:TERM,Unwatch") // it has not reached the descendants
+	p.happens("Died", "Placeholder")
+	p.happens("Ended:TERM", "Survey")
+	p.later(farewell)
+	p.happens("Ticked", "Watch,Survey")
+	p.happens("Removed", "Survey,"+isRemoved)
+	p.happens("Left", "Kill:TERM:tree,Kill:CONT:tree")
+	p.later(10 * time.Second)
+	p.happens("Left", "Kill:KILL:tree")
+	p.happens("NoneLeft", "Remove,End")
+	p.ends(true, 0, "TERM")
+
+	p = waits()
+	p.happens("Ended", "Survey")
+	p.happens("TERM", "Kill:TERM:tree,Unwatch")
+	p.later(9 * time.Second)
+	p.happens("Removed", "Survey,Report:FileRemoved")
+	p.happens("Left", "-") // the schedule goes on from that TERM
+	p.later(time.Second)
+	p.happens("Left", "Kill:KILL:tree")
+}
+
+// The command of -ready is started again until it ends with 0.
+func TestAsksACommandWhetherItIsReady(t *testing.T) {
+	p := newPlay(t, func(s *setup) { s.Ready = plan.Ready{Given: true, Kind: plan.ReadyCommand} })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "Watch,Await")
+	p.happens("Probed:1", "-")
+	p.ticks(probePause, "Await")
+	p.happens("Probed:KILL", "-")
+	p.ticks(probePause, "Await")
+	p.happens("Probed", "KillProbe,ReportReady")
+	p.happens("Probed:1", "-") // nobody asks any more
+	p.waits(never)
 }

@@ -91,7 +91,7 @@ func eventOf(text string) Event {
 	}
 	e := Event{Kind: Kind(i)}
 	switch e.Kind {
-	case Ended, Explained, LaunchFailed:
+	case Ended, Explained, LaunchFailed, Probed:
 		e.Status, e.Known = statusOf(detail)
 		if detail == "^C" {
 			e.Signal = syscall.SIGINT

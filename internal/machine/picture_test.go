@@ -20,8 +20,8 @@ var pictureGroups = []struct {
 	states []State
 }{
 	{"Before the program runs", []State{Idle, Waiting, Launching, Detaching, Finding}},
-	{"While it runs", []State{Rising, Answering, Parting, Running, Succeeding}},
-	{"While it is stopped", []State{Commanding, Outliving, Stopping, Sweeping}},
+	{"While it runs", []State{Rising, Answering, Parting, Running, Draining, Succeeding}},
+	{"While it is stopped", []State{Commanding, Outliving, Stopping, Sweeping, Remaining}},
 	{"The end", []State{Lingering, Closing, Over}},
 }
 

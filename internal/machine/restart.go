@@ -16,6 +16,9 @@ func restart(m *Machine, _ Event) {
 	case m.state == Waiting:
 		m.delay, m.due = 0, m.now
 		launchIfDue(m)
+	case m.state == Remaining:
+		m.wish(again)
+		beginSweep(m)
 	default:
 		m.wish(again)
 		stopProgram(m)
@@ -94,11 +97,11 @@ func nextDelay(m *Machine) time.Duration {
 // longest is the longest time.Duration.
 const longest = time.Duration(1<<63 - 1)
 
-// keepPlace replaces the program's PID in the file before the program is reaped: after that its PID may be
+// keepPlace replaces the program's PID in a file that stays, before the program is reaped: after that its PID may be
 // another process's.
 func keepPlace(m *Machine, _ Event) {
-	asked := m.want == again || m.plan.Restart.Policy != plan.RestartNo
-	if m.hasFile() && asked && m.want < finish && !m.waits {
+	restarts := m.want == again || m.plan.Restart.Policy != plan.RestartNo && m.want < finish
+	if m.hasFile() && !m.waits && (restarts || m.plan.WaitAll && m.want < remove) {
 		m.do(Placeholder)
 	}
 }

@@ -1,6 +1,10 @@
 package machine
 
-import "pidleash/internal/plan"
+import (
+	"syscall"
+
+	"pidleash/internal/plan"
+)
 
 // A run: from the launch to the end of the program and its descendants.
 
@@ -67,6 +71,9 @@ func follow(m *Machine, e Event) {
 		forward(m, e)
 	}
 	m.kept = nil
+	if m.want == remove { // the file was removed when its predecessor had ended, and the caller not left
+		stopProgram(m)
+	}
 }
 
 // comeUp: the program itself runs, and may have to get ready.
@@ -78,6 +85,15 @@ func comeUp(m *Machine) {
 		return
 	}
 	beUp(m, Event{})
+}
+
+// probed: the program is up when the command of -ready has ended with 0.
+func probed(m *Machine, e Event) {
+	if e.Status == 0 {
+		beUp(m, e)
+		return
+	}
+	m.wait(probePause)
 }
 
 // beUp reports to the caller and the service manager that the program is up.
@@ -137,12 +153,15 @@ func finishRun(m *Machine, e Event) {
 	if e.Kind == Ended { // otherwise the end is recorded already
 		record(m, e)
 	}
-	if m.state == Running && m.plan.Forking && m.hasFile() {
+	if (m.state == Running || m.state == Draining) && m.plan.Forking && m.hasFile() {
+		if m.state == Draining {
+			m.kept = append(m.kept, Event{Kind: Signaled, Signal: syscall.SIGTERM})
+		}
 		m.enter(Succeeding)
 		seekSuccessor(m, e)
 		return
 	}
-	if !m.wantsRestart() {
+	if !m.wantsRestart() && !m.plan.WaitAll {
 		unwatchFile(m)
 	}
 	sweepOrClose(m)

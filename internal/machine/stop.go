@@ -9,6 +9,27 @@ import (
 
 // Signals: forwarded ones, and those of the stop schedule.
 
+// drain keeps a TERM for -drain, and forwards all other signals. What the kernel has sent the program as well cannot be
+// kept; a program that was sent a TERM before need not drain.
+func drain(m *Machine, e Event) {
+	if m.plan.Drain == 0 || e.Signal != syscall.SIGTERM || e.Delivered || m.rewritten(e.Signal) == 0 || m.stop.forwarded != 0 {
+		forward(m, e)
+		return
+	}
+	heed(m, e)
+	m.enter(Draining)
+	m.wait(m.plan.Drain)
+	m.report(Drain)
+}
+
+// endDrain: a second TERM goes on at once, for both.
+func endDrain(m *Machine, e Event) {
+	if e.Signal == syscall.SIGTERM {
+		m.enter(Running)
+	}
+	forward(m, e)
+}
+
 func forward(m *Machine, e Event) {
 	heed(m, e)
 	sig := m.rewritten(e.Signal)
@@ -70,7 +91,7 @@ func keepSignal(m *Machine, e Event) {
 func (m *Machine) kill(sig syscall.Signal) {
 	a := Action{Do: Kill, Signal: sig}
 	switch {
-	case m.state == Sweeping || m.plan.KillMode == plan.KillTree:
+	case m.state == Sweeping || m.state == Remaining || m.plan.KillMode == plan.KillTree:
 		a.Target = ToTree
 	case m.plan.KillMode == plan.KillGroup:
 		a.Target = ToGroup
@@ -84,8 +105,11 @@ func suspend(m *Machine, e Event) { m.act(Action{Do: Suspend, Signal: e.Signal})
 func stopForGood(m *Machine, t Topic) {
 	m.wish(remove)
 	m.conditions.due = time.Time{}
-	if m.state == Rising || m.state == Answering || m.state == Running {
+	switch m.state {
+	case Rising, Answering, Running, Draining:
 		stopProgram(m)
+	case Remaining:
+		beginSweep(m)
 	}
 	m.report(t)
 	unwatchFile(m)
@@ -141,22 +165,30 @@ func step(m *Machine) {
 }
 
 // sweepOrClose decides whether the descendants of an ended program are stopped. A program that has not come up
-// leaves nothing behind.
+// leaves nothing behind. With -wait-all those who are not stopped are waited for.
 func sweepOrClose(m *Machine) {
 	stopped := m.state == Stopping || m.state == Outliving || m.waits
-	if m.plan.KillMode == plan.KillTree || m.plan.KillMode == plan.KillMixed && stopped {
+	switch {
+	case m.plan.KillMode == plan.KillTree || m.plan.KillMode == plan.KillMixed && stopped:
 		beginSweep(m)
-		return
+	case m.plan.WaitAll:
+		m.enter(Remaining)
+		m.stop = stop{} // what was forwarded has reached the program only
+		m.doAndWait(Survey, surveyFast)
+	default:
+		closeRun(m, Event{})
 	}
-	closeRun(m, Event{})
 }
 
 // beginSweep begins the schedule for the descendants. In mode tree they got the same signals as the program, so
-// it goes on.
+// it goes on; those that remain got what was forwarded to them.
 func beginSweep(m *Machine) {
 	cursor := m.plan.Stop.Begin()
-	if m.state == Stopping && m.plan.KillMode == plan.KillTree {
+	switch {
+	case m.state == Stopping && m.plan.KillMode == plan.KillTree:
 		cursor = m.cursor
+	case m.state == Remaining:
+		cursor = m.plan.Stop.After(m.stop.forwarded, m.stop.at)
 	}
 	m.enter(Sweeping)
 	m.cursor = cursor
@@ -215,7 +247,12 @@ func endWait(m *Machine) {
 	case Commanding, Outliving:
 		m.do(KillCommand)
 		afterCommand(m, Event{})
-	case Sweeping:
+	case Rising: // the command of -ready has failed
+		m.due = time.Time{}
+		m.do(Await)
+	case Draining:
+		endDrain(m, Event{Signal: syscall.SIGTERM})
+	case Sweeping, Remaining:
 		m.doAndWait(Survey, min(max(inState/10, surveyFast), surveySlow))
 	case Lingering:
 		leave(m)

@@ -10,8 +10,8 @@ func (set states) has(s State) bool { return set>>s&1 != 0 }
 
 // knowsFile has the states in which pidleash looks at the PID file and the conditions. What a look finds
 // means the same in all of them.
-const knowsFile states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running |
-	1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping
+const knowsFile states = 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Parting | 1<<Running | 1<<Draining |
+	1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping | 1<<Remaining
 
 // rule is the transition for an event in a state; nil: none.
 func rule(s State, k Kind) transition {
@@ -37,6 +37,7 @@ var table = [numKinds][]struct {
 	Found:          {{follow, 1<<Detaching | 1<<Finding}},
 	Ready:          {{beUp, 1 << Rising}},
 	Unready:        {{giveUp, 1<<Waiting | 1<<Detaching | 1<<Finding | 1<<Rising}},
+	Probed:         {{probed, 1 << Rising}},
 	Answered: {{leaveCaller, 1<<Answering | 1<<Parting |
 		1<<Commanding | 1<<Outliving | 1<<Stopping | 1<<Sweeping}},
 	Refused: {
@@ -47,10 +48,12 @@ var table = [numKinds][]struct {
 	Signaled: {
 		{endBySignal, 1 << Waiting},
 		{keepSignal, 1<<Detaching | 1<<Finding | 1<<Succeeding},
-		{forward, 1<<Rising | 1<<Answering | 1<<Running | 1<<Commanding | 1<<Stopping | 1<<Sweeping},
+		{drain, 1 << Running},
+		{endDrain, 1 << Draining},
+		{forward, 1<<Rising | 1<<Answering | 1<<Commanding | 1<<Stopping | 1<<Sweeping | 1<<Remaining},
 		{heed, 1<<Parting | 1<<Outliving},
 	},
-	Asked:      {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running}},
+	Asked:      {{restart, 1<<Waiting | 1<<Rising | 1<<Answering | 1<<Running | 1<<Remaining}},
 	Present:    {{trust, knowsFile}, {seekSuccessor, 1 << Succeeding}},
 	Rewritten:  {{trust, knowsFile}, {seekSuccessor, 1 << Succeeding}},
 	Unknown:    {{trust, knowsFile}},
@@ -59,24 +62,24 @@ var table = [numKinds][]struct {
 	Removed:    {{doubtFile, knowsFile}},
 	Replaced:   {{doubtFile, knowsFile}, {seekSuccessor, 1 << Succeeding}},
 	Moving:     {{awaitMove, knowsFile}},
-	Halted:     {{suspend, 1<<Rising | 1<<Answering | 1<<Running}},
-	Died:       {{keepPlace, 1<<Rising | 1<<Running | 1<<Commanding | 1<<Stopping}},
+	Halted:     {{suspend, 1<<Rising | 1<<Answering | 1<<Running | 1<<Draining}},
+	Died:       {{keepPlace, 1<<Rising | 1<<Running | 1<<Draining | 1<<Commanding | 1<<Stopping}},
 	Ended: {
 		{detached, 1 << Detaching},
 		{part, 1 << Answering},
-		{finishRun, 1<<Rising | 1<<Running | 1<<Stopping},
+		{finishRun, 1<<Rising | 1<<Running | 1<<Draining | 1<<Stopping},
 		{outlive, 1 << Commanding},
 		{record, 1 << Sweeping},
 		{endClosing, 1 << Closing},
 	},
 	Explained: {
-		{record, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Lingering},
+		{record, 1<<Parting | 1<<Succeeding | 1<<Outliving | 1<<Sweeping | 1<<Remaining | 1<<Lingering},
 		{endClosing, 1 << Closing},
 	},
 	Succeeded:    {{follow, 1 << Succeeding}},
 	NoSuccessor:  {{finishRun, 1 << Succeeding}},
 	CommandEnded: {{afterCommand, 1<<Commanding | 1<<Outliving}},
 	Left:         {{sweep, 1 << Sweeping}},
-	NoneLeft:     {{closeRun, 1 << Sweeping}},
+	NoneLeft:     {{closeRun, 1<<Sweeping | 1<<Remaining}},
 	Ticked:       {{tick, knowsFile | 1<<Detaching | 1<<Finding | 1<<Succeeding | 1<<Lingering | 1<<Closing}},
 }

@@ -102,6 +102,7 @@ Waiting                  ConditionsFail              *               *          
 
 Rising                   Ready                       *               *              *        *        none      *      | ReportReady                                Running      -
 Rising                   Ready                       *               *              *        *        *         *      | ReportReady                                Running      -
+Rising                   Probed                      *               *              *        *        *         *      | ReportReady                              Running      -
 Rising                   Unready                     watched         *              *        no       *         *      | Unwatch,STOP                             Stopping     failed
 Rising                   Unready                     none/watched    *              *        *        *         *      | STOP                                     Stopping     failed
 Rising                   Unready                     resting         *              *        *        *         *      | -                                        Stopping     failed
@@ -165,6 +166,36 @@ Rising/Answering/Running ConditionsFail              resting         *          
 Rising/Answering/Running ConditionsFail              watched         *              *        *        *         0      | RunCommand,Report:ConditionFailed,Unwatch Commanding  removed
 Rising/Answering/Running ConditionsFail              *               *              *        *        *         0      | RunCommand,Report:ConditionFailed        Commanding   removed
 
+Draining                 TERM                        watched         *              *        *        *         *      | Kill:TERM~,Unwatch                       Running      -
+Draining                 TERM                        *               *              *        *        *         *      | Kill:TERM~                               Running      -
+Draining                 USR1                        *               *              *        *        *         *      | Kill:USR1~                               =            -
+Draining                 Halted                      *               *              *        *        *         *      | Suspend:TSTP                             =            -
+Draining                 Asked/Died                  *               *              *        *        *         *      | -                                        =            -
+Draining                 Ended/Ended:1               none            process/mixed/group *        *        *         *      | End                                      Over         -
+Draining                 Ended/Ended:1               watched         process/mixed/group *        *        *         *      | Unwatch,Remove,End                       Over         -
+Draining                 Ended:?                     none            process/mixed/group *        *        *         *      | -                                        Closing      -
+Draining                 Ended:?                     watched         process/mixed/group *        *        *         *      | Unwatch,Remove                           Closing      -
+Draining                 Ended/Ended:1/Ended:?       watched         *              *        *        *         *      | Unwatch,Survey                           Sweeping     -
+Draining                 Ended/Ended:1/Ended:?       *               *              *        *        *         *      | Survey                                   Sweeping     -
+Draining                 ConditionsFail              none            *              no       *        *         0      | STOP,Report:ConditionFailed              Stopping     removed
+Draining                 ConditionsFail              watched         *              no       *        *         0      | STOP,Report:ConditionFailed,Unwatch      Stopping     removed
+Draining                 ConditionsFail              watched         *              *        *        *         0      | RunCommand,Report:ConditionFailed,Unwatch Commanding   removed
+Draining                 ConditionsFail              *               *              *        *        *         0      | RunCommand,Report:ConditionFailed        Commanding   removed
+
+Remaining                TERM                        watched         *              *        *        none      *      | Kill:TERM:tree,Unwatch                   =            waits
+Remaining                TERM                        watched         *              *        *        *         *      | Kill:TERM:tree,Unwatch                   =            -
+Remaining                TERM                        *               *              *        *        *         *      | Kill:TERM:tree                           =            -
+Remaining                USR1                        *               *              *        *        *         *      | Kill:USR1:tree                           =            -
+Remaining                NoneLeft                    none/watched    *              *        always   *         *      | Placeholder,Report:Restarting:1h0m0s     Waiting      -
+Remaining                NoneLeft                    none            *              *        *        *         *      | End                                      Over         -
+Remaining                NoneLeft                    watched         *              *        *        *         *      | Unwatch,Remove,End                       Over         -
+Remaining                NoneLeft                    resting         *              *        *        *         *      | Remove,End                               Over         -
+Remaining                Asked                       resting         *              *        *        *         *      | -                                        =            -
+Remaining                Asked                       *               *              *        *        *         *      | Survey                                   Sweeping     -
+Remaining                ConditionsFail              none            *              *        *        *         0      | Survey,Report:ConditionFailed            Sweeping     removed
+Remaining                ConditionsFail              watched         *              *        *        *         0      | Survey,Report:ConditionFailed,Unwatch    Sweeping     removed
+Remaining                ConditionsFail              resting         *              *        *        *         0      | Survey,Report:ConditionFailed            Sweeping     removed
+
 ALIVE                    ConditionsFail              *               *              *        *        none      100ms  | -                                        =            waits
 ALIVE                    ConditionsFail              *               *              *        *        *         100ms  | -                                        =            -
 ALIVE                    Ticked                      *               *              *        *        due/old   *      | Look                                     =            -
@@ -173,9 +204,9 @@ ALIVE                    Present                     *               *          
 ALIVE                    Rewritten                   *               *              *        *        none      *      | Adopt                                    =            -
 ALIVE                    Unknown                     *               *              *        *        none      *      | Report:FileUnknown                       =            -
 ALIVE                    Moving                      *               *              *        *        *         *      | -                                        =            waits
-Waiting                  Present                     *               *              *        *        *         *      | -                                        =            waits
-Waiting                  Rewritten                   *               *              *        *        *         *      | Adopt                                    =            waits
-Waiting                  Unknown                     *               *              *        *        *         *      | Report:FileUnknown                       =            waits
+Waiting/Draining/Remaining Present                   *               *              *        *        *         *      | -                                        =            waits
+Waiting/Draining/Remaining Rewritten                 *               *              *        *        *         *      | Adopt                                    =            waits
+Waiting/Draining/Remaining Unknown                   *               *              *        *        *         *      | Report:FileUnknown                       =            waits
 ALIVE                    Present                     resting         *              *        *        *         *      | -                                        =            waits
 ALIVE                    Rewritten                   resting         *              *        *        *         *      | Adopt                                    =            waits
 ALIVE                    Unknown                     resting         *              *        *        *         *      | Report:FileUnknown                       =            waits
@@ -188,13 +219,15 @@ ALIVE                    DOUBTS                      *               *          
 ALIVE                    DOUBTS                      *               *              *        *        none      100ms  | -                                        =            waits
 ALIVE                    Unfinished                  *               *              *        *        none/due  *      | -                                        =            waits
 ALIVE                    Changed                     *               *              *        *        none      *      | Report:FileChanged                       =            -
-Waiting                  Changed                     *               *              *        *        *         *      | Report:FileChanged                       =            waits
+Waiting/Draining/Remaining Changed                   *               *              *        *        *         *      | Report:FileChanged                       =            waits
 ALIVE                    Changed                     resting         *              *        *        *         *      | Report:FileChanged                       =            waits
 ALIVE                    Changed                     *               *              *        *        *         *      | Report:FileChanged                       =            cleared
 Waiting/Waiting:first    LOST                        *               *              *        *        *         *      | Report:LOST,Unwatch,Remove,End           Over         removed
 Parting                  LOST                        watched         *              *        *        none      *      | Report:LOST,Unwatch                      =            removed
 Parting                  LOST                        watched         *              *        *        *         *      | Report:LOST,Unwatch                      =            cleared,removed
 Parting                  LOST                        resting         *              *        *        *         *      | Report:LOST                              =            cleared,removed
+Remaining                LOST                        watched         *              *        *        *         *      | Survey,Report:LOST,Unwatch               Sweeping     removed
+Remaining                LOST                        resting         *              *        *        *         *      | Survey,Report:LOST                       Sweeping     removed
 ALIVE                    LOST                        watched         *              no       *        *         *      | STOP,Report:LOST,Unwatch                 Stopping     removed
 ALIVE                    LOST                        resting         *              no       *        *         *      | Report:LOST                              Stopping     removed
 ALIVE                    LOST                        watched         *              yes      *        *         *      | RunCommand,Report:LOST,Unwatch           Commanding   removed
@@ -260,7 +293,7 @@ DYING                    *                           *               *          
 
 // groups are what some words of the table stand for.
 var groups = strings.NewReplacer(
-	"ALIVE", "Waiting/Waiting:first/Rising/Answering/Parting/Running",
+	"ALIVE", "Waiting/Waiting:first/Rising/Answering/Parting/Running/Draining/Remaining",
 	"DYING", "Commanding/Outliving/Stopping/Sweeping",
 	"LOOKS", "Present/Removed/Removed:own/Moving/Rewritten/Replaced/Changed/Unfinished/Unknown",
 	"DOUBTS", "Removed/Removed:own/Replaced/Changed/Unfinished",
@@ -463,6 +496,10 @@ func reach(t *testing.T, s situation) *Machine {
 	if s[withFile] != "none" {
 		p.PIDFile = "/run/program.pid"
 	}
+	p.WaitAll = state == "Remaining"
+	if state == "Draining" {
+		p.Drain = time.Hour
+	}
 	if s[hasCommand] == "yes" {
 		p.StopCommand = "command"
 	}
@@ -517,6 +554,14 @@ func eventsTo(s situation) []happening {
 		}
 	case "Rising", "Answering", "Running":
 		return withDoubt(launched, s)
+	case "Draining":
+		if events := withDoubt(launched, s); events != nil && s[withFile] != "resting" {
+			return append(events, happening{time.Minute, "TERM"})
+		}
+	case "Remaining":
+		if s[inMode] != "tree" {
+			return withDoubt(append(launched, happening{time.Hour, "Ended"}, happening{time.Hour, "Left"}, happening{1, "Ticked"}), s)
+		}
 	case "Parting":
 		if events := withDoubt(launched, s); events != nil {
 			return append(events, happening{0, "Ended"})

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // Claim is the right to publish a PID at a path: a locked file that nobody sees yet.
@@ -44,6 +45,7 @@ func New(path string, own ...Own) (*Claim, error) { return newNamed(path, false,
 // newNamed is New; named: with a file that has a hidden name.
 func newNamed(path string, named bool, own []Own) (*Claim, error) {
 	c := newClaim(path)
+	left := hasHidden(path)
 	err := checkPathLock(path)
 	if err == nil {
 		c.stale, c.StaleReason, err = lockStale(path, own)
@@ -61,7 +63,7 @@ func newNamed(path string, named bool, own []Own) (*Claim, error) {
 		c.Abandon()
 		return nil, withPath(path, err)
 	}
-	if c.beside == nil && removePathLock(path) || c.stale != nil {
+	if c.beside == nil && removePathLock(path) || c.stale != nil || left {
 		removeHidden(path, own)
 	}
 	return c, nil
@@ -158,7 +160,7 @@ func (c *Claim) create(named bool) (err error) {
 		err = c.openHidden()
 	}
 	if err == nil {
-		if err = unix.Fchmod(c.Write, mode); err != nil {
+		if err = sys.Fchmod(c.Write, mode); err != nil {
 			return &fault.Error{Problem: "cannot be made readable", Err: err}
 		}
 	}
@@ -168,7 +170,7 @@ func (c *Claim) create(named bool) (err error) {
 	if err = lock(c.lock); err == nil && (c.Unnamed || isAt(c.Temp, c.id)) {
 		return nil
 	}
-	if err != nil && err != unix.EWOULDBLOCK {
+	if err != nil && (err != unix.EWOULDBLOCK || c.Unnamed) { // nobody else can have one without a name
 		return err
 	}
 	// Another start took it for a leftover, between its creation and its lock.
@@ -182,7 +184,7 @@ func (c *Claim) create(named bool) (err error) {
 func (c *Claim) openUnnamed() bool {
 	dir, _ := filepath.Split(c.Path)
 	var st unix.Stat_t
-	if unix.Stat(dir+".", &st) != nil {
+	if sys.Stat(dir+".", &st) != nil {
 		return false
 	}
 	fd, err := openNoFollow(dir+".", unix.O_RDWR|unix.O_TMPFILE, 0o600)
@@ -190,7 +192,7 @@ func (c *Claim) openUnnamed() bool {
 		return false
 	}
 	c.Write, c.Temp = fd, "/proc/self/fd/"+strconv.Itoa(fd)
-	c.lock, _ = unix.Open(c.Temp, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	c.lock, _ = sys.Open(c.Temp, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	id, err := identityOfFD(fd)
 	again, failed := identityOfFD(c.lock)
 	if err != nil || failed != nil || id != again || id.dev != uint64(st.Dev) {
@@ -204,30 +206,36 @@ func (c *Claim) openUnnamed() bool {
 // openHidden opens a file with a hidden name, likewise.
 func (c *Claim) openHidden() error {
 	dir, base := filepath.Split(c.Path)
-	temp, err := "", error(unix.EEXIST)
-	for err == unix.EEXIST {
-		temp = dir + hiddenName(base)
+	temp, err := dir+firstHidden(base), error(nil)
+	for {
 		c.Write, err = openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if err != unix.EEXIST {
+			break
+		}
+		temp = dir + hiddenName(base)
 	}
 	if err != nil {
 		return createError(filepath.Clean(dir), err)
 	}
 	c.Temp = temp
+	if c.id, err = identityOfFD(c.Write); err != nil {
+		return &fault.Error{Problem: "cannot be looked at", Err: err}
+	}
 	hidden, err := open(temp)
 	if err != nil {
 		return &fault.Error{Problem: "cannot be opened", Err: err}
 	}
-	c.lock, c.id = hidden.fd, hidden.id
-	if id, err := identityOfFD(c.Write); err != nil || id != c.id {
-		return &fault.Error{Problem: "somebody else changes its directory", Err: err}
+	c.lock = hidden.fd
+	if hidden.id != c.id {
+		return &fault.Error{Problem: "somebody else changes its directory"}
 	}
 	return nil
 }
 
 // drop lets go of the file.
 func (c *Claim) drop() {
-	if c.Temp != "" && !c.Unnamed {
-		_ = unix.Unlink(c.Temp)
+	if c.Temp != "" && !c.Unnamed && isAt(c.Temp, c.id) { // else another start has taken it for a leftover
+		_ = sys.Unlink(c.Temp)
 	}
 	c.Temp = ""
 	closeFD(&c.Write)
@@ -322,7 +330,7 @@ func (c *Claim) Publish(pid int) error {
 // appear gives the file its name, and replaces no other one.
 func (c *Claim) appear() error {
 	if c.Unnamed {
-		return unix.Linkat(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.AT_SYMLINK_FOLLOW)
+		return sys.Linkat(unix.AT_FDCWD, c.Temp, unix.AT_FDCWD, c.Path, unix.AT_SYMLINK_FOLLOW)
 	}
 	return moveNew(unix.AT_FDCWD, c.Temp, c.Path)
 }
@@ -346,7 +354,7 @@ func (c *Claim) PublishError(err error) error {
 
 func writePID(fd, pid int) error {
 	text := strconv.Itoa(pid) + "\n"
-	n, err := unix.Write(fd, []byte(text))
+	n, err := sys.Write(fd, []byte(text))
 	if err == nil && n != len(text) {
 		err = unix.ENOSPC
 	}
@@ -355,9 +363,9 @@ func writePID(fd, pid int) error {
 
 // exchange swaps the names of two files. Where the file system cannot do that the first replaces the second.
 func exchange(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	err := sys.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
 	if lacksFlags(err) {
-		err = unix.Rename(from, to)
+		err = sys.Rename(from, to)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // clock is what the machine tells of its boot: when it was by the wall clock of today, and by that of then; zero: it
@@ -56,7 +57,7 @@ func bootTimeThen() (first time.Time) {
 // birthOfNode is zero if that is no device node of this file system: another one may be mounted over it.
 func birthOfNode(path, device string) time.Time {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME|unix.STATX_TYPE, &st)
+	err := sys.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME|unix.STATX_TYPE, &st)
 	if err != nil || st.Mask&unix.STATX_BTIME == 0 || st.Mode&unix.S_IFMT != unix.S_IFCHR ||
 		device != fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) {
 		return time.Time{}

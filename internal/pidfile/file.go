@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // State is what is seen at the path of a PID file. The words are those of the documentation.
@@ -49,7 +50,7 @@ func (f *File) Path() string { return f.path }
 // Look compares what is at the path with the file. The error explains Unknown and is nil otherwise.
 func (f *File) Look() (State, error) {
 	var st unix.Stat_t
-	switch err := unix.Lstat(f.path, &st); err {
+	switch err := sys.Lstat(f.path, &st); err {
 	case nil:
 	case unix.ENOENT, unix.ENOTDIR:
 		return Removed, nil
@@ -62,10 +63,11 @@ func (f *File) Look() (State, error) {
 		}
 		return f.lookAtOther()
 	}
-	switch content, err := readContent(f.fd); {
+	var content [contentLimit]byte // not allocated: an idle wrapper looks for years
+	switch n, err := unix.Pread(f.fd, content[:], 0); {
 	case err != nil:
 		return Unknown, err
-	case parsePID(content) == f.pid:
+	case parsePID(content[:n]) == f.pid:
 		return Present, nil
 	}
 	return Changed, nil
@@ -138,7 +140,7 @@ func (f *File) SetPID(pid int) { f.pid = pid }
 // is back by now.
 func (f *File) MovedAway() bool {
 	var st unix.Stat_t
-	return unix.Fstat(f.fd, &st) == nil && st.Nlink > 0
+	return sys.Fstat(f.fd, &st) == nil && st.Nlink > 0
 }
 
 // Remove removes the file if it is still its own, releases the lock, and returns the state that it found. A
@@ -191,7 +193,7 @@ func (f *File) Touch(now time.Time) error {
 	}
 	f.touched = now
 	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_OMIT}}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.fd), times, 0)
+	return sys.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.fd), times, 0)
 }
 
 // Successor is a claim for a file that is to take this one's place in one step, see Claim.Successor. It does
@@ -214,7 +216,7 @@ func (f *File) Succeed(c *Claim, pid int) {
 		if id != f.id {
 			_ = exchange(c.Temp, c.Path)
 		}
-		_ = unix.Unlink(c.Temp)
+		_ = sys.Unlink(c.Temp)
 	}
 	f.close()
 	*f = *c.Published(pid)
@@ -251,7 +253,7 @@ func (f *File) Name(pid int) error {
 // overwrite writes pid into the file itself, which needs no room and no right to its directory. What is left of a
 // longer PID is empty lines, until it is cut off.
 func (f *File) overwrite(pid int) error {
-	fd, err := unix.Open(f.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(f.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -265,11 +267,11 @@ func (f *File) overwrite(pid int) error {
 	}
 	text := strconv.Itoa(pid) + "\n"
 	padded := text + strings.Repeat("\n", max(0, len(old)-len(text)))
-	if n, err := unix.Pwrite(fd, []byte(padded), 0); err != nil || n != len(padded) {
+	if n, err := sys.Pwrite(fd, []byte(padded), 0); err != nil || n != len(padded) {
 		return errors.Join(unix.ENOSPC, err)
 	}
 	f.pid, f.stamp = pid, time.Time{}
-	return unix.Ftruncate(fd, int64(len(text)))
+	return sys.Ftruncate(fd, int64(len(text)))
 }
 
 // Restore is Name after the end of a program that may write the file itself. What it has written counts,
@@ -294,7 +296,7 @@ func (f *File) Restore(pid int) error {
 // written it the time of its last change is another one. Where times are whole seconds nobody can tell.
 func (f *File) IsProgramsOwn() bool {
 	var st unix.Stat_t
-	if f.adopted || f.stamp.IsZero() || unix.Fstat(f.fd, &st) != nil || st.Mtim.Nsec == 0 {
+	if f.adopted || f.stamp.IsZero() || sys.Fstat(f.fd, &st) != nil || st.Mtim.Nsec == 0 {
 		return f.adopted
 	}
 	return st.Mtim.Nano() != f.stamp.UnixNano()

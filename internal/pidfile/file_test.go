@@ -258,6 +258,22 @@ func TestAdoptNothing(t *testing.T) {
 	}
 }
 
+// What has come to the path since the last look, and names somebody else, is not ours, nor to be removed.
+func TestAdoptWhatIsAnothers(t *testing.T) {
+	f := published(t, in(t, "p.pid"), pidInTests)
+	writeOver(t, f.Path(), line(pidInTests+1))
+	must(t, f.Adopt())
+	if isLocked(t, f.Path()) {
+		t.Error("another's file is locked")
+	}
+	if state, err := f.Look(); state != Replaced || err != nil {
+		t.Errorf("%v, %v; want replaced", state, err)
+	}
+	if state, err := f.Remove(); state != Replaced || err != nil || Named(f.Path()) != pidInTests+1 {
+		t.Errorf("%v, %v, and it names %d; want another's file left there", state, err, Named(f.Path()))
+	}
+}
+
 func TestTouch(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	weekAgo := time.Now().Add(-7 * 24 * time.Hour).Truncate(time.Second)
@@ -308,5 +324,14 @@ func TestStateNames(t *testing.T) {
 	}
 	if got := strings.Join(all, " "); got != "present removed rewritten replaced changed unfinished unknown" {
 		t.Error(got)
+	}
+}
+
+// A wrapper that is idle looks for months. What a look allocates stays until Go collects it, which it does at 4 MiB:
+// one copy of the path, for lstat(2).
+func TestLookAllocatesThePathOnly(t *testing.T) {
+	f := published(t, in(t, "p.pid"), pidInTests)
+	if n := testing.AllocsPerRun(100, func() { f.Look() }); n > 1 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,6 +105,25 @@ func TestTakeWhileItChanges(t *testing.T) {
 	}
 	looks.close()
 	t.Logf("%d looks", <-changed)
+}
+
+// A file that is written in place meanwhile keeps its inode. What it named before is not what is held.
+func TestTakeOfAFileWrittenInPlace(t *testing.T) {
+	setClock(t, 0)
+	path, before, after := in(t, "p.pid"), program(t), program(t)
+	write(t, path, line(before))
+	now, looks := wallClock.now, 0
+	wallClock.now = func() time.Time { // asked for when the content has been read
+		if looks++; looks == 1 {
+			write(t, path, line(after))
+		}
+		return now()
+	}
+	h := Take(path)
+	defer h.Close()
+	if h.PID != after || h.Program == nil || h.Program.PID != after {
+		t.Errorf("%+v holds %+v, and the file names %d", h.Report, h.Program, after)
+	}
 }
 
 // pinned is what the file names that the hold keeps open.

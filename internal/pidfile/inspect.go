@@ -53,7 +53,14 @@ type Report struct {
 //
 // To root a file says nothing that its writers could not do themselves: it is Untrusted when group or others may
 // write it, and when its owner may not signal the process that it names. Other users cannot do harm by it, kill(2).
-func Inspect(path string) Report {
+func Inspect(path string) Report { return new(Inspector).Inspect(path) }
+
+// Inspector inspects many files in turn, and reads once what the system tells of all. It is for one goroutine, and not
+// for long.
+type Inspector struct{ view view }
+
+// Inspect is as the function of that name.
+func (i *Inspector) Inspect(path string) Report {
 	r := Report{Path: path}
 	file, err := open(path)
 	switch err {
@@ -65,7 +72,7 @@ func Inspect(path string) Report {
 	}
 	defer file.close()
 	r.id, r.owner = file.id, file.stat.Uid
-	return r.judge(file)
+	return r.judge(file, &i.view)
 }
 
 func (r Report) as(v Verdict, reason string) Report {
@@ -73,13 +80,13 @@ func (r Report) as(v Verdict, reason string) Report {
 	return r
 }
 
-func (r Report) judge(file *content) Report {
+func (r Report) judge(file *content, v *view) Report {
 	r.PID = parsePID(file.text)
 	trustless := os.Geteuid() == 0
 	if mode := file.stat.Mode; trustless && mode&0o022 != 0 {
 		return r.as(Untrusted, fmt.Sprintf("its mode is %04o: others than its owner can write it", mode&0o7777))
 	}
-	r.findHolder(file.fd)
+	r.findHolder(file.fd, v)
 	switch {
 	case r.Held && r.Holder == 0:
 		return r.as(Unreadable, "held by a process that cannot be seen from here")
@@ -91,7 +98,7 @@ func (r Report) judge(file *content) Report {
 		return r.as(Empty, "it is empty")
 	case r.PID == 0:
 		return r.as(Stale, "it names no PID")
-	case process.IsForeign():
+	case v.isForeign():
 		return r.as(Unreadable, "/proc is that of another PID namespace")
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
@@ -120,11 +127,11 @@ func (r *Report) DiffersByClock(p *process.Held) bool {
 }
 
 // findHolder finds the pidleash that has locked the file or the path. Daemons lock their own files, too.
-func (r *Report) findHolder(fd int) {
+func (r *Report) findHolder(fd int, v *view) {
 	r.locked = r.id
-	s := lockOf(fd, r.id, r.owner)
+	s := v.lockOf(fd, r.id, r.owner)
 	if !s.held || s.holder != 0 && !isPidleash(s.holder) {
-		if id, beside := pathLockOf(r.Path); beside.held {
+		if id, beside := v.pathLockOf(r.Path); beside.held {
 			r.locked, s = id, beside
 		}
 	}

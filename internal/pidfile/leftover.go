@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"pidleash/internal/sys"
 )
 
 // RemoveStale removes what a start or a program that was killed has left at a path: a path lock and hidden files that
@@ -33,6 +33,14 @@ func removePathLock(path string) bool {
 	return left.Release() == nil
 }
 
+// hasHidden reports that there may be something for removeHidden.
+func hasHidden(path string) bool {
+	dir, base := filepath.Split(path)
+	_, file := identityAt(dir + firstHidden(base))
+	_, lock := identityAt(dir + firstHidden(filepath.Base(lockPath(path))))
+	return file == nil || lock == nil
+}
+
 // removeHidden removes what has been left under the hidden names of a path and of its lock, by the same rules as a
 // stale file: what somebody has locked is in use, and another's file may be there because it could not go back.
 func removeHidden(path string, own []Own) {
@@ -46,7 +54,7 @@ func removeHidden(path string, own []Own) {
 		hidden := dir + name
 		if file, _, err := lockStale(hidden, own); err == nil && file != nil {
 			if !file.isStrange() {
-				_ = unix.Unlink(hidden)
+				_ = sys.Unlink(hidden)
 			}
 			file.close()
 		}

@@ -16,6 +16,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // lock takes the exclusive flock(2) on fd, or fails with EWOULDBLOCK at once: another description holds it.
@@ -32,13 +33,7 @@ func lock(fd int) error {
 }
 
 // flock never waits.
-func flock(fd, how int) (err error) {
-	err = unix.EINTR
-	for err == unix.EINTR { // see openNoFollow
-		err = unix.Flock(fd, how|unix.LOCK_NB)
-	}
-	return err
-}
+func flock(fd, how int) error { return sys.Flock(fd, how|unix.LOCK_NB) }
 
 // unseenPatience is how long a start asks again for a lock whose holder cannot be seen: whoever asks whether a file is
 // locked has it for a moment, see lockOf.
@@ -78,16 +73,31 @@ type lockState struct {
 	stranger int  // PID of one who may not speak for it: the lock says nothing, but it is in the way; 0: none was seen
 }
 
+// view is what /proc tells of the locks of the system. It is read once, for one file or for many in turn: what it says
+// of a lock is checked by the descriptors of its taker, and what it does not say by the lock itself.
+type view struct {
+	locks   lockTable // nil: not read
+	foreign bool      // /proc is that of another PID namespace
+	asked   bool      // whether foreign is known
+}
+
+// lockOf is view.lockOf at this moment.
+func lockOf(fd int, id identity, owner uint32) lockState { return new(view).lockOf(fd, id, owner) }
+
 // lockOf tells who has the lock of an inode, of which fd is a descriptor, or -1. Anybody can lock a file that he can
 // read: a lock counts if it is root's or that of the file's owner, or if its holder cannot be seen. proc_locks(5) names
 // the process that has taken the lock. It names nobody who is in another PID namespace, it may not be readable, and
 // the taker may have ended while another process, which has inherited the descriptor, keeps the lock: `exec 9<FILE;
 // flock 9` in a script. Then the lock itself is asked. That makes the asker a holder for a moment, so it comes last.
-func lockOf(fd int, id identity, owner uint32) (s lockState) {
+func (v *view) lockOf(fd int, id identity, owner uint32) (s lockState) {
+	if fd < 0 {
+		v.locks = nil // what has changed since cannot be asked
+	}
 	// The kernel hands /proc/locks out by the page, and what comes and goes shifts the rest: a lock can be missed,
 	// though hardly twice.
-	for range 3 {
-		takers, ended := takersOf(id)
+	for tries := 0; tries < 3; tries++ {
+		isOld := v.locks != nil
+		takers, ended := v.takersOf(id)
 		if s = judgeLockers(takers, owner); s != (lockState{}) {
 			return s
 		}
@@ -95,7 +105,12 @@ func lockOf(fd int, id identity, owner uint32) (s lockState) {
 		if !refused && !ended {
 			return s
 		}
-		if s = judgeLockers(lockersOf(id), owner); s != (lockState{}) || !refused && fd >= 0 {
+		v.locks = nil
+		if isOld {
+			tries--
+			continue
+		}
+		if s = judgeLockers(v.lockersOf(id), owner); s != (lockState{}) || !refused && fd >= 0 {
 			return s
 		}
 	}
@@ -103,8 +118,11 @@ func lockOf(fd int, id identity, owner uint32) (s lockState) {
 }
 
 // pathLockOf tells who has locked the path of a PID file, and the inode of the file beside it that is locked.
-func pathLockOf(path string) (id identity, s lockState) {
+func (v *view) pathLockOf(path string) (id identity, s lockState) {
 	beside := lockPath(path)
+	if _, err := identityAt(beside); err == unix.ENOENT {
+		return identity{}, s
+	}
 	fd, err := openNoFollow(beside, unix.O_RDONLY, 0)
 	if err == nil {
 		defer unix.Close(fd)
@@ -116,25 +134,36 @@ func pathLockOf(path string) (id identity, s lockState) {
 	if err != nil {
 		return identity{}, s
 	}
-	return id, lockOf(fd, id, ownerOf(path))
+	return id, v.lockOf(fd, id, ownerOf(path))
 }
 
 // ownerOf is the user who may speak for a path: the file's owner, or while there is none the directory's.
 func ownerOf(path string) uint32 {
 	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil && unix.Stat(filepath.Dir(path), &st) != nil {
+	if sys.Lstat(path, &st) != nil && sys.Stat(filepath.Dir(path), &st) != nil {
 		return 0
 	}
 	return st.Uid
 }
 
+// isForeign is process.IsForeign, asked once.
+func (v *view) isForeign() bool {
+	if !v.asked {
+		v.foreign, v.asked = process.IsForeign(), true
+	}
+	return v.foreign
+}
+
 // takersOf lists who has taken the lock and still has it; ended: there was one who has not.
-func takersOf(id identity) (pids []int, ended bool) {
-	if process.IsForeign() {
+func (v *view) takersOf(id identity) (pids []int, ended bool) {
+	if v.isForeign() {
 		return nil, false // it shows the PIDs of another namespace
 	}
-	takers, sure := takersIn(readLocks(), id)
-	if !sure && isMounted(id.dev) { // the list would show that device
+	if v.locks == nil {
+		v.locks = readLocks()
+	}
+	takers, sure := v.locks.takersOf(id)
+	if takers == nil || !sure && isMounted(id.dev) { // the list would show that device
 		return nil, false
 	}
 	for _, pid := range takers {
@@ -164,8 +193,8 @@ func judgeLockers(pids []int, owner uint32) (s lockState) {
 }
 
 // lockersOf looks for those who have the lock among all processes that can be seen.
-func lockersOf(id identity) (pids []int) {
-	if process.IsForeign() {
+func (v *view) lockersOf(id identity) (pids []int) {
+	if v.isForeign() {
 		return nil
 	}
 	table, _ := process.Table()
@@ -182,7 +211,7 @@ func lockersOf(id identity) (pids []int) {
 func isRefused(fd int) bool {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {
-		_ = unix.Flock(fd, unix.LOCK_UN)
+		_ = sys.Flock(fd, unix.LOCK_UN)
 	}
 	return err == unix.EWOULDBLOCK
 }
@@ -200,7 +229,7 @@ func hasLocked(pid int, id identity, unknown bool) bool {
 	}
 	return slices.ContainsFunc(entries, func(fd os.DirEntry) bool {
 		var st unix.Stat_t
-		if unix.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
+		if sys.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
 			return false
 		}
 		info, err := os.ReadFile(dir + "fdinfo/" + fd.Name())
@@ -208,12 +237,37 @@ func hasLocked(pid int, id identity, unknown bool) bool {
 	})
 }
 
-// readLocks takes pieces as large as they come; os.ReadFile begins with 512 bytes. Nil: it cannot be read.
-func readLocks() []byte {
+// lockTable has the takers of flock(2) locks in the list of proc_locks(5), by the inode's number.
+type lockTable map[uint64][]taker
+
+type taker struct {
+	device string // as "fd:01"
+	pid    int
+}
+
+// readLocks takes pieces as large as they come; os.ReadFile begins with 512 bytes. Empty: it cannot be read.
+func readLocks() lockTable {
 	f, _ := os.Open("/proc/locks")
 	defer f.Close()
 	locks, _ := io.ReadAll(bufio.NewReaderSize(f, 1<<16)) // fails if f is nil
-	return locks
+	return parseLocks(locks)
+}
+
+func parseLocks(text []byte) lockTable {
+	table := lockTable{}
+	for line := range bytes.Lines(text) {
+		// "1: FLOCK ADVISORY WRITE 812 fd:01:1234 0 EOF"; waiters have "->".
+		f := strings.Fields(string(line))
+		if len(f) < 6 || f[1] != "FLOCK" {
+			continue
+		}
+		i := strings.LastIndexByte(f[5], ':')
+		ino, err := strconv.ParseUint(f[5][i+1:], 10, 64)
+		if pid, wrong := strconv.Atoi(f[4]); i > 0 && err == nil && wrong == nil && pid > 0 {
+			table[ino] = append(table[ino], taker{f[5][:i], pid})
+		}
+	}
+	return table
 }
 
 // isMounted reports the device of a mounted file system. What btrfs and overlay show in stat(2) is none.
@@ -222,22 +276,13 @@ func isMounted(dev uint64) bool {
 	return err == nil && bytes.Contains(mounts, fmt.Appendf(nil, " %d:%d ", unix.Major(dev), unix.Minor(dev)))
 }
 
-// takersIn finds who has taken the inode's lock, in the text of proc_locks(5). Some file systems (btrfs, overlay) show
-// another device there than in stat(2): then the inode's number decides, if it is not ambiguous, and that is not sure.
-func takersIn(locks []byte, id identity) (pids []int, sure bool) {
+// takersOf finds who has taken the inode's lock. Some file systems (btrfs, overlay) show another device there than in
+// stat(2): then the inode's number decides, if it is not ambiguous, and that is not sure.
+func (t lockTable) takersOf(id identity) (pids []int, sure bool) {
 	own := fmt.Sprintf("%02x:%02x", unix.Major(id.dev), unix.Minor(id.dev))
-	ino := strconv.FormatUint(id.ino, 10)
 	byDevice := map[string][]int{}
-	for line := range bytes.Lines(locks) {
-		// "1: FLOCK ADVISORY WRITE 812 fd:01:1234 0 EOF"; waiters have "->".
-		f := strings.Fields(string(line))
-		if len(f) < 6 || f[1] != "FLOCK" {
-			continue
-		}
-		device, found := strings.CutSuffix(f[5], ":"+ino)
-		if pid, err := strconv.Atoi(f[4]); found && err == nil && pid > 0 {
-			byDevice[device] = append(byDevice[device], pid)
-		}
+	for _, k := range t[id.ino] {
+		byDevice[k.device] = append(byDevice[k.device], k.pid)
 	}
 	if pids = byDevice[own]; pids != nil {
 		return pids, true

@@ -35,7 +35,7 @@ func TestTakersIn(t *testing.T) {
 		{"another PID namespace", "1: FLOCK  ADVISORY  WRITE 0 fd:01:1234 0 EOF\n", "[]"},
 		{"garbage", "\n1:\n1: FLOCK\n1: FLOCK ADVISORY WRITE x fd:01:1234 0 EOF\n1: FLOCK ADVISORY WRITE 812 1234 0 EOF\n", "[]"},
 	} {
-		if pids, _ := takersIn([]byte(c.locks), id); fmt.Sprint(pids) != c.want {
+		if pids, _ := parseLocks([]byte(c.locks)).takersOf(id); fmt.Sprint(pids) != c.want {
 			t.Errorf("%s: %v, want %s", c.name, pids, c.want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestTakersIn(t *testing.T) {
 func TestTakersInWritesDevicesLikeTheKernel(t *testing.T) {
 	id := identity{dev: unix.Mkdev(0, 5), ino: 7}
 	const locks = "1: FLOCK  ADVISORY  WRITE 900 00:15:7 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:05:7 0 EOF\n"
-	if pids, sure := takersIn([]byte(locks), id); fmt.Sprint(pids) != "[812]" || !sure {
+	if pids, sure := parseLocks([]byte(locks)).takersOf(id); fmt.Sprint(pids) != "[812]" || !sure {
 		t.Errorf("%v, sure %v; want 812", pids, sure)
 	}
 }

@@ -34,7 +34,7 @@ func lockPath(path string) string {
 // checkPathLock is an error when somebody has locked the path who may speak for its file.
 func checkPathLock(path string) error {
 	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
-		_, s := pathLockOf(path)
+		_, s := new(view).pathLockOf(path)
 		if !s.held {
 			return nil
 		}
@@ -49,6 +49,7 @@ func checkPathLock(path string) error {
 func Reserve(path string, own ...Own) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
 	_, none := identityAt(lockPath(path))
+	left := hasHidden(path)
 	// In this order: whoever claims the path by New looks for the lock before and after its own file is made.
 	err := l.lock()
 	if err == nil {
@@ -58,7 +59,7 @@ func Reserve(path string, own ...Own) (*PathLock, error) {
 		_ = l.Release()
 		return nil, withPath(path, err)
 	}
-	if none == nil || l.stale != nil {
+	if none == nil || l.stale != nil || left {
 		removeHidden(path, own)
 	}
 	return l, nil

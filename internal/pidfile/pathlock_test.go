@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func pathLock(t *testing.T, path string) *PathLock {
@@ -149,10 +151,55 @@ func TestRemoveStaleRemovesHidden(t *testing.T) {
 
 func TestHiddenNames(t *testing.T) {
 	for _, base := range []string{"p", "p.pid", "p.pidleash-1-x", strings.Repeat("p", 240), strings.Repeat("p", 255)} {
-		name := hiddenName(base)
-		if len(name) > 255 || !isHiddenOf(name, base) || isHiddenOf(name, "q"+base) {
-			t.Errorf("%s: %s", base, name)
+		for _, name := range []string{hiddenName(base), firstHidden(base)} {
+			if len(name) > 255 || !isHiddenOf(name, base) || isHiddenOf(name, "q"+base) {
+				t.Errorf("%s: %s", base, name)
+			}
 		}
+	}
+}
+
+// A keeper that is killed between the two steps of a removal leaves a hidden file and no other trace.
+func TestClaimRemovesFileThatWasMovedAway(t *testing.T) {
+	for _, moved := range []string{"p.pid", ".p.pid.lock"} {
+		for name, start := range map[string]func(path string) error{
+			"claim": func(path string) error {
+				c, err := New(path)
+				if err == nil {
+					c.Abandon()
+				}
+				return err
+			},
+			"path lock": func(path string) error {
+				l, err := Reserve(path)
+				if err == nil {
+					err = l.Release()
+				}
+				return err
+			},
+		} {
+			dir := t.TempDir()
+			must(t, os.WriteFile(dir+"/"+moved, []byte("4194305\n"), 0o600))
+			_, err := moveAway(unix.AT_FDCWD, dir+"/", moved)
+			must(t, err)
+			must(t, start(dir+"/p.pid"))
+			if got := names(t, dir); got != "" {
+				t.Errorf("%s, %s: there is %s", moved, name, got)
+			}
+		}
+	}
+}
+
+// What one has moved away does not stand in another's way, nor does it get lost.
+func TestMoveAwayTwice(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		must(t, os.WriteFile(dir+"/p.pid", nil, 0o600))
+		_, err := moveAway(unix.AT_FDCWD, dir+"/", "p.pid")
+		must(t, err)
+	}
+	if got := strings.Fields(names(t, dir)); len(got) != 2 {
+		t.Errorf("there is %s, want two hidden files", got)
 	}
 }
 

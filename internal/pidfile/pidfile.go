@@ -35,6 +35,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // identity tells an inode from every other one while a descriptor keeps its number in use.
@@ -46,13 +47,13 @@ func identityOf(st *unix.Stat_t) identity {
 
 func identityOfFD(fd int) (identity, error) {
 	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
+	err := sys.Fstat(fd, &st)
 	return identityOf(&st), err
 }
 
 func identityAt(path string) (identity, error) {
 	var st unix.Stat_t
-	err := unix.Lstat(path, &st)
+	err := sys.Lstat(path, &st)
 	return identityOf(&st), err
 }
 
@@ -80,7 +81,7 @@ func newContent(fd int, err error) (*content, error) {
 		return nil, err
 	}
 	c := &content{fd: fd}
-	err = unix.Fstat(fd, &c.stat)
+	err = sys.Fstat(fd, &c.stat)
 	c.id = identityOf(&c.stat)
 	switch kind := c.stat.Mode & unix.S_IFMT; {
 	case err != nil:
@@ -136,7 +137,7 @@ const contentLimit = 256
 // readContent returns the first contentLimit bytes of an open file, whatever its offset.
 func readContent(fd int) ([]byte, error) {
 	buf := make([]byte, contentLimit)
-	n, err := unix.Pread(fd, buf, 0)
+	n, err := sys.Pread(fd, buf, 0)
 	return buf[:max(n, 0)], err
 }
 
@@ -163,11 +164,12 @@ func firstWord(content []byte) (word, rest []byte) {
 	return word, nil
 }
 
-// parsePID returns the first word, a decimal number above 0; 0: the file names no PID.
+// parsePID returns the first word, a decimal number above 0; 0: the file names no PID. A word that ends where reading
+// has ended may have been cut, and would be another process's number.
 func parsePID(content []byte) int {
-	word, _ := firstWord(content)
+	word, rest := firstWord(content)
 	pid, err := strconv.ParseUint(string(word), 10, 31)
-	if err != nil {
+	if err != nil || rest == nil && len(content) == contentLimit {
 		return 0
 	}
 	return int(pid)

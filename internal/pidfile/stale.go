@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // startTolerance is how much later than the file's last change a process may have started that the file
@@ -99,6 +100,9 @@ func executes(pid int, file string) bool {
 // reckoned by the wall clock of today, and the file has the time of then: a step of the clock in between, at whatever
 // time and in how many pieces, makes a difference of at most its size.
 func namedProcess(pid int, written time.Time) (p process.Process, v Verdict, reason string) {
+	if !exists(pid) { // one call, where /proc takes three
+		return p, Stale, fmt.Sprintf("PID %d does not run", pid)
+	}
 	p, err := process.Read(pid)
 	if err != nil {
 		switch {
@@ -136,6 +140,6 @@ func startTime(p process.Process) time.Time {
 }
 
 func exists(pid int) bool {
-	err := unix.Kill(pid, 0)
+	err := sys.Kill(pid, 0)
 	return err == nil || err == unix.EPERM
 }

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
 )
@@ -20,6 +23,7 @@ func TestLivePID(t *testing.T) {
 		t.Fatal(err)
 	}
 	started := p.StartTime()
+	thread := otherThread(t)
 	for _, c := range []struct {
 		name    string
 		content []byte
@@ -35,6 +39,7 @@ func TestLivePID(t *testing.T) {
 		{"beyond the tolerance", line(running), started.Add(-startTolerance - 200*time.Millisecond), 0, "started after the file was written"},
 		{"recycled", line(running), started.Add(-time.Hour), 0, "started after the file was written"},
 		{"zombie", line(dead), now.Add(time.Second), 0, "has ended"},
+		{"a thread", line(thread), now.Add(time.Second), 0, "is a thread"},
 		{"dead", line(deadPID(t)), now, 0, "does not run"},
 		{"this process", line(os.Getpid()), now.Add(time.Hour), 0, "is this start itself or what started it"},
 		{"its parent", line(os.Getppid()), now.Add(time.Hour), 0, "is this start itself or what started it"},
@@ -46,6 +51,24 @@ func TestLivePID(t *testing.T) {
 		pid, reason := livePID(c.content, c.written, nil)
 		if pid != c.pid || !strings.Contains(reason, c.reason) || (reason == "") != (c.reason == "") {
 			t.Errorf("%s: %d, %q; want %d, %q", c.name, pid, reason, c.pid, c.reason)
+		}
+	}
+}
+
+// otherThread returns the number of a thread that lives until the test ends, and is no process.
+func otherThread(t *testing.T) int {
+	t.Helper()
+	tids, end := make(chan int), make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	for {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			tids <- unix.Gettid()
+			<-end
+		}()
+		if tid := <-tids; tid != os.Getpid() { // the first thread has the number of the process
+			return tid
 		}
 	}
 }

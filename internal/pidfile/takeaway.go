@@ -11,6 +11,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // POSIX has no unlink by inode, and between a look at a path and unlink(2) somebody else's file can take the place.
@@ -24,21 +25,22 @@ func takeAway(path string, id identity) error {
 	switch err {
 	case nil:
 		defer unix.Close(at)
-		return takeAwayAt(at, base, hiddenName(base), id)
+		return takeAwayAt(at, "", base, id)
 	case unix.ENOENT, unix.ENOTDIR:
 		return nil // gone, with the file
 	case unix.EMFILE, unix.ENFILE:
 		dir, base := filepath.Split(path)
-		return takeAwayAt(unix.AT_FDCWD, path, dir+hiddenName(base), id)
+		return takeAwayAt(unix.AT_FDCWD, dir, base, id)
 	}
 	return err
 }
 
-func takeAwayAt(at int, name, hidden string, id identity) error {
+func takeAwayAt(at int, dir, base string, id identity) error {
+	name := dir + base
 	if !isIn(at, name, id) {
 		return nil
 	}
-	switch err := moveAway(at, name, hidden); {
+	switch hidden, err := moveAway(at, dir, base); {
 	case err == unix.ENOENT:
 		return nil
 	case err == nil && !isIn(at, hidden, id):
@@ -46,19 +48,26 @@ func takeAwayAt(at int, name, hidden string, id identity) error {
 	case err == nil:
 		name = hidden
 	} // else there is no room for a name, or a policy allows only to remove
-	if err := unix.Unlinkat(at, name, 0); err != unix.ENOENT {
+	if err := sys.Unlinkat(at, name, 0); err != unix.ENOENT {
 		return err
 	}
 	return nil
 }
 
-// moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: the name is hidden.
-func moveAway(at int, name, hidden string) error {
-	err := unix.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
-	if lacksFlags(err) {
-		err = unix.Renameat(at, name, at, hidden)
+// moveAway replaces nothing, or where that cannot be promised, nothing that anybody has made: no other file gets such a
+// name.
+func moveAway(at int, dir, base string) (hidden string, err error) {
+	name, hidden := dir+base, dir+firstHidden(base)
+	err = sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
+	if err == unix.EEXIST {
+		hidden = dir + hiddenName(base)
+		err = sys.Renameat2(at, name, at, hidden, unix.RENAME_NOREPLACE)
 	}
-	return err
+	if lacksFlags(err) {
+		hidden = dir + hiddenName(base)
+		err = sys.Renameat(at, name, at, hidden)
+	}
+	return hidden, err
 }
 
 // putBack gives another's file its name again.
@@ -73,16 +82,16 @@ func putBack(at int, hidden, name string) error {
 // isIn reports that the inode is what the name in a directory stands for.
 func isIn(at int, name string, id identity) bool {
 	var st unix.Stat_t
-	return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
+	return sys.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
 }
 
 // moveNew never replaces a file. Where renameat2(2) cannot promise that (NFS, many file systems in user space)
 // link(2) can.
 func moveNew(at int, from, to string) error {
-	err := unix.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
+	err := sys.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
 	if lacksFlags(err) {
-		if err = unix.Linkat(at, from, at, to, 0); err == nil {
-			_ = unix.Unlinkat(at, from, 0)
+		if err = sys.Linkat(at, from, at, to, 0); err == nil {
+			_ = sys.Unlinkat(at, from, 0)
 		}
 	}
 	return err
@@ -100,7 +109,15 @@ const hiddenMark = ".pidleash-"
 // hiddenName is a name beside a file that nobody else uses: what a crash has left must not stand in the way of the
 // next start.
 func hiddenName(base string) string {
-	suffix := hiddenMark + strconv.Itoa(unix.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return hide(base, strconv.Itoa(unix.Getpid())+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
+}
+
+// firstHidden is the hidden name that is taken where it is free. So one look tells a start whether somebody who was
+// killed may have left a hidden file, although there is no other trace.
+func firstHidden(base string) string { return hide(base, "0-0") }
+
+func hide(base, who string) string {
+	suffix := hiddenMark + who
 	return "." + base[:min(len(base), unix.NAME_MAX-len(".")-len(suffix))] + suffix
 }
 

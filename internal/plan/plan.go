@@ -45,6 +45,10 @@ type Plan struct {
 	SameGroup bool
 	// Rewrite maps a received signal to the one that is forwarded; 0: none.
 	Rewrite map[syscall.Signal]syscall.Signal
+	// Drain is how long a TERM is kept before it is forwarded.
+	Drain time.Duration
+	// WaitAll: the run is over when all descendants of the program have ended, too.
+	WaitAll bool
 	// Ignored has the signals that the program ignores from its start. nil: as found; empty: none.
 	Ignored []syscall.Signal
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Family is what came of the program: the descendants of a subreaper or PID 1, this process or its caller. Others
@@ -56,6 +58,13 @@ func (f *Family) excludeBelow(top int) {
 func (f *Family) Exclude(pid int) {
 	if p, err := Read(pid); err == nil {
 		f.excluded[pid] = p.Start
+	}
+}
+
+// Forget forgets an excluded process that was waited for. A nil Family has none.
+func (f *Family) Forget(pid int) {
+	if f != nil {
+		delete(f.excluded, pid)
 	}
 }
 
@@ -240,7 +249,7 @@ func (f *Family) killGroups() {
 	}
 	for group, ours := range groups {
 		if ours && group > 1 {
-			_ = unix.Kill(-group, syscall.SIGKILL)
+			_ = sys.Kill(-group, syscall.SIGKILL)
 		}
 	}
 }
@@ -312,7 +321,7 @@ func KillExactly(pid int, start Ticks, sig syscall.Signal) {
 		h.Close()
 	}
 	if IsRefused(err) && lives(pid, start) {
-		_ = unix.Kill(pid, sig)
+		_ = sys.Kill(pid, sig)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Held is one process, whatever becomes of its PID: a signal reaches it or nobody. A child is held by not being
@@ -27,7 +29,7 @@ type Held struct {
 // Hold holds the process that has the PID now: who has read the PID earlier compares Start. The error is ESRCH when
 // there is none, ENOSYS before Linux 5.3.
 func Hold(pid int) (*Held, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := sys.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -79,19 +81,19 @@ func (h *Held) Same(other *Held) bool { return h.PID == other.PID && h.Start == 
 // that was not waited for takes any signal.
 func (h *Held) Signal(sig syscall.Signal) error {
 	if h.fd >= 0 {
-		return unix.PidfdSendSignal(h.fd, sig, nil, 0)
+		return sys.PidfdSendSignal(h.fd, sig)
 	}
-	if _, err := peekChild(h.PID); err != nil {
+	if _, err := peekChild(h.PID); err == unix.ECHILD {
 		return unix.ESRCH // the PID may be another process's by now
 	}
-	return unix.Kill(h.PID, sig)
+	return sys.Kill(h.PID, sig)
 }
 
 // Dead reports that the process has ended, whether or not it was waited for.
 func (h *Held) Dead() bool {
 	if h.fd < 0 {
 		ended, err := peekChild(h.PID)
-		return ended != 0 || err != nil
+		return ended != 0 || err == unix.ECHILD
 	}
 	// A pidfd is readable from the end on; on some kernels also for a moment when another thread calls execve.
 	return h.poll(unix.POLLIN, 0) && !lives(h.PID, h.Start)
@@ -120,7 +122,7 @@ func (h *Held) await(over func() bool, events int16, until time.Time) bool {
 
 // poll ignores the descriptor of a child, -1. It never takes less time than limit.
 func (h *Held) poll(events int16, limit time.Duration) (ready bool) {
-	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: events}}, int((limit+time.Millisecond-1)/time.Millisecond))
+	n, _ := sys.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: events}}, int((limit+time.Millisecond-1)/time.Millisecond))
 	return n > 0
 }
 

@@ -5,15 +5,15 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // peek asks waitid(2) for a child, and leaves it there to be waited for. Zero: there is none now. The error is ECHILD
 // when there cannot be one.
 func peek(kind, id, options int) (pid int, err error) {
 	var info unix.Siginfo
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = unix.Waitid(kind, id, &info, options|unix.WNOWAIT, nil)
-	}
+	err = sys.Waitid(kind, id, &info, options|unix.WNOWAIT)
 	// si_pid, sigaction(2), stays 0 if there is none. It comes behind three ints, where a pointer can stand.
 	const word = unsafe.Sizeof(uintptr(0))
 	const place = (3*unsafe.Sizeof(info.Signo) + word - 1) / word * word

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second: USER_HZ wherever Go runs.
@@ -48,25 +50,16 @@ func Read(pid int) (Process, error) {
 // readSmall reads a file of /proc that fits into room. An os.File, which costs more than the rest, would be offered to
 // Go's poller.
 func readSmall(path string, room []byte) ([]byte, error) {
-	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	fd, err := sys.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	n, err := retry(func() (int, error) { return unix.Read(fd, room) })
+	n, err := sys.Read(fd, room)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return room[:n], nil
-}
-
-// retry makes a call again that a signal has interrupted, signal(7).
-func retry(call func() (int, error)) (n int, err error) {
-	for {
-		if n, err = call(); err != unix.EINTR {
-			return n, err
-		}
-	}
 }
 
 // IsForeign reports a /proc of another PID namespace: what it tells of a PID is about another process.

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // Reaper tells when there is a child to wait for, or an orphan that has fallen to this process. SIGCHLD would have to
@@ -63,7 +65,7 @@ func (r *Reaper) Next() (pid int) {
 
 // Wait waits for a child that Next has named; false: there is nothing to tell of it.
 func (r *Reaper) Wait(pid int) (status syscall.WaitStatus, ok bool) {
-	got, err := syscall.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED, nil)
+	got, err := sys.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED)
 	return status, err == nil && got != 0
 }
 

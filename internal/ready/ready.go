@@ -1,5 +1,6 @@
 // Package ready reports when a program is up, as -ready asks: at once, after a while, by sd_notify(3), by a newline
-// on a descriptor, or by what it writes to its logs.
+// on a descriptor, by what it writes to its logs, or by a connection that it accepts. The command of -ready is the
+// loop's, which alone waits for children.
 //
 // Call Prepare before the launch, Launched and Await after it. C then delivers once, unless Close comes first. The
 // package does not watch for the program's end: call Close then.
@@ -24,6 +25,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
 	"pidleash/internal/safeopen"
+	"pidleash/internal/sys"
 )
 
 // Waiter waits for one start of the program. Its methods belong to one goroutine.
@@ -98,7 +100,9 @@ func (w *Waiter) Await(notified <-chan error) {
 	case plan.ReadyFD:
 		go w.awaitNewline()
 	case plan.ReadyLog:
-		go w.awaitLog()
+		go w.poll(func() bool { return slices.ContainsFunc(w.logs, func(l *Log) bool { return l.has(w.ready.Match) }) })
+	case plan.ReadyTCP:
+		go w.poll(func() bool { return slices.ContainsFunc(w.ready.Addresses, accepts) })
 	}
 }
 
@@ -138,9 +142,10 @@ func (w *Waiter) awaitNewline() {
 	time.AfterFunc(endPatience, func() { w.met <- &fault.Error{Problem: closed} })
 }
 
-// awaitLog polls, because a log may not exist yet, and may be replaced: inotify would add little.
-func (w *Waiter) awaitLog() {
-	for !slices.ContainsFunc(w.logs, func(l *Log) bool { return l.has(w.ready.Match) }) {
+// poll asks again and again. A log may not exist yet, and may be replaced: inotify would add little; nothing tells of
+// a socket that somebody listens at.
+func (w *Waiter) poll(isUp func() bool) {
+	for !isUp() {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-w.stop:
@@ -183,7 +188,7 @@ func NoteOpen(path string, f *os.File) (logs []*Log) {
 
 func noted(path string, f *os.File) *Log {
 	var st unix.Stat_t
-	_ = unix.Fstat(int(f.Fd()), &st)
+	_ = sys.Fstat(int(f.Fd()), &st)
 	return &Log{Path: path, inode: st.Ino, offset: st.Size}
 }
 
@@ -215,7 +220,7 @@ func (l *Log) news(last int64) []byte {
 		defer f.Close()
 	}
 	var st unix.Stat_t // if f is nil, Fstat fails
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if sys.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
 	if st.Ino != l.inode || st.Size < l.offset {

@@ -7,6 +7,7 @@ package reserve
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // descriptors are as many as are open at the same time and are opened later: of inotify four, of Go's poller two, the
@@ -43,17 +45,42 @@ func probe() error {
 		switch len(free) {
 		case 0:
 			call = "epoll_create1(2)"
-			fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+			fd, err = sys.EpollCreate1(unix.EPOLL_CLOEXEC)
 		case 1:
 			call = "eventfd2(2)"
-			fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+			fd, err = sys.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 		default:
-			fd, err = unix.FcntlInt(uintptr(free[0]), unix.F_DUPFD_CLOEXEC, 0)
+			fd, err = sys.FcntlInt(uintptr(free[0]), unix.F_DUPFD_CLOEXEC, 0)
 		}
 		if err != nil {
 			return lack(call, err)
 		}
 		free = append(free, fd)
+		if len(free) == 2 {
+			if err := sys.EpollCtl(free[0], unix.EPOLL_CTL_ADD, free[1], &unix.EpollEvent{}); err != nil {
+				return lack("epoll_ctl(2)", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Calls asks for those that nothing can stand in for when a program is to be stopped and waited for. Of this process
+// itself they tell nothing, and do nothing.
+func Calls() error {
+	self := os.Getpid()
+	_, wait4 := sys.Wait4(self, nil, unix.WNOHANG)
+	for _, c := range []struct {
+		name      string
+		err, want error
+	}{
+		{"kill(2)", sys.Kill(self, 0), nil},
+		{"waitid(2)", sys.Waitid(unix.P_PID, self, nil, unix.WEXITED|unix.WNOHANG), unix.ECHILD},
+		{"wait4(2)", wait4, unix.ECHILD},
+	} {
+		if c.err != c.want {
+			return lack(c.name, c.err)
+		}
 	}
 	return nil
 }

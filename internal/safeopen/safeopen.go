@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // always are the flags of every open. Without O_NONBLOCK a fifo that nobody reads would hold the start up.
@@ -54,7 +55,7 @@ func Follow(path string, flags int) (int, error) {
 // Exists is nil if the path leads to anything.
 func Exists(path string) error {
 	if os.Geteuid() != 0 {
-		return statAt(unix.AT_FDCWD, path, 0, new(unix.Stat_t))
+		return sys.Fstatat(unix.AT_FDCWD, path, new(unix.Stat_t), 0)
 	}
 	w, err := reach(path)
 	if err != nil {
@@ -65,7 +66,7 @@ func Exists(path string) error {
 		return err
 	}
 	var st unix.Stat_t
-	if err := statAt(w.dir, w.rest[0], w.noFollow(unix.AT_SYMLINK_NOFOLLOW), &st); err != nil {
+	if err := sys.Fstatat(w.dir, w.rest[0], &st, w.noFollow(unix.AT_SYMLINK_NOFOLLOW)); err != nil {
 		return err
 	}
 	return w.arrive(&st, 0)
@@ -136,23 +137,8 @@ func create(flags int, open func(flags int) (int, error)) (fd int, err error) {
 	return fd, err
 }
 
-// openat repeats a call that a signal has interrupted: in spite of SA_RESTART file systems in user space return EINTR.
 func openat(dir int, name string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Openat(dir, name, flags|always, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// statAt is fstatat(2), see openat.
-func statAt(dir int, name string, flags int, st *unix.Stat_t) error {
-	for {
-		if err := unix.Fstatat(dir, name, st, flags); err != unix.EINTR {
-			return err
-		}
-	}
+	return sys.Openat(dir, name, flags|always, mode)
 }
 
 // whole is a descriptor or an error.

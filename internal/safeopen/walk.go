@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // walk is a way along a path, by descriptors.
@@ -35,16 +36,13 @@ const maxLinks = 40
 func reach(path string) (*walk, error) {
 	dir, name := split(path)
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	for {
-		switch fd, err := unix.Openat2(unix.AT_FDCWD, dir, &how); err {
-		case nil:
-			return &walk{path: path, dir: fd, rest: []string{name}}, nil
-		case unix.EINTR:
-		case unix.ELOOP, unix.ENOSYS, unix.EPERM, unix.EINVAL:
-			return walkTo(path)
-		default:
-			return nil, err
-		}
+	switch fd, err := sys.Openat2(unix.AT_FDCWD, dir, &how); err {
+	case nil:
+		return &walk{path: path, dir: fd, rest: []string{name}}, nil
+	case unix.ELOOP, unix.ENOSYS, unix.EPERM, unix.EINVAL:
+		return walkTo(path)
+	default:
+		return nil, err
 	}
 }
 
@@ -155,7 +153,7 @@ func (w *walk) follow() error {
 		return w.jump()
 	}
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
+	n, err := sys.Readlinkat(fd, "", buf)
 	if err != nil {
 		return err
 	}
@@ -197,14 +195,14 @@ func (w *walk) jump() error {
 
 func isOfProc(fd int) bool {
 	var fs unix.Statfs_t
-	return unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC
+	return sys.Fstatfs(fd, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC
 }
 
 // toTarget walks on to the directory of what the last element leads to.
 func (w *walk) toTarget() error {
 	for !w.magic {
 		var st unix.Stat_t
-		if statAt(w.dir, w.rest[0], unix.AT_SYMLINK_NOFOLLOW, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if sys.Fstatat(w.dir, w.rest[0], &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return nil // to open it says why
 		}
 		if err := w.follow(); err != nil {
@@ -247,6 +245,6 @@ func (w *walk) openTarget(flags int) (fd int, st unix.Stat_t, err error) {
 }
 
 func stat(fd int) (st unix.Stat_t, err error) {
-	err = unix.Fstat(fd, &st)
+	err = sys.Fstat(fd, &st)
 	return st, err
 }

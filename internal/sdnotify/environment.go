@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // variable returns the place and the value of a variable; -1: it is not set.
@@ -36,7 +38,7 @@ func pingInterval(env []string) time.Duration {
 func IsJournal(fd int) bool {
 	dev, ino, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
 	var st unix.Stat_t
-	if !ok || unix.Fstat(fd, &st) != nil {
+	if !ok || sys.Fstat(fd, &st) != nil {
 		return false
 	}
 	return dev == strconv.FormatUint(uint64(st.Dev), 10) && ino == strconv.FormatUint(st.Ino, 10)

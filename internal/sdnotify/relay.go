@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/sys"
 )
 
 // Relay is a socket for the program and what goes to the service manager. The zero value has neither.
@@ -81,17 +82,17 @@ func NewRelay(env []string, asked bool, users ...uint32) (*Relay, error) {
 
 func (r *Relay) open() (err error) {
 	const kind = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC
-	if r.in, err = unix.Socket(unix.AF_UNIX, kind, 0); err != nil {
+	if r.in, err = sys.Socket(unix.AF_UNIX, kind, 0); err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	if r.out, err = unix.Socket(unix.AF_UNIX, kind, 0); err != nil {
+	if r.out, err = sys.Socket(unix.AF_UNIX, kind, 0); err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	if err := unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+	if err := sys.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return fmt.Errorf("SO_PASSCRED: %w", err)
 	}
 	// With an empty name the kernel binds to a free abstract address.
-	if err := unix.Bind(r.in, &unix.SockaddrUnix{}); err != nil {
+	if err := sys.Bind(r.in, &unix.SockaddrUnix{}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	self, err := unix.Getsockname(r.in)
@@ -154,7 +155,7 @@ func (r *Relay) Send(message string) {
 	}
 	text := []byte(fault.Visible(message)) // a newline in a path would begin another message
 	atOnce := func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }
-	if r.waiting.Load() == 0 && sendAgain(atOnce) != unix.EAGAIN {
+	if r.waiting.Load() == 0 && sys.Again(atOnce) != unix.EAGAIN {
 		return
 	}
 	if r.unsent == nil {
@@ -177,17 +178,9 @@ const maxUnsent = 16
 // sendLater sends what Send could not, in order, however long the service manager takes.
 func (r *Relay) sendLater() {
 	for text := range r.unsent {
-		_ = sendAgain(func() error { return unix.Sendto(r.out, text, 0, r.to()) })
+		_ = sys.Again(func() error { return unix.Sendto(r.out, text, 0, r.to()) })
 		r.waiting.Add(-1)
 	}
-}
-
-// sendAgain sends until no signal interrupts it.
-func sendAgain(send func() error) (err error) {
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = send()
-	}
-	return err
 }
 
 // to is where the service manager is. Package unix knows of the "@". It writes to the value when it is used,
@@ -221,10 +214,11 @@ func (r *Relay) run() {
 		if len(r.foreign) == maxForeign { // the kernel drops descriptors that have no room
 			room = control[:unix.CmsgSpace(unix.SizeofUcred)]
 		}
-		n, controlLen, flags, _, err := unix.Recvmsg(r.in, data, room, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
+		var n, controlLen, flags int
+		err := sys.Again(func() (err error) {
+			n, controlLen, flags, _, err = unix.Recvmsg(r.in, data, room, unix.MSG_CMSG_CLOEXEC)
+			return err
+		})
 		// An empty message would come with its sender: this is the end, see Drain.
 		if err != nil || n == 0 && controlLen == 0 {
 			return
@@ -287,7 +281,7 @@ func (r *Relay) forward(m message) {
 	if len(m.descriptors) > 0 {
 		rights = unix.UnixRights(m.descriptors...)
 	}
-	_ = sendAgain(func() error { return unix.Sendmsg(r.out, text, rights, r.to(), 0) })
+	_ = sys.Again(func() error { return unix.Sendmsg(r.out, text, rights, r.to(), 0) })
 }
 
 // filter drops the lines that would make another process the unit's main one, and READY=1 where that is not
@@ -308,7 +302,8 @@ func (r *Relay) filter(text []byte) []byte {
 }
 
 func (r *Relay) drops(line []byte) bool {
-	if string(bytes.TrimRight(line, "\r\n")) == "READY=1" {
+	// systemd permits one NUL, at the end of the message: programs send their C string with its end.
+	if string(bytes.TrimRight(bytes.TrimSuffix(line, []byte{0}), "\r\n")) == "READY=1" {
 		select {
 		case r.ready <- nil:
 		default: // it has said so before

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -85,7 +86,10 @@ func (b *bed) send(text string, fds ...int) {
 func (b *bed) expect(want string) []int {
 	b.Helper()
 	text, control := make([]byte, 2*maxMessage), make([]byte, 4096)
-	n, controlLen, _, _, err := unix.Recvmsg(b.manager, text, control, unix.MSG_CMSG_CLOEXEC)
+	n, controlLen, err := 0, 0, error(unix.EINTR)
+	for err == unix.EINTR { // with a timeout no call is restarted, signal(7)
+		n, controlLen, _, _, err = unix.Recvmsg(b.manager, text, control, unix.MSG_CMSG_CLOEXEC)
+	}
 	if err != nil {
 		b.Fatalf("waiting for %q: %v", want, err)
 	}
@@ -288,26 +292,113 @@ func TestWithoutMainPID(t *testing.T) {
 	}
 }
 
-// FuzzWithoutMainPID splits as systemd does.
-func FuzzWithoutMainPID(f *testing.F) {
-	f.Add([]byte("READY=1\nMAINPID=1\r\nX=1"))
-	f.Add([]byte("MAINPIDFD=1\n\n\rMAINPID"))
-	lines := func(text []byte, keepMain bool) (list []string) {
-		for _, line := range bytes.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
-			main := bytes.HasPrefix(line, []byte("MAINPID=")) || bytes.HasPrefix(line, []byte("MAINPIDFD"))
-			if keepMain || !main {
-				list = append(list, string(line))
+// FuzzFilter splits as systemd does. That ignores a message with a NUL in it, except for one at the end, which it takes
+// off: so what such a message means says nothing.
+func FuzzFilter(f *testing.F) {
+	for _, seed := range []string{"READY=1\nMAINPID=1\r\nX=1", "MAINPIDFD=1\n\n\rMAINPID", "READY=1", "READY=1\x00", "X=1\rREADY=1\n", "READY=1 ", "READY=10", "\x00READY=1", "READY=1\x00\n"} {
+		f.Add([]byte(seed), true)
+		f.Add([]byte(seed), false)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, ownReady bool) {
+		r := &Relay{OwnReady: ownReady, ready: make(chan error, 1)}
+		got := r.filter(bytes.Clone(text))
+		if bytes.IndexByte(bytes.TrimSuffix(text, []byte{0}), 0) >= 0 {
+			return
+		}
+		var want []string
+		ready := false
+		for _, line := range linesOf(text) {
+			isReady := line == "READY=1"
+			ready = ready || isReady
+			if !strings.HasPrefix(line, "MAINPID=") && !strings.HasPrefix(line, "MAINPIDFD") && !(isReady && ownReady) {
+				want = append(want, line)
 			}
 		}
-		return list
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		want := lines(text, false)
-		got := lines((&Relay{}).filter(bytes.Clone(text)), true)
-		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
-			t.Errorf("of %q remain the lines %q, want %q", text, got, want)
+		if !slices.Equal(linesOf(got), want) {
+			t.Errorf("of %q remain the lines %q, want %q", text, linesOf(got), want)
+		}
+		if len(r.ready) == 1 != ready {
+			t.Errorf("%q says that it is ready: %v, want %v", text, !ready, ready)
 		}
 	})
+}
+
+// linesOf are the lines that systemd sees.
+func linesOf(text []byte) []string {
+	text = bytes.TrimSuffix(text, []byte{0})
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+}
+
+// FuzzRelay sends two messages with descriptors through the sockets. What is not dropped arrives whole, in order, and
+// with all of them; nothing stays open.
+func FuzzRelay(f *testing.F) {
+	f.Add([]byte("READY=1"), []byte("MAINPID=1\nSTATUS=x"), uint8(3))
+	f.Add([]byte(""), []byte("\x00"), uint8(0))
+	f.Add([]byte("MAINPID=1"), bytes.Repeat([]byte("x\n"), 2000), uint8(253))
+	f.Fuzz(func(t *testing.T, first, second []byte, fds uint8) {
+		before := openFiles(t)
+		t.Run("", func(t *testing.T) { // its end closes the sockets
+			b := newBed(t, me()).runs()
+			fds = min(fds, maxDescriptors)
+			rights := slices.Repeat([]int{b.manager}, int(fds))
+			for _, text := range [][]byte{first, second} {
+				if len(text) > maxMessage {
+					return
+				}
+				b.send(string(text), rights...)
+			}
+			b.send("STATUS=end")
+			for _, text := range [][]byte{first, second} {
+				if kept := withoutMain(text); kept != "" {
+					got := b.expect(kept)
+					if len(got) != int(fds) {
+						t.Errorf("%d descriptors of %d have arrived", len(got), fds)
+					}
+					closeAll(got)
+				}
+			}
+			b.expect("STATUS=end")
+		})
+		if after := openFiles(t); after != before {
+			t.Errorf("%d descriptors were open, now %d", before, after)
+		}
+	})
+}
+
+// withoutMain drops whole lines, each with its end.
+func withoutMain(text []byte) (kept string) {
+	for _, line := range regexp.MustCompile(`(?s)[^\n\r]*[\n\r]|[^\n\r]+`).FindAllString(latin1(text), -1) {
+		if !strings.HasPrefix(line, "MAINPID=") && !strings.HasPrefix(line, "MAINPIDFD") {
+			kept += line
+		}
+	}
+	return fromLatin1(kept)
+}
+
+// latin1 makes a character of each byte, for a regular expression.
+func latin1(text []byte) string {
+	runes := make([]rune, len(text))
+	for i, b := range text {
+		runes[i] = rune(b)
+	}
+	return string(runes)
+}
+
+func fromLatin1(text string) string {
+	var bytes []byte
+	for _, r := range text {
+		bytes = append(bytes, byte(r))
+	}
+	return string(bytes)
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
 
 // A program finds the socket in its environment, whether or not there was one.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/sys"
 )
 
 // Default lets signals do to this process what they do to any other. The calling goroutine must live as long as the
@@ -68,7 +69,7 @@ func (s *Source) Release() (end syscall.Signal) {
 		switch {
 		case has(harmless|s.ignored, sig):
 		case has(s.blocked&^neverBlocked, sig):
-			_ = unix.Kill(os.Getpid(), sig) // it waits again
+			_ = sys.Kill(os.Getpid(), sig) // it waits again
 		case end == 0:
 			end = sig
 		}
@@ -108,7 +109,7 @@ func (s *Source) StopSelf(sig syscall.Signal, pid int) {
 	was := setAction(sig, ignore)
 	setAction(sig, byDefault)
 	mask := setMask(unix.SIG_UNBLOCK, setOf(sig))
-	_ = unix.Kill(pid, sig) // pidleash stops in here
+	_ = sys.Kill(pid, sig) // pidleash stops in here
 	// Or here, if the kernel has chosen another thread, which has not taken it yet: this one looks again for signals
 	// when its mask changes.
 	setMask(unix.SIG_SETMASK, ^setOf(sig))
@@ -121,10 +122,10 @@ func (s *Source) StopSelf(sig syscall.Signal, pid int) {
 // Die ends this process by the signal. It returns in PID 1, which survives every signal of its own.
 func Die(sig syscall.Signal) {
 	// The program's core is of interest, a wrapper's is not.
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = sys.Prctl(unix.PR_SET_DUMPABLE, 0)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	setAction(sig, byDefault)
 	runtime.LockOSThread()
 	setMask(unix.SIG_SETMASK, 0)
-	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
+	_ = sys.Tgkill(os.Getpid(), unix.Gettid(), sig)
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/atstart"
+	"pidleash/internal/sys"
 )
 
 // SIG_IGN and SI_KERNEL of sigaction(2): the terminal's signals have that.
@@ -37,6 +38,6 @@ func setMask(how int, set atstart.SignalSet) atstart.SignalSet {
 
 // readSignalfd takes one signal, signalfd(2); ok is false when there is none.
 func readSignalfd(fd int) (info unix.SignalfdSiginfo, ok bool) {
-	n, _ := unix.Read(fd, (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:])
+	n, _ := sys.Read(fd, (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:])
 	return info, n > 0
 }

@@ -23,6 +23,7 @@ import (
 
 	"pidleash/internal/atstart"
 	"pidleash/internal/reserve"
+	"pidleash/internal/sys"
 )
 
 // Source is where signals are collected. All but Sibling is for one goroutine.
@@ -123,7 +124,7 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 func (s *Source) catch() {
 	s.wanted = forwarded &^ ignoredNow(kept)
 	if _, _, blocked := atstart.Signals(); blocked && s.pollable {
-		if fd, err := unix.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
+		if fd, err := sys.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
 			s.fd, s.file = fd, os.NewFile(uintptr(fd), "signalfd")
 			go s.read()
 		}
@@ -165,6 +166,6 @@ func (s *Source) take() bool {
 // leave takes nothing but these out of what is read from the signalfd.
 func (s *Source) leave(left atstart.SignalSet) {
 	if s.fd >= 0 {
-		_, _ = unix.Signalfd(s.fd, sigset(s.wanted&^left), 0)
+		_, _ = sys.Signalfd(s.fd, sigset(s.wanted&^left), 0)
 	}
 }

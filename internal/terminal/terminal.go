@@ -22,6 +22,7 @@ import (
 
 	"pidleash/internal/atstart"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // Terminal is the controlling terminal. Without one it is nil, and its methods do nothing.
@@ -37,7 +38,7 @@ type Terminal struct {
 // Open returns nil when there is no controlling terminal, tty(4). sameGroup: the program starts in pidleash's process
 // group, and has the terminal as pidleash has it.
 func Open(sameGroup bool) *Terminal {
-	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
@@ -96,7 +97,7 @@ func (t *Terminal) Ended(status syscall.WaitStatus, group int, sent func(syscall
 // does not run on after ^C, nor do the other commands of a pipeline. Nobody may forward what pidleash gets of it.
 func (t *Terminal) PassOn() {
 	if t != nil && t.key != 0 {
-		_ = unix.Kill(0, t.key)
+		_ = sys.Kill(0, t.key)
 	}
 }
 
@@ -147,7 +148,7 @@ func (t *Terminal) suspendedInGroup(pid int, sig syscall.Signal, stop func(sig s
 	default:
 		stop(sig, 0)
 		t.lendTo(p.Group)
-		_ = unix.Kill(pid, syscall.SIGCONT)
+		_ = sys.Kill(pid, syscall.SIGCONT)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func main() {
 	sent := make(chan os.Signal, 8)
 	signal.Notify(sent, syscall.SIGUSR1)
-	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3, 4, 5}})
+	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
 	if err != nil {
 		os.Exit(127)
 	}

@@ -1,0 +1,84 @@
+package exit
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+)
+
+// waitForAll has a PROGRAM that ends with 4 and leaves a child, which says so and then does what it is told.
+func waitForAll(t *testing.T, child string, options ...string) (a *bed.Attempt, r *bed.Run) {
+	a = bed.NewAttempt(t)
+	a.NewGate(t)
+	a.Options = append([]string{"-wait-all", "-settle", "0", "-log-level", "debug"}, options...)
+	a.Shell(`(` + child + `) <"$0/gate" & exit 4`)
+	r = a.Start(t, bed.StartModes[0])
+	bed.Await(t, "the file names pidleash", func() bool {
+		text, _ := os.ReadFile(a.PIDFile)
+		return string(text) == strconv.Itoa(r.PID())+"\n"
+	})
+	return a, r
+}
+
+func TestWaitAll(t *testing.T) {
+	t.Parallel()
+	a, r := waitForAll(t, `read x`)
+	a.Open(t)
+	bed.Conclusion{Code: 4}.Expect(t, r)
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+// Those who are left get the signals, and are stopped when the file is removed.
+func TestWaitAllForwards(t *testing.T) {
+	t.Parallel()
+	a, r := waitForAll(t, `exec sleep 60`)
+	a.Open(t)
+	bed.Await(t, "the child sleeps", func() bool { return isChildSleeping(r) })
+	r.Signal(syscall.SIGTERM)
+	b := time.Now(); r.ExpectCode(t, 4); if time.Since(b) > 20*time.Second { t.Errorf("slow %s", r.Stderr()) }
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+func TestWaitAllRemoval(t *testing.T) {
+	t.Parallel()
+	a, r := waitForAll(t, `exec sleep 60`)
+	a.Open(t)
+	bed.Await(t, "the child sleeps", func() bool { return isChildSleeping(r) })
+	bed.RemoveFile(t, a.PIDFile)
+	bed.Conclusion{Code: 4, Line: `pidfile .*: removed, stopping the descendants that are left`}.Expect(t, r)
+	a.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+// A restart comes when all have ended.
+func TestWaitAllRestarts(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.NewGate(t)
+	a.Options = []string{"-wait-all", "-restart", "on-failure", "-restart-delay", "0"}
+	a.Shell(`test -e "$0/again" && exit 0; : >"$0/again"; { read x; test ! -e "$0/done" && : >"$0/first"; } <"$0/gate" & exit 4`)
+	r := a.Start(t, bed.StartModes[0])
+	bed.Await(t, "the file names pidleash", func() bool {
+		text, _ := os.ReadFile(a.PIDFile)
+		return string(text) == strconv.Itoa(r.PID())+"\n"
+	})
+	a.Open(t)
+	bed.Conclusion{}.Expect(t, r)
+	bed.ExpectFiles(t, a.Other, "again", "first", "gate")
+}
+
+func isChildSleeping(r *bed.Run) bool {
+	for _, pid := range bed.Descendants(r.PID()) {
+		name, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+		if string(name) == "sleep\n" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,87 @@
+package watch
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// timer ticks at the multiples of a period since the boot, so that the wrappers of a machine wake up together. It is
+// one of the kernel's, timerfd_create(2), in Go's poller. After one of Go's own the runtime's monitor, which sleeps for
+// 20 µs at a time, and the poller, which counts in milliseconds, take turns until it is due: that is three times as
+// many switches. Go's serves where there are too few descriptors, or where the call is refused.
+type timer struct {
+	fd   int
+	file *os.File // of fd; nil: there is none
+	go_  *time.Ticker
+	end  chan struct{} // closed at the end of go_
+	buf  [8]byte
+}
+
+// spare is how many descriptors a timer leaves to what cannot be done without them.
+const spare = 32
+
+func newTimer(period time.Duration) *timer {
+	t := &timer{fd: -1}
+	if t.open(); t.file == nil {
+		t.go_, t.end = time.NewTicker(period), make(chan struct{})
+	}
+	t.set(period)
+	return t
+}
+
+func (t *timer) open() {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return
+	}
+	var limit unix.Rlimit
+	file := os.NewFile(uintptr(fd), "timerfd")
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || uint64(fd)+spare > limit.Cur || file.SetReadDeadline(time.Time{}) != nil {
+		file.Close() // the last: Go's poller does not take it
+		return
+	}
+	t.fd, t.file = fd, file
+}
+
+// set changes the period.
+func (t *timer) set(period time.Duration) {
+	if t.file == nil {
+		t.go_.Reset(period)
+		return
+	}
+	next := unix.NsecToTimespec((now()/period.Nanoseconds() + 1) * period.Nanoseconds())
+	spec := unix.ItimerSpec{Interval: unix.NsecToTimespec(period.Nanoseconds()), Value: next}
+	_ = unix.TimerfdSettime(t.fd, unix.TFD_TIMER_ABSTIME, &spec, nil) // fails only for an invalid time
+}
+
+// wait returns at the next tick; false: it was stopped.
+func (t *timer) wait() bool {
+	if t.file != nil {
+		_, err := t.file.Read(t.buf[:])
+		return err == nil
+	}
+	select {
+	case <-t.go_.C:
+		return true
+	case <-t.end:
+		return false
+	}
+}
+
+func (t *timer) stop() {
+	if t.file != nil {
+		t.file.Close()
+		return
+	}
+	t.go_.Stop()
+	close(t.end)
+}
+
+// now is the time since the boot in nanoseconds, CLOCK_MONOTONIC.
+func now() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
