@@ -163,7 +163,7 @@ func (s *program) survey() machine.Event {
 // killProbe kills the command of -ready, and its process group. It is reaped as any child is.
 func (s *program) killProbe() {
 	if s.probe != 0 {
-		_ = unix.Kill(-s.probe, syscall.SIGKILL)
+		_ = sys.Kill(-s.probe, syscall.SIGKILL)
 	}
 }
 
