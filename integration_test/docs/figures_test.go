@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 14050 // lines of the program, tests left out
+	productLimit  = 14390 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
@@ -26,10 +26,10 @@ const (
 // without Go's scheduler (watch).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2090,
+	"wrapper":            2120,
 	"watch":              320,
-	"internal/plan":      520,
-	"internal/machine":   1110,
+	"internal/plan":      560,
+	"internal/machine":   1180,
 	"internal/launch":    1390,
 	"internal/atstart":   220,
 	"internal/signals":   520,
@@ -37,7 +37,7 @@ var lineLimits = map[string]int{
 	"internal/daemon":    440,
 	"internal/pidfile":   2130,
 	"internal/condition": 210,
-	"internal/ready":     260,
+	"internal/ready":     320,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   140,
 	"internal/sys":       180,

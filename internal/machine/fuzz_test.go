@@ -522,7 +522,7 @@ func (w *world) hearEnd(e Event) {
 		w.kept = append(w.kept, w.drainAs)
 	}
 	w.draining = false
-	if w.p.WaitAll && !(w.p.KillMode == plan.KillMixed && (w.isStopping() || w.callerWaits())) {
+	if w.p.WaitAll && !w.isStopping() && !w.callerWaits() && !w.removed {
 		w.remaining, w.forward = true, 0
 	}
 	switch {
@@ -540,7 +540,7 @@ func (w *world) hearEnd(e Event) {
 	default:
 		w.mayBeSucceeded()
 	}
-	if w.stopping && w.p.KillMode == plan.KillMixed || w.p.KillMode == plan.KillTree {
+	if w.stopping && w.sweepsAfterStop() || w.p.KillMode == plan.KillTree {
 		w.swept = true
 	}
 	w.stopping = false
@@ -548,6 +548,11 @@ func (w *world) hearEnd(e Event) {
 
 // mayBeSucceeded: a daemon has ended, and another process may take its place, unless a caller hears of the end.
 func (w *world) mayBeSucceeded() { w.succeeds = w.p.Forking && w.p.PIDFile != "" && !w.callerWaits() }
+
+// sweepsAfterStop reports that a stop of the program reaches its descendants, too.
+func (w *world) sweepsAfterStop() bool {
+	return w.p.KillMode == plan.KillMixed || w.p.KillMode == plan.KillTree || w.p.WaitAll
+}
 
 // callerWaits reports whether there is a caller that was not seen to leave.
 func (w *world) callerWaits() bool { return w.answered || w.waits && !w.departed }
@@ -639,7 +644,7 @@ func (w *world) commandEnds() {
 func (w *world) afterCommand() {
 	if w.known {
 		w.beginSchedule()
-	} else if w.p.KillMode == plan.KillMixed || w.p.KillMode == plan.KillTree {
+	} else if w.sweepsAfterStop() {
 		w.swept = true
 	}
 }

@@ -165,11 +165,13 @@ func step(m *Machine) {
 }
 
 // sweepOrClose decides whether the descendants of an ended program are stopped. A program that has not come up
-// leaves nothing behind. With -wait-all those who are not stopped are waited for.
+// leaves nothing behind. With -wait-all they are waited for, or stopped as the program was.
 func sweepOrClose(m *Machine) {
 	stopped := m.state == Stopping || m.state == Outliving || m.waits
-	switch {
-	case m.plan.KillMode == plan.KillTree || m.plan.KillMode == plan.KillMixed && stopped:
+	switch mode := m.plan.KillMode; {
+	case mode == plan.KillTree || mode == plan.KillMixed && stopped:
+		beginSweep(m)
+	case m.plan.WaitAll && (stopped || m.want == remove):
 		beginSweep(m)
 	case m.plan.WaitAll:
 		m.enter(Remaining)

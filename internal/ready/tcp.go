@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"pidleash/internal/sys"
 )
 
 // answerLimit is how long a host may take to answer, in milliseconds. A local one answers at once.
@@ -16,13 +18,13 @@ func accepts(address netip.AddrPort) bool {
 	if address.Addr().Is4() {
 		family, to = unix.AF_INET, &unix.SockaddrInet4{Addr: address.Addr().As4(), Port: int(address.Port())}
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := sys.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
 	if err = unix.Connect(fd, to); err == unix.EINPROGRESS || err == unix.EINTR {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, answerLimit)
+		_, _ = sys.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, answerLimit)
 		_, err = unix.Getpeername(fd) // ENOTCONN: refused, or no answer yet
 	}
 	return err == nil && !isOwn(fd)
