@@ -46,7 +46,7 @@ var lineLimits = map[string]int{
 	"internal/sdnotify":  400,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2100,
+	"internal/cli":       2110,
 }
 
 // excess lets a type have more than others.
