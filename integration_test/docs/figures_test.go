@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 14390 // lines of the program, tests left out
+	productLimit  = 14440 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
@@ -57,7 +57,7 @@ type excess struct {
 
 // manyFields has the structs above fieldLimit.
 var manyFields = map[string]excess{
-	"internal/plan.Plan": {27, "data: one field for each thing that can be asked for"},
+	"internal/plan.Plan": {29, "data: one field for each thing that can be asked for"},
 }
 
 func TestFigures(t *testing.T) {

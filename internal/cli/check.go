@@ -39,9 +39,11 @@ type rule struct {
 	reason, hint string
 }
 
+const leaveOne = "leave one of them out"
+
 // rules has them in the order in which mistakes are reported.
 func (c *command) rules() []rule {
-	const leaveOne, giveFile = "leave one of them out", "-pidfile FILE"
+	const giveFile = "-pidfile FILE"
 	const noRemoval = "is about the removal of the PID file, and there is none"
 	config, stays, shared := &c.config, c.stayOption(), c.sharedPath()
 	beside, sidecar, forking := config.Beside(), c.sidecar, config.Forking
@@ -52,11 +54,7 @@ func (c *command) rules() []rule {
 	_, rewritten := config.Rewrite[restart.Signal]
 	to, rewritesTerm := config.Rewrite[syscall.SIGTERM]
 	dropsTerm := rewritesTerm && to == 0
-	mode := "-daemon"
-	if c.sidecar {
-		mode = "-sidecar"
-	}
-	return []rule{
+	return append([]rule{
 		{c.daemon && sidecar, nil,
 			"-daemon and -sidecar: the program is either in the background or in this process", leaveOne},
 		{sidecar && forking, nil,
@@ -97,10 +95,20 @@ func (c *command) rules() []rule {
 		{config.Way == plan.Foreground && !forking && !ready.Given && noCondition, []string{"start-timeout"},
 			"is about the program's readiness", "-ready CONDITION"},
 		{sidecar && noFile, nil, "-sidecar is about a PID file, and there is none", giveFile},
-		{beside && config.KillMode == plan.KillTree, nil,
+	}, c.besideRules()...)
+}
+
+// besideRules are about a program that is not pidleash's child.
+func (c *command) besideRules() []rule {
+	mode, beside := "-daemon", c.config.Beside()
+	if c.sidecar {
+		mode = "-sidecar"
+	}
+	return []rule{
+		{beside && c.config.KillMode == plan.KillTree, nil,
 			"-kill-mode tree and " + mode + ": a watchdog beside the program does not learn of all its descendants",
 			"-kill-mode mixed; in a unit, systemd knows them all"},
-		{beside && config.SameGroup, nil, "-same-group and " + mode + ": the program is not beside pidleash", leaveOne},
+		{beside && c.config.SameGroup, nil, "-same-group and " + mode + ": the program is not beside pidleash", leaveOne},
 	}
 }
 
