@@ -39,7 +39,7 @@ func checkManual(t *testing.T, name, text string, options []option, want ...stri
 	}
 }
 
-const readme = "../../README.md"
+const readme = "../../docs/options.md"
 
 // The README's table is written by: go test ./internal/cli -run TestReadmeOptions -update
 func TestReadmeOptions(t *testing.T) {
