@@ -14,7 +14,7 @@ import (
 	"pidleash/integration_test/bench/page"
 )
 
-var update = flag.Bool("update", false, "make docs/benchmarks.md and .svg again, of docs/benchmarks.json")
+var update = flag.Bool("update", false, "make the pages and pictures again that are made from data or from a run")
 
 // Page and chart say what a run has measured, and nothing else.
 func TestBenchmarks(t *testing.T) {

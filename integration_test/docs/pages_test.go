@@ -111,3 +111,126 @@ func TestGlossaryIsShort(t *testing.T) {
 		t.Errorf("the glossary has %d words, want 1 to 25", n)
 	}
 }
+
+// userPages are for who uses pidleash. Those that a test writes are left out: their tables have long rows.
+func userPages(t *testing.T) []string {
+	t.Helper()
+	pages := []string{"README.md", "SECURITY.md"}
+	all, err := filepath.Glob(bed.ModuleFile("docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range all {
+		switch name := filepath.Base(path); name {
+		case "architecture.md", "faults.md", "names.md", "states.md", "transparency.md":
+		default:
+			pages = append(pages, "docs/"+name)
+		}
+	}
+	return pages
+}
+
+// The README fits into 200 lines, and no line of a page is longer than 120 characters, tables and what is printed
+// left out.
+func TestUserPagesAreReadable(t *testing.T) {
+	if n := strings.Count(bed.ReadFile(t, bed.ModuleFile("README.md")), "\n"); n > 200 {
+		t.Errorf("README.md has %d lines, the limit is 200", n)
+	}
+	for _, page := range userPages(t) {
+		fenced := false
+		for i, line := range strings.Split(bed.ReadFile(t, bed.ModuleFile(page)), "\n") {
+			fenced = fenced != strings.HasPrefix(line, "```")
+			exempt := page != "README.md" && (fenced || strings.HasPrefix(line, "|"))
+			if n := utf8.RuneCountInString(line); n > 120 && !exempt {
+				t.Errorf("%s:%d has %d characters, the limit is 120", page, i+1, n)
+			}
+		}
+	}
+}
+
+var (
+	linkedPage = regexp.MustCompile(`\]\(([^):#]*)(#[^)]*)?\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noAnchor   = regexp.MustCompile(`[^a-z0-9 _-]`)
+)
+
+// Every link of a page leads to a file, and to a heading if it names one.
+func TestUserPagesLinkWhatIsThere(t *testing.T) {
+	for _, page := range append(userPages(t), "CONTRIBUTING.md") {
+		for _, m := range linkedPage.FindAllStringSubmatch(bed.ReadFile(t, bed.ModuleFile(page)), -1) {
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			expectFile(t, page, target)
+			if m[2] != "" && !slices.Contains(anchors(t, target), m[2]) {
+				t.Errorf("%s links %s%s, which is no heading", page, target, m[2])
+			}
+		}
+	}
+}
+
+// anchors are made of headings as GitHub makes them.
+func anchors(t *testing.T, page string) (all []string) {
+	for _, m := range heading.FindAllStringSubmatch(bed.ReadFile(t, bed.ModuleFile(page)), -1) {
+		all = append(all, "#"+strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return all
+}
+
+// Every page about a subject is linked from the README: none is found by chance only.
+func TestReadmeLinksEveryPage(t *testing.T) {
+	readme := bed.ReadFile(t, bed.ModuleFile("README.md"))
+	all, _ := filepath.Glob(bed.ModuleFile("docs", "*.md"))
+	for _, path := range all {
+		if name := "docs/" + filepath.Base(path); !strings.Contains(readme, "("+name) {
+			t.Errorf("README.md does not link %s", name)
+		}
+	}
+}
+
+var (
+	fence          = regexp.MustCompile("(?ms)^```[a-z]+\n(.*?)^```$")
+	commandOfOurs  = regexp.MustCompile(`(?m)(?:^|[ /"])pidleash((?:"?,? +| +)"?-[^\n]*)`)
+	optionOfOurs   = regexp.MustCompile(`(?:^|[ "])-([a-z]+(?:-[a-z]+)*)`)
+	codeWithOption = regexp.MustCompile("`(-[a-z]+(?:-[a-z]+)*)(?: [^`]*)?`")
+)
+
+// Every option in a command of pidleash that a page shows is in the table of docs/options.md, or is a command's.
+func TestUserPagesNameOptions(t *testing.T) {
+	table := bed.ReadFile(t, bed.ModuleFile("docs/options.md"))
+	known := []string{"h", "version", "until", "timeout", "json", "x"} // -x stands for any option
+	for _, m := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)").FindAllStringSubmatch(table, -1) {
+		known = append(known, m[1])
+	}
+	checked := 0
+	check := func(page, option string) {
+		checked++
+		if !slices.Contains(known, option) {
+			t.Errorf("%s names -%s, which is no option", page, option)
+		}
+	}
+	for _, page := range userPages(t) {
+		text := bed.ReadFile(t, bed.ModuleFile(page))
+		for _, block := range fence.FindAllStringSubmatch(text, -1) {
+			for _, m := range commandOfOurs.FindAllStringSubmatch(strings.ReplaceAll(block[1], "\\\n", " "), -1) {
+				words, _, _ := strings.Cut(strings.ReplaceAll(m[1], `"--"`, " -- "), " -- ")
+				for _, o := range optionOfOurs.FindAllStringSubmatch(words, -1) {
+					check(page, o[1])
+				}
+			}
+		}
+		switch page {
+		case "README.md":
+			continue // it names options of others
+		case "docs/migration.md": // ours are in the last column
+			text = strings.Join(regexp.MustCompile(`(?m)[^|]*\|$`).FindAllString(text, -1), "\n")
+		}
+		for _, m := range codeWithOption.FindAllStringSubmatch(text, -1) {
+			check(page, strings.TrimPrefix(m[1], "-"))
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d options were found on the pages", checked)
+	}
+}

@@ -15,18 +15,18 @@ import (
 	proc "pidleash/internal/process"
 )
 
-// What the README and the manual show is run as it stands there, so that
-// neither can promise what is not so.
+// What the README, the pages of docs and the manual show is run as it stands
+// there, so that none of them can promise what is not so.
 
-// readmeBlocks returns the README's code blocks of a language.
-func readmeBlocks(t testing.TB, language string) (blocks []string) {
+// pageBlocks returns a page's code blocks of a language.
+func pageBlocks(t testing.TB, page, language string) (blocks []string) {
 	t.Helper()
 	fence := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$")
-	for _, m := range fence.FindAllStringSubmatch(bed.ReadFile(t, bed.ModuleFile("README.md")), -1) {
+	for _, m := range fence.FindAllStringSubmatch(bed.ReadFile(t, bed.ModuleFile(page)), -1) {
 		blocks = append(blocks, m[1])
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("README.md has no %s block", language)
+		t.Fatalf("%s has no %s block", page, language)
 	}
 	return blocks
 }
@@ -38,7 +38,7 @@ var (
 )
 
 func TestReadmeDemonstration(t *testing.T) {
-	block := readmeBlocks(t, "console")[0]
+	block := pageBlocks(t, "README.md", "console")[0]
 	command, want, _ := strings.Cut(strings.TrimPrefix(block, "$ "), "\n")
 	sh := exec.Command("sh", "-c", command)
 	sh.Dir = bed.ModuleFile()
@@ -119,9 +119,9 @@ func runExample(t *testing.T, command string) {
 	}
 }
 
-// TestReadmeCommands runs what the README shows of the commands. The daemons are
-// scripts of their names, and /run is a directory of the test's.
-func TestReadmeCommands(t *testing.T) {
+// TestPageCommands runs what docs/commands.md shows. The daemons are scripts of
+// their names, and /run is a directory of the test's.
+func TestPageCommands(t *testing.T) {
 	bin, dir := t.TempDir(), bed.OpenDir(t)
 	path := bed.How{Env: []string{"PATH=" + bin + ":" + filepath.Dir(bed.Pidleash) + ":" + os.Getenv("PATH")}}
 	for name, ignored := range map[string]string{"app": "HUP", "nginx": "HUP", "db": "TERM"} {
@@ -135,15 +135,13 @@ func TestReadmeCommands(t *testing.T) {
 	bed.PlantPID(t, dir+"/old.pid", bed.DeadPID)
 	bed.WriteFile(t, dir+"/empty.pid", "", 0o644)
 
-	_, text, _ := strings.Cut(bed.ReadFile(t, bed.ModuleFile("README.md")), "\n## Commands\n")
-	text, _, _ = strings.Cut(text, "\n## ")
-	blocks := regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(text, -1)
+	blocks := pageBlocks(t, "docs/commands.md", "console")
 	if len(blocks) != 5 {
-		t.Fatalf("the README shows %d commands", len(blocks))
+		t.Fatalf("docs/commands.md shows %d commands", len(blocks))
 	}
 	// What ends a program comes last.
 	for _, i := range []int{0, 2, 3, 4, 1} {
-		want := blocks[i][1]
+		want := blocks[i]
 		var script strings.Builder
 		for _, m := range regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(want, -1) {
 			fmt.Fprintf(&script, "echo '$ %s'\n(exit $code)\n%s\ncode=$?\n", m[1], strings.ReplaceAll(m[1], "/run", dir))
@@ -153,7 +151,7 @@ func TestReadmeCommands(t *testing.T) {
 		r := bed.Launch(t, sh)
 		got := strings.ReplaceAll(r.Rest(t), dir, "/run")
 		if levelled(got) != levelled(want) {
-			t.Errorf("the commands print\n%s\nthe README says\n%s", got, want)
+			t.Errorf("the commands print\n%s\ndocs/commands.md says\n%s", got, want)
 		}
 	}
 }
@@ -166,24 +164,29 @@ func levelled(text string) string {
 	return text
 }
 
-// TestReadmeUnit runs the README's unit under a real systemd.
-func TestReadmeUnit(t *testing.T) {
-	for i, name := range []string{"foreground", "background"} {
-		t.Run(name, func(t *testing.T) { runReadmeUnit(t, readmeBlocks(t, "ini")[i]) })
+// TestPageUnits runs the units of the README and of docs/systemd.md under a real
+// systemd. The first one of that page is run by package units.
+func TestPageUnits(t *testing.T) {
+	readme, page := pageBlocks(t, "README.md", "ini"), pageBlocks(t, "docs/systemd.md", "ini")
+	turned := strings.NewReplacer("/usr/sbin/appd", asDaemon, "/usr/sbin/nginx", asDaemon)
+	background := page[1]
+	for name, unit := range map[string]string{
+		"foreground": readme[0],
+		"legacy":     turned.Replace(readme[1]),
+		"background": background,
+		"daemon":     turned.Replace(withSettings(background, page[2])),
+		"supervisor": withSettings(background, page[3]),
+	} {
+		t.Run(name, func(t *testing.T) { runPageUnit(t, unit) })
 	}
-	t.Run("daemon", func(t *testing.T) {
-		unit, command := readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[2]
-		command = strings.ReplaceAll(command, "/usr/sbin/nginx", "/bin/sh -c '/usr/sbin/app -f & echo $! >$PIDFILE'")
-		runReadmeUnit(t, withSettings(unit, command))
-	})
-	t.Run("supervisor", func(t *testing.T) {
-		runReadmeUnit(t, withSettings(readmeBlocks(t, "ini")[1], readmeBlocks(t, "ini")[3]))
-	})
 }
+
+// asDaemon is a command that goes to the background and writes its PID file.
+const asDaemon = "/bin/sh -c '/usr/sbin/app -f & echo $! >$PIDFILE'"
 
 // withSettings has the lines of a unit replaced by others of the same settings.
 func withSettings(unit, lines string) string {
-	for line := range strings.Lines(lines) {
+	for line := range strings.Lines(strings.ReplaceAll(lines, "\\\n", "")) {
 		name, _, _ := strings.Cut(line, "=")
 		setting := regexp.MustCompile("(?m)^" + name + "=.*\n")
 		if !setting.MatchString(unit) {
@@ -194,9 +197,9 @@ func withSettings(unit, lines string) string {
 	return unit
 }
 
-func runReadmeUnit(t *testing.T, text string) {
+func runPageUnit(t *testing.T, text string) {
 	machine := bed.BootSystemd(t, nil)
-	program := machine.Program(t, "readme")
+	program := machine.Program(t, "page")
 	text = strings.NewReplacer(
 		"/usr/local/bin/pidleash", "/run/lab/pidleash",
 		"/usr/sbin/app -f", program.Command,

@@ -10,27 +10,6 @@ import (
 
 func code(text string) string { return "`" + strings.ReplaceAll(text, "|", `\|`) + "`" }
 
-func readmeTable() string {
-	var b strings.Builder
-	b.WriteString("| option | default | |\n|---|---|---|\n")
-	for _, o := range inOrder(options) {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(strings.TrimSpace(o.heading())), fallbackText(&o, code), pageText(&o)+pageChoices(&o))
-	}
-	return b.String() + "| `-h`, `-version` | | |\n"
-}
-
-// pageChoices names those that have a text of their own.
-func pageChoices(o *option) (text string) {
-	separator := " "
-	for _, c := range o.choices {
-		if c.text != "" {
-			text += separator + code(c.value)
-			separator = ", "
-		}
-	}
-	return text
-}
-
 // pageText is what -h says, with options, variables and commands as code.
 func pageText(o *option) string {
 	return pageWords(strings.TrimSuffix(o.meaning(), " (default "+o.fallback()+")"))

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"flag"
-	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -69,20 +67,6 @@ func checkFile(t *testing.T, name string, renew func(text string) string) {
 		}
 	default:
 		t.Errorf("%s is not what the table of options makes of it: go test ./internal/cli -run TestGenerated -update", name)
-	}
-}
-
-// A table of options may stand in README.md, too.
-func TestGeneratedReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	table := regexp.MustCompile(`(?m)^\| option \| default \| \|\n(\|.*\n)+`)
-	if table.Match(text) {
-		checkFile(t, "README.md", func(text string) string {
-			return table.ReplaceAllLiteralString(text, readmeTable())
-		})
 	}
 }
 
