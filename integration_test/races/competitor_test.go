@@ -68,10 +68,12 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 
 // awaitUp returns the PID of the program that the file names, once that is in place, and 0 when the start has failed.
 func (r *race) awaitUp(c *competitor) (pid int) {
-	bed.Await(r.t, "PROGRAM is up: "+c.mode.name, func() bool {
+	if !r.poll(func() bool {
 		pid = r.named()
 		return pid != 0 && bed.Catches(pid, syscall.SIGUSR2) || c.hasFailed()
-	})
+	}) {
+		r.t.Fatalf("PROGRAM is not up: %s; %s", c.describe(), r.describe())
+	}
 	if c.hasFailed() {
 		return 0
 	}
@@ -122,14 +124,17 @@ func (c *competitor) describe() string {
 }
 
 // expectEnd waits for the end, which is the program's: by the signal, unless it has said that it exits. In the
-// background the program may have been up before that.
+// background the program may have been up before that, or may have lost its file before it was.
 func (c *competitor) expectEnd(r *race, sig syscall.Signal) error {
-	status := c.run.Wait(r.t)
+	status := c.wait(r)
 	want := syscall.WaitStatus(sig)
 	if c.exits() {
-		want = 3 << 8
+		want = exited3
 	}
-	if status != want && !(c.mode.background && status == 0) {
+	if c.mode.background && (status == 0 || strings.Contains(c.run.Stderr(), ": stopped before it was up: PID file ")) {
+		return nil
+	}
+	if status != want {
 		return fmt.Errorf("it should have ended by %s: %s", bed.Describe(want), c.describe())
 	}
 	return nil
@@ -138,9 +143,17 @@ func (c *competitor) expectEnd(r *race, sig syscall.Signal) error {
 // awaitBackground returns when a process that was started to return has done so.
 func (c *competitor) awaitBackground(r *race) {
 	if c.mode.background {
-		c.run.Wait(r.t)
+		c.wait(r)
 	}
 }
 
 // afterLast is what follows the last separator.
 func afterLast(text, separator string) string { return text[strings.LastIndex(text, separator)+1:] }
+
+// wait returns how the process that was started has ended.
+func (c *competitor) wait(r *race) syscall.WaitStatus {
+	if !r.poll(c.isOver) {
+		r.t.Fatalf("it does not end: %s; %s", c.describe(), r.describe())
+	}
+	return c.status()
+}

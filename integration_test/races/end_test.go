@@ -10,6 +10,8 @@ import (
 	"pidleash/integration_test/bed"
 )
 
+const exited3, byTerm = syscall.WaitStatus(3 << 8), syscall.WaitStatus(syscall.SIGTERM)
+
 // exit has a program exit with 3.
 func exit(program int) { _ = syscall.Kill(program, syscall.SIGUSR2) }
 
@@ -23,17 +25,15 @@ func restartAgainstRemoval(r *race) error {
 	if program == 0 {
 		return errors.New("the start has failed: " + c.describe())
 	}
-	if c.mode.background {
-		c.run.Wait(r.t)
-	}
+	c.awaitBackground(r)
 	var err error
 	r.toss(r.span, func() { exit(program) }, func() { err = os.Remove(r.file) })
 	if err != nil {
 		return fmt.Errorf("there was no file: %w: %s", err, c.describe())
 	}
-	status := c.run.Wait(r.t)
+	status := c.wait(r)
 	r.ends[bed.Describe(status)]++
-	if c.mode.background && status == 0 || !c.mode.background && (status == 0 || status == 3<<8 || status == 15) {
+	if c.mode.background && status == 0 || !c.mode.background && (status == 0 || status == exited3 || status == byTerm) {
 		return nil
 	}
 	return errors.New(c.describe())
@@ -50,11 +50,9 @@ func removalAgainstExit(r *race) error {
 		return errors.New("the start has failed: " + c.describe())
 	}
 	r.toss(r.span, func() { exit(program) }, func() { _ = os.Remove(r.file) }) // it may be gone
-	err := c.expectEnd(r, 15)
-	if r.ends[fmt.Sprint("exited: ", c.exits())]++; err != nil {
-		return err
-	}
-	return nil
+	err := c.expectEnd(r, syscall.SIGTERM)
+	r.ends[fmt.Sprint("exited: ", c.exits())]++
+	return err
 }
 
 // Whenever a TERM comes, nothing is left, and the status is the program's, or by TERM.
@@ -80,7 +78,7 @@ func (r *race) termAtStart(m mode) error {
 	defer c.clear()
 	r.pause(r.span * 5 / 4)
 	c.run.Signal(syscall.SIGTERM)
-	status := c.run.Wait(r.t)
+	status := c.wait(r)
 	r.ends[bed.Describe(status)]++
 	if c.run.Stderr() != "" {
 		return errors.New(c.describe())
@@ -88,7 +86,7 @@ func (r *race) termAtStart(m mode) error {
 	if m.background && status == 0 {
 		return os.Remove(r.file)
 	}
-	if status != 15 {
+	if status != byTerm {
 		return errors.New(c.describe())
 	}
 	return nil
@@ -110,7 +108,7 @@ func (r *race) termAtEnd(m mode) error {
 		}
 	}
 	r.toss(r.span/2, func() { exit(program) }, func() { _ = syscall.Kill(keeper, syscall.SIGTERM) }) // it may be gone
-	err := c.expectEnd(r, 15)
+	err := c.expectEnd(r, syscall.SIGTERM)
 	r.ends[fmt.Sprint("exited: ", c.exits())]++
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func startAgainstStart(r *race) error {
 		}
 	}()
 	var first uint64 // the first inode that was seen
-	if !bed.Poll(func() bool {
+	if !r.poll(func() bool {
 		if first == 0 {
 			first = r.inode()
 		}
@@ -90,7 +91,7 @@ func (r *race) remove(c *competitor) error {
 	if err := os.Remove(r.file); err != nil {
 		return err
 	}
-	return c.expectEnd(r, 15)
+	return c.expectEnd(r, syscall.SIGTERM)
 }
 
 // The command ends what runs when it begins, and neither harms nor waits for a start that comes meanwhile: that is
@@ -117,7 +118,7 @@ func stopAgainstStart(r *race) error {
 	if !bed.Ended(program) {
 		return fmt.Errorf("stop has returned, and the program runs: %s", old.describe())
 	}
-	if err := old.expectEnd(r, 15); err != nil {
+	if err := old.expectEnd(r, syscall.SIGTERM); err != nil {
 		return err
 	}
 	pid := r.awaitUp(next)
