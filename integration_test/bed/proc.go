@@ -26,7 +26,8 @@ func isInMask(pid int, name string, sig syscall.Signal) bool {
 // has the name of who forked it, and its handlers.
 func Catches(pid int, sig syscall.Signal) bool {
 	name, _ := os.ReadFile(ProcFile(pid, "comm"))
-	return isInMask(pid, "SigCgt", sig) && !strings.HasPrefix(string(name), "pidleash")
+	isForked := strings.HasPrefix(filepath.Base(Pidleash), strings.TrimSuffix(string(name), "\n")) // comm has 15 bytes
+	return isInMask(pid, "SigCgt", sig) && !isForked && !strings.HasPrefix(string(name), "pidleash")
 }
 
 // ChildPIDs reads every thread's list: the thread that forked has the child.
