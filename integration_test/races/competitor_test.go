@@ -59,6 +59,9 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 			words = append(words, "-settle", "0") // else a removal has to last
 		}
 	}
+	if m.forks || m.background {
+		words = append(words, "-start-timeout", "10m") // others may have all of a machine for long
+	}
 	words = append(append(words, m.options...), r.program, prefix)
 	if m.forks {
 		words = append(words, "daemon")
