@@ -5,8 +5,9 @@ OUT  ?= pidleash
 # The tag leaves the documentation generator of urfave/cli out: 350 KB less.
 TAGS := urfave_cli_no_docs
 # Where the kernel enters the binary, see internal/atstart/entry_amd64.s. Other
-# architectures start a little slower and know less of how they were started.
-ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/atstart.entry)
+# architectures start a little slower and know less of how they were started. The
+# linker lets nobody name the runtime's variables unless it is told to.
+ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/atstart.entry -checklinkname=0)
 
 # What -version tells. Where there is no .git, as in the Dockerfile, they are
 # given: make VERSION=1.0.0 COMMIT=0123abcd.
@@ -16,7 +17,7 @@ STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/c
 
 .PHONY: build
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
 
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of

@@ -12,12 +12,22 @@ import (
 )
 
 // IsPending reports a signal that a process has been sent and not had, proc(5).
-func IsPending(pid int, sig syscall.Signal) bool {
+func IsPending(pid int, sig syscall.Signal) bool { return isInMask(pid, "ShdPnd", sig) }
+
+func isInMask(pid int, name string, sig syscall.Signal) bool {
 	text, _ := os.ReadFile(ProcFile(pid, "status"))
-	_, rest, _ := strings.Cut(string(text), "\nShdPnd:")
+	_, rest, _ := strings.Cut(string(text), "\n"+name+":")
 	mask, _, _ := strings.Cut(rest, "\n")
 	bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
 	return err == nil && bits&(1<<(sig-1)) != 0
+}
+
+// Catches reports that the program which a test has executed there has set a handler. Until execve the process
+// has the name of who forked it, and its handlers.
+func Catches(pid int, sig syscall.Signal) bool {
+	name, _ := os.ReadFile(ProcFile(pid, "comm"))
+	isForked := strings.HasPrefix(filepath.Base(Pidleash), strings.TrimSuffix(string(name), "\n")) // comm has 15 bytes
+	return isInMask(pid, "SigCgt", sig) && !isForked && !strings.HasPrefix(string(name), "pidleash")
 }
 
 // ChildPIDs reads every thread's list: the thread that forked has the child.

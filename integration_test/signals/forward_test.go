@@ -65,7 +65,7 @@ func TestSignalsNotForwarded(t *testing.T) {
 func TestSignalsEarly(t *testing.T) {
 	t.Parallel()
 	program := bed.CompileC(t, "signals.c")
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGUSR1, 40} {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, 40} {
 		t.Run(strconv.Itoa(int(sig)), func(t *testing.T) {
 			bed.NeedEntry(t)
 			t.Parallel()
@@ -116,7 +116,7 @@ func TestSignalsBlockedAtStart(t *testing.T) {
 			r.ExpectCode(t, 7)
 		}
 	}
-	// The Go runtime unblocks this one: until PROGRAM runs it may end pidleash.
+	// Without the entry code Go unblocks this one: until PROGRAM runs it may end pidleash.
 	r := bed.Start(t, h, bed.CompileC(t, "signals.c"), "1")
 	r.Expect(t, "in place")
 	r.Line(t)

@@ -1,9 +1,16 @@
+//go:build entry
+
 // The first instructions of the released binary, which is linked with -E pidleash/internal/atstart.entry: they write
 // down what the Go runtime is about to change, block all signals, and go on to the runtime's own entry.
 //
 // Blocking does two things. No signal is lost or kills pidleash before it can be forwarded, from the first instruction
 // on. And every thread that the runtime creates starts with these signals blocked, so that they can be read from a
 // signalfd(2); os/signal takes 20 to 60 µs for each signal that it enables, one to three milliseconds in all.
+//
+// The runtime unblocks in each thread those by which, as its table says, it ends the process itself. A thread that has
+// decided to do so is not to be stopped, and may come to it late: after the claim of the PID file, which then stays.
+// So the table says something else about HUP, INT, QUIT, ABRT and TERM (runtime/sigtab_linux_generic.go): that they
+// can be caught, as it says of USR1. Where it has not what is expected, it stays, and os/signal catches them.
 //
 // The kernel enters with argc at 0(SP) and rdx 0; all else is free to use. The system calls keep every register but
 // AX, CX and R11.
@@ -16,6 +23,11 @@
 #define SIG_IGN	1
 #define SIG_BLOCK	0
 #define F_GETFD	1
+// An element of the runtime's table has flags, of 4 bytes, and a name.
+#define FLAGS(sig)	runtime·sigtable+(24*sig)(SB)
+#define NOTIFY	1	// _SigNotify
+#define KILL	3	// _SigNotify + _SigKill
+#define THROW	5	// _SigNotify + _SigThrow
 
 TEXT ·entry(SB), NOSPLIT|NOFRAME, $0
 	SUBQ	$32, SP	// a struct sigaction
@@ -62,6 +74,22 @@ descriptor:
 	MOVL	$8, R10
 	SYSCALL
 
+	CMPL	FLAGS(1), $KILL
+	JNE	done
+	CMPL	FLAGS(2), $KILL
+	JNE	done
+	CMPL	FLAGS(3), $THROW
+	JNE	done
+	CMPL	FLAGS(6), $THROW
+	JNE	done
+	CMPL	FLAGS(15), $KILL
+	JNE	done
+	MOVL	$NOTIFY, FLAGS(1)
+	MOVL	$NOTIFY, FLAGS(2)
+	MOVL	$NOTIFY, FLAGS(3)
+	MOVL	$NOTIFY, FLAGS(6)
+	MOVL	$NOTIFY, FLAGS(15)
+done:
 	MOVB	$1, ·entered(SB)
 	ADDQ	$32, SP
 	XORL	DX, DX

@@ -68,7 +68,7 @@ func (s *Source) Release() (end syscall.Signal) {
 	for _, sig := range got {
 		switch {
 		case has(harmless|s.ignored, sig):
-		case has(s.blocked&^neverBlocked, sig):
+		case has(s.blocked&s.inThreads, sig):
 			_ = sys.Kill(os.Getpid(), sig) // it waits again
 		case end == 0:
 			end = sig

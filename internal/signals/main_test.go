@@ -83,7 +83,8 @@ var entryBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "signals.test")
-	build := exec.Command("go", "test", "-c", "-o", path, "-ldflags", "-E pidleash/internal/atstart.entry", ".")
+	build := exec.Command("go", "test", "-c", "-o", path, "-tags", "entry",
+		"-ldflags", "-E pidleash/internal/atstart.entry -checklinkname=0", ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

@@ -25,9 +25,6 @@ var (
 		syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT)
 	// faults are the processor's, which Go makes a panic of.
 	faults = setOf(syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV)
-	// neverBlocked are unblocked in each thread of Go, whatever was blocked at start: runtime/signal_unix.go.
-	neverBlocked = faults | setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT,
-		syscall.SIGTERM, stackFault, syscall.SIGSYS)
 	// kept stay ignored if they were at start, as nohup(1) and shells do for the program, which inherits it.
 	kept = setOf(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 )

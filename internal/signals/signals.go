@@ -8,7 +8,7 @@
 // of Catch.
 //
 // With our entry code (atstart) signals are blocked from the first instruction on and are read from a signalfd(2).
-// Those that Go never blocks come through os/signal, as all do without that code.
+// Those that Go unblocks all the same come through os/signal, as all do without that code.
 package signals
 
 import (
@@ -38,6 +38,7 @@ type Source struct {
 	file             *os.File          // of fd, in Go's poller: who waits for it needs no thread
 	pollable         bool              // Go has a poller
 	ignored, blocked atstart.SignalSet // at start
+	inThreads        atstart.SignalSet // blocked in each thread of Go
 	wanted           atstart.SignalSet // those to collect
 	sibling          atomic.Uint32
 }
@@ -68,6 +69,7 @@ func Catch() *Source {
 	}
 	s.pollable = reserve.Descriptors() == nil
 	s.ignored, s.blocked = atStart()
+	s.inThreads = setMask(unix.SIG_BLOCK, 0)
 	setActions(libraries, ignore)
 	// In the background: to enable a signal takes 20 to 60 µs. That is time to read the command line in.
 	s.ready.Go(s.catch)
@@ -129,14 +131,15 @@ func (s *Source) catch() {
 			go s.read()
 		}
 	}
-	rest := s.wanted & neverBlocked
+	rest := s.wanted &^ s.inThreads
 	if s.fd < 0 {
 		rest = s.wanted
 		// A reader of standard error who went away must not end anybody: nobody reads this channel.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
-	// TERM first: a thread that has begun to die of it is to be done with that when the program is started.
-	signal.Notify(s.c, syscall.SIGTERM)
+	if has(rest, syscall.SIGTERM) { // first: a thread that has begun to die of it is to be done with that soon
+		signal.Notify(s.c, syscall.SIGTERM)
+	}
 	for _, sig := range list(rest) {
 		signal.Notify(s.c, sig)
 	}

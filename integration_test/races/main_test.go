@@ -1,0 +1,9 @@
+package races
+
+import (
+	"testing"
+
+	"pidleash/integration_test/bed"
+)
+
+func TestMain(m *testing.M) { bed.Main(m) }

@@ -1,0 +1,183 @@
+package races
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pidleash/integration_test/bed"
+)
+
+// Of several starts one runs, and the others are refused and touch nothing.
+func TestStartAgainstStart(t *testing.T) { run(t, startAgainstStart) }
+
+func startAgainstStart(r *race) error {
+	prefix := fmt.Sprintf("%s/%d", r.other, r.random.Uint32()) // one lock for all programs
+	var all []*competitor
+	for range 2 + r.random.IntN(2) {
+		all = append(all, r.startAs(r.anyMode(), prefix))
+		r.pause(r.span / 2)
+	}
+	defer func() {
+		for _, c := range all {
+			c.clear()
+		}
+	}()
+	var first uint64 // the first inode that was seen
+	if !r.poll(func() bool {
+		if first == 0 {
+			first = r.inode()
+		}
+		return refused(all) == len(all)-1
+	}) {
+		return fmt.Errorf("one should run and all others be refused: %s", describe(all))
+	}
+	winner := all[0]
+	for _, c := range all {
+		if !c.wasRefused() {
+			winner = c
+		}
+	}
+	r.ends[winner.mode.name]++
+	if err := r.expectRunning(winner); err != nil {
+		return fmt.Errorf("%w: %s", err, describe(all))
+	}
+	if winner.wasTwo() {
+		return errors.New("two programs ran: " + describe(all))
+	}
+	if first != 0 && first != r.inode() && !winner.mode.forks { // a daemon is looked for under another file
+		return errors.New("the file was replaced: " + describe(all))
+	}
+	return r.remove(winner)
+}
+
+func refused(all []*competitor) (n int) {
+	for _, c := range all {
+		if c.wasRefused() {
+			n++
+		}
+	}
+	return n
+}
+
+func describe(all []*competitor) string {
+	var texts []string
+	for _, c := range all {
+		texts = append(texts, c.describe())
+	}
+	return strings.Join(texts, "\n\t")
+}
+
+// expectRunning waits until the program is up, and has everybody say so.
+func (r *race) expectRunning(c *competitor) error {
+	pid := r.awaitUp(c)
+	if pid == 0 {
+		return errors.New("the start has failed: " + c.describe())
+	}
+	status := r.status()
+	if !strings.HasPrefix(status, fmt.Sprintf("running, PID %d (racer), ", pid)) || !strings.Contains(status, ", held by pidleash PID ") {
+		return fmt.Errorf("PID %d runs, status says %q: %s", pid, status, c.describe())
+	}
+	return nil
+}
+
+// remove ends it by its file.
+func (r *race) remove(c *competitor) error {
+	if err := os.Remove(r.file); err != nil {
+		return err
+	}
+	return c.expectEnd(r, syscall.SIGTERM)
+}
+
+// The command ends what runs when it begins, and neither harms nor waits for a start that comes meanwhile: that is
+// refused, or it is the next one.
+func TestStopAgainstStart(t *testing.T) { run(t, stopAgainstStart) }
+
+func stopAgainstStart(r *race) error {
+	old := r.start(r.anyMode())
+	defer old.clear()
+	program := r.awaitUp(old)
+	if program == 0 {
+		return errors.New("the start has failed: " + old.describe())
+	}
+	stop := exec.Command(bed.Pidleash, "stop", r.file)
+	var out strings.Builder
+	stop.Stderr = &out
+	var next *competitor
+	mode := r.anyMode()
+	r.toss(3*r.span, func() { bed.Must(r.t, stop.Start()) }, func() { next = r.start(mode) })
+	defer next.clear()
+	if err := stop.Wait(); err != nil || out.Len() > 0 {
+		return fmt.Errorf("stop: %w, %q", err, out.String())
+	}
+	if !bed.Ended(program) {
+		return fmt.Errorf("stop has returned, and the program runs: %s", old.describe())
+	}
+	if err := old.expectEnd(r, syscall.SIGTERM); err != nil {
+		return err
+	}
+	pid := r.awaitUp(next)
+	switch {
+	case next.wasRefused():
+		r.ends["refused"]++
+		return nil
+	case pid == 0 || pid == program:
+		return fmt.Errorf("PID %d: %s", pid, next.describe())
+	}
+	r.ends["started"]++
+	if err := r.expectRunning(next); err != nil {
+		return err
+	}
+	return r.remove(next)
+}
+
+// Who ends touches no file but its own, and its status is its program's, whoever starts meanwhile.
+func TestEndAgainstStart(t *testing.T) { run(t, endAgainstStart) }
+
+func endAgainstStart(r *race) error {
+	old := r.start(r.anyMode())
+	defer old.clear()
+	program := r.awaitUp(old)
+	if program == 0 {
+		return errors.New("the start has failed: " + old.describe())
+	}
+	mode := r.anyMode()
+	var next *competitor
+	r.toss(r.span, func() { exit(program) }, func() { next = r.start(mode) })
+	for tries := 1; r.awaitUpOther(next, program) == 0; tries++ {
+		if !next.wasRefused() || tries > 100 {
+			defer next.clear()
+			return fmt.Errorf("start %d: %s", tries, next.describe())
+		}
+		next.clear()
+		next = r.start(mode)
+	}
+	defer next.clear()
+	inode := r.inode()
+	if err := old.expectEnd(r, 0); err != nil {
+		return err
+	}
+	if r.inode() != inode && !mode.forks {
+		return errors.New("the next one's file was touched: " + next.describe())
+	}
+	r.ends[next.mode.name]++
+	if err := r.expectRunning(next); err != nil {
+		return err
+	}
+	return r.remove(next)
+}
+
+// awaitUpOther waits for a program that is not this one.
+func (r *race) awaitUpOther(c *competitor, former int) (pid int) {
+	for begin := time.Now(); time.Since(begin) < bed.Patience; {
+		if pid = r.awaitUp(c); pid != former {
+			return pid
+		}
+	}
+	return 0
+}

@@ -1,0 +1,3 @@
+package atstart
+
+const sysPrlimit64 = 302
