@@ -132,7 +132,7 @@ func (c *caller) startKeeper() error {
 		return keeperError(err)
 	}
 	c.conn, c.messages = ours, listen(ours)
-	reserveThreads(c.plan, c.signals) // while the keeper starts: the program comes later
+	reserveThreads(c.plan) // while the keeper starts: the program comes later
 	return nil
 }
 

@@ -92,7 +92,7 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		return nil, err
 	}
 	l.conditions = condition.Open(p.While, p.WhileRunning, log)
-	reserveThreads(p, s)
+	reserveThreads(p)
 	return l, nil
 }
 
@@ -104,9 +104,8 @@ func canStop() error {
 	return reserve.Calls()
 }
 
-// reserveThreads has all there that a keeper or caller will need, and every signal caught: a keeper claims its file
-// next, which a signal that is not caught would leave behind.
-func reserveThreads(p *plan.Plan, s *signals.Source) {
+// reserveThreads has all there that a keeper or caller will need.
+func reserveThreads(p *plan.Plan) {
 	more := len(p.WhileRunning)
 	if p.Way != plan.Foreground || p.Forking {
 		more += 3 // for a starter's second link, or a held process's end and its status
@@ -117,7 +116,6 @@ func reserveThreads(p *plan.Plan, s *signals.Source) {
 	if p.Ready.Kind == plan.ReadyTCP {
 		more++
 	}
-	s.Wait()
 	reserve.Threads(more)
 }
 

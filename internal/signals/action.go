@@ -48,7 +48,6 @@ func Outlive() {
 // process; PIPE and the processor's faults stay with Go until execve(2). The goroutine stays locked to its thread,
 // which has the mask of the start.
 func (s *Source) Release() (end syscall.Signal) {
-	s.Wait()
 	runtime.LockOSThread()
 	// Before os/signal stops, whose handlers would then swallow USR1 and print the goroutines on QUIT.
 	restoreActions(s.ignored)

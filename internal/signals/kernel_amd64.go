@@ -20,7 +20,6 @@ func noteOriginPC() uintptr
 // group and without a terminal that is nearly always right, and otherwise the program has a signal twice, which is
 // better than never.
 func (s *Source) NoteOrigins() {
-	s.Wait() // os/signal would replace the handler
 	for _, sig := range list(groups) {
 		if act := setAction(sig, nil); act[0] > sigIgn && act[0] != noteOriginPC() {
 			runtimeHandler, act[0] = act[0], noteOriginPC() // the runtime has one for all

@@ -1,9 +1,9 @@
 // Package signals collects what is sent to pidleash, for the program to have, and sets what signals do to this
 // process.
 //
-// A process that runs a program calls Catch first of all. Once Wait has returned, every signal that Forwarded reports
-// arrives on C, unless it was ignored at start and Go keeps it so; equal ones may merge, as in the kernel. All
-// others, and all before that, do what they do to a Go program, but 32 to 34, which are ignored. Who becomes the
+// A process that runs a program calls Catch first of all. From then on every signal that Forwarded reports arrives on
+// C, unless it was ignored at start and Go keeps it so; equal ones may merge, as in the kernel. All others, and all
+// before that, do what they do to a Go program, but 32 to 34, which are ignored. Who becomes the
 // program ends with Release, a keeper beside the program calls Outlive, and who runs no program calls Default instead
 // of Catch.
 //
@@ -14,7 +14,6 @@ package signals
 import (
 	"os"
 	"os/signal"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,7 +32,6 @@ type Source struct {
 	// fit, and TERM must find a place whatever else is sent.
 	room             chan struct{}
 	taking           chan struct{}     // has an element while a signal may be neither in the kernel nor in c
-	ready            sync.WaitGroup    // done when every signal is being collected
 	fd               int               // the signalfd; -1: there is none
 	file             *os.File          // of fd, in Go's poller: who waits for it needs no thread
 	pollable         bool              // Go has a poller
@@ -59,7 +57,8 @@ func (c collected) Signal()        {}
 // capacity is that of C. 1,000 equal signals arrive as one or two: the kernel merges them.
 const capacity = 128
 
-// Catch starts to collect signals. Call it before anything else.
+// Catch starts to collect signals. Call it before anything else. Package os/signal, which takes the few that Go
+// unblocks, has the threads that it needs when Catch returns.
 func Catch() *Source {
 	s := &Source{
 		c:      make(chan os.Signal, capacity),
@@ -71,8 +70,7 @@ func Catch() *Source {
 	s.ignored, s.blocked = atStart()
 	s.inThreads = setMask(unix.SIG_BLOCK, 0)
 	setActions(libraries, ignore)
-	// In the background: to enable a signal takes 20 to 60 µs. That is time to read the command line in.
-	s.ready.Go(s.catch)
+	s.catch()
 	return s
 }
 
@@ -89,13 +87,8 @@ func (s *Source) Read(got os.Signal) Received {
 	return Received{sig, !tookSent(sig)}
 }
 
-// Wait returns when every signal is being collected, and package os/signal has the threads that it needs.
-func (s *Source) Wait() { s.ready.Wait() }
-
-// Program returns the signals that the program is to ignore and to block; nil is what was ignored at start. It waits
-// as Wait does.
+// Program returns the signals that the program is to ignore and to block; nil is what was ignored at start.
 func (s *Source) Program(ignored []syscall.Signal) (ignoredSet, blockedSet atstart.SignalSet) {
-	s.Wait()
 	if ignored == nil {
 		return s.ignored, s.blocked
 	}

@@ -23,7 +23,6 @@ import (
 // playCollect tells of what it has received; with "origins" it asks for those.
 func playCollect(arg string) {
 	s := Catch()
-	s.Wait()
 	if arg == "origins" {
 		s.NoteOrigins()
 	}
@@ -157,7 +156,6 @@ func TestToGroup(t *testing.T) {
 // playOrigins has an INT in C before it asks for origins.
 func playOrigins(string) {
 	s := Catch()
-	s.Wait()
 	_ = unix.Kill(os.Getpid(), syscall.SIGINT)
 	for len(s.c) == 0 {
 		time.Sleep(time.Millisecond)
@@ -188,7 +186,6 @@ func TestOriginsUnknown(t *testing.T) {
 // playFull reads nothing until it is told, then up to TERM.
 func playFull(string) {
 	s := Catch()
-	s.Wait()
 	fmt.Println("ready")
 	told()
 	others := 0
@@ -273,7 +270,6 @@ func TestLate(t *testing.T) {
 // playStop stops itself, or its group, by TSTP while another one is pending.
 func playStop(arg string) {
 	s := Catch()
-	s.Wait()
 	runtime.LockOSThread()
 	if arg == "pending" { // for this thread, as for the others with our entry code
 		setMask(unix.SIG_BLOCK, setOf(syscall.SIGTSTP))
@@ -363,9 +359,8 @@ func TestDefault(t *testing.T) {
 }
 
 func playOutlive(string) {
-	s := Catch()
+	Catch()
 	Outlive()
-	s.Wait()
 	fmt.Println("ready")
 	for told() {
 		fmt.Println("here")
@@ -415,7 +410,6 @@ var releases = flag.Int("releases", 60, "processes that are sent a signal around
 func playRelease(arg string) {
 	s := Catch()
 	if arg != "" {
-		s.Wait()
 	}
 	fmt.Println("ready")
 	if sig := s.Release(); sig != 0 {
@@ -475,7 +469,6 @@ func releaseAndSend(t *testing.T, binary, role string, sig syscall.Signal) strin
 // playSettle tells what it is like after Release.
 func playSettle(string) {
 	s := Catch()
-	s.Wait()
 	fmt.Println("ready")
 	told()
 	fmt.Println(int(s.Release()))
