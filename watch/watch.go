@@ -130,16 +130,11 @@ func (w *Watch) relay() {
 func (w *Watch) tick(seen sight) {
 	defer close(w.done)
 	for last := int64(0); w.timer.wait(); {
-		slow := now() / SlowPoll.Nanoseconds()
-		if slow == last {
-			at := see(w.path)
-			if at == seen {
-				continue
-			}
-			seen = at
+		at, slow := see(w.path), now()/SlowPoll.Nanoseconds()
+		if at != seen || slow != last {
+			w.send()
 		}
-		last = slow
-		w.send()
+		seen, last = at, slow
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 )
 
@@ -107,6 +108,7 @@ const lateLimit = 50 * time.Millisecond
 // startKeeper starts the binary again. The keeper inherits only the standard descriptors, the sockets from the
 // service manager, and the link.
 func (c *caller) startKeeper() error {
+	reserve.Threads(1) // for the link to a caller of this one's own
 	ours, theirs, err := link.Pair()
 	if err != nil {
 		return err
@@ -132,7 +134,6 @@ func (c *caller) startKeeper() error {
 		return keeperError(err)
 	}
 	c.conn, c.messages = ours, listen(ours)
-	reserveThreads(c.plan) // while the keeper starts: the program comes later
 	return nil
 }
 

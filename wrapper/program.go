@@ -146,7 +146,6 @@ func (s *program) members() (map[int]process.Ticks, error) {
 
 // survey looks whether any descendant of the program is left.
 func (s *program) survey() machine.Event {
-	s.sweeps = true
 	none := false
 	if s.family != nil {
 		_, none = s.family.Left()
@@ -154,7 +153,7 @@ func (s *program) survey() machine.Event {
 		left, _ := s.members()
 		none = len(left) == 0
 	}
-	if none {
+	if s.sweeps = !none; none {
 		return machine.Event{Kind: machine.NoneLeft}
 	}
 	return machine.Event{Kind: machine.Left}

@@ -38,7 +38,7 @@ func TestWhileNeverRestarts(t *testing.T) {
 			return p.Run
 		},
 		"stop for a restart, the moment before its end": func(t *testing.T, file string) *bed.Run {
-			p := bed.StartTeller(t, bed.How{}, bed.ForEver, "-restart-signal", "HUP", "-settle", "1s", "-stop", "TERM", "-while", file)
+			p := bed.StartTeller(t, bed.How{}, bed.ForEver, "-restart-signal", "HUP", "-settle", "5s", "-stop", "TERM", "-while", file)
 			bed.AwaitWatched(t, p.Run, file)
 			p.Signal(syscall.SIGHUP)
 			p.GotWithCont(t, syscall.SIGTERM)
