@@ -181,3 +181,32 @@ func (r *race) awaitUpOther(c *competitor, former int) (pid int) {
 	}
 	return 0
 }
+
+// Between the claim of a path and its file somebody may lock the path for a daemon: there was nothing to see yet.
+func TestPathIsLockedBeforeTheFileIsThere(t *testing.T) {
+	for _, options := range [][]string{nil, {"-daemon"}, {"-sidecar"}, {"-while", "/"}} {
+		t.Run(fmt.Sprint(options), func(t *testing.T) {
+			dir := bed.OpenDir(t)
+			r := &race{t: t, random: bed.Random(t), mark: bed.NewMark(t), dir: dir, file: dir + "/p.pid", other: bed.OpenDir(t), program: bed.CompileC(t, "racer.c")}
+			words := append([]string{"-pidfile", r.file}, options...)
+			g := bed.StartGated(t, bed.How{Env: []string{string(r.mark)}}, []string{"linkat *"}, append(words, r.program, r.other+"/first")...)
+			g.AwaitCall(t)
+			fifo, prefix := bed.NewFIFO(t), r.other+"/second"
+			script := `: >"$1.begins"; read x <"$0"; exec "$2" "$1" daemon`
+			forking := &competitor{modes[1], bed.Start(t, bed.How{Env: []string{string(r.mark)}},
+				"-pidfile", r.file, "-forking", "sh", "-c", script, fifo, prefix, r.program), prefix}
+			defer forking.clear()
+			bed.Await(t, "the other one's program runs", func() bool { return !bed.IsGone(prefix + ".begins") })
+			g.Open()
+			g.ExpectCode(t, 120)
+			if !bed.IsGone(r.other + "/first.alone") {
+				t.Error("both programs have run")
+			}
+			bed.OpenGate(t, fifo)
+			bed.Must(t, r.expectRunning(forking))
+			bed.Must(t, r.remove(forking))
+			r.mark.ExpectNobody(t)
+			bed.ExpectEmptyDir(t, dir)
+		})
+	}
+}

@@ -20,6 +20,7 @@ type childPlan struct {
 	publishAt int    // index of the first call that comes after the PID file
 	temp      *byte  // the hidden file's name
 	path      *byte  // the name under which it is published
+	beside    *byte  // what must not be there then; nil: no matter
 	times     [2]unix.Timespec
 	parent    uintptr // who must still be there for its death signal to come; 0: none is wanted
 	targets   []target
@@ -80,6 +81,9 @@ func newPlan(s *Spec) (*childPlan, error) {
 	p.addSignals()
 	if p.Claim != nil {
 		p.temp, p.path, p.times = cString(p.Claim.Temp), cString(p.Claim.Path), p.Claim.Stamp()
+		if p.Claim.Beside != "" {
+			p.beside = cString(p.Claim.Beside)
+		}
 	}
 	p.setEnv()
 	argv := cStrings(p.Args)

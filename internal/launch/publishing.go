@@ -35,6 +35,11 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 		kernel(unix.SYS_UTIMENSAT, uintptr(p.Claim.Write), 0, uintptr(unsafe.Pointer(&p.times)), 0, 0)
 		errno = p.movePIDFile()
 	}
+	if errno == 0 && p.beside != nil {
+		if _, _, absent := syscall.RawSyscall6(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(p.beside)), unix.F_OK, 0, 0, 0); absent == 0 {
+			errno = syscall.EEXIST // the path is somebody else's
+		}
+	}
 	return errno == 0 || p.fail(stepPublish, 0, errno)
 }
 

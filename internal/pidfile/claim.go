@@ -21,6 +21,9 @@ type Claim struct {
 	// Successor: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
 	// renameat2(2), or where the file system lacks that, replaced by rename(2).
 	Successor bool
+	// Beside is the lock of a path, see PathLock, that must not be there once the file has its name: somebody may have
+	// locked the path since New has looked, before there was a file to see. Empty: nobody can have locked it.
+	Beside string
 
 	stamp  time.Time // of the last change, see Stamp; zero: unknown
 	lock   int       // read-only descriptor of the same inode, locked unless isFree, close-on-exec
@@ -65,6 +68,9 @@ func newNamed(path string, named bool, own []Own) (*Claim, error) {
 	}
 	if c.beside == nil && removePathLock(path) || c.stale != nil || left {
 		removeHidden(path, own)
+	}
+	if c.beside == nil && !isPathLockLeft(path) {
+		c.Beside = lockPath(path)
 	}
 	return c, nil
 }
@@ -323,6 +329,12 @@ func (c *Claim) Publish(pid int) error {
 	}
 	if err != nil {
 		return c.PublishError(err)
+	}
+	if c.Beside != "" && unix.Access(c.Beside, unix.F_OK) == nil {
+		if err := c.TakeBack(pid); err != nil {
+			return err
+		}
+		return ErrLostRace
 	}
 	return nil
 }

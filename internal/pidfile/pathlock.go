@@ -45,12 +45,26 @@ func checkPathLock(path string) error {
 	}
 }
 
+// isPathLockLeft reports that the lock's file is there, is not that of anybody who may speak for the path, and cannot be
+// removed. Who has just made it is about to lock it.
+func isPathLockLeft(path string) bool {
+	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
+		_, none := identityAt(lockPath(path))
+		if none != nil {
+			return false
+		}
+		if _, s := pathLockOf(path); s.held || s.stranger != 0 || time.Now().After(end) {
+			return !s.held
+		}
+	}
+}
+
 // Reserve locks the path, which must be absolute; own and the errors are those of New.
 func Reserve(path string, own ...Own) (*PathLock, error) {
 	l := &PathLock{Path: path, own: own, fd: -1}
 	_, none := identityAt(lockPath(path))
 	left := hasHidden(path)
-	// In this order: whoever claims the path by New looks for the lock before and after its own file is made.
+	// In this order: whoever claims the path by New looks for the lock once more when its own file can be seen.
 	err := l.lock()
 	if err == nil {
 		l.stale, l.StaleReason, err = l.lockStale()
