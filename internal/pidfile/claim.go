@@ -330,7 +330,7 @@ func (c *Claim) Publish(pid int) error {
 	if err != nil {
 		return c.PublishError(err)
 	}
-	if c.Beside != "" && unix.Access(c.Beside, unix.F_OK) == nil {
+	if c.Beside != "" && sys.Access(c.Beside, unix.F_OK) == nil {
 		if err := c.TakeBack(pid); err != nil {
 			return err
 		}

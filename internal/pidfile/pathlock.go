@@ -53,7 +53,7 @@ func isPathLockLeft(path string) bool {
 		if none != nil {
 			return false
 		}
-		if _, s := pathLockOf(path); s.held || s.stranger != 0 || time.Now().After(end) {
+		if _, s := new(view).pathLockOf(path); s.held || s.stranger != 0 || time.Now().After(end) {
 			return !s.held
 		}
 	}
