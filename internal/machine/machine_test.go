@@ -1199,6 +1199,25 @@ func TestDrainsForTheSuccessor(t *testing.T) {
 	p.happens("Succeeded", "Look,Kill:TERM,Unwatch")
 }
 
+// What was seen of a daemon's file says nothing about its successor's, which may make way at once, too.
+func TestSuccessorHasDoubtsOfItsOwn(t *testing.T) {
+	p := newPlay(t, func(s *setup) { s.OwnSettle, s.Forking = time.Second, true })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "-")
+	p.happens("Ended", "Seek")
+	p.happens("Found", "Watch")
+	p.happens("Removed:own", "-") // the daemon ends
+	p.happens("Ended", "SeekSuccessor")
+	p.later(2 * time.Second)
+	p.happens("Succeeded", "Look")
+	p.happens("Removed:own", "-") // the successor ends, too
+	p.happens("Ended", "SeekSuccessor")
+	p.happens("Succeeded", "Look")
+	p.happens("Removed:own", "-")
+	p.ticks(time.Second, "Look")
+	p.happens("Removed:own", stops+","+isRemoved)
+}
+
 // With -wait-all the run is over when the last descendant is gone, and the file names pidleash until then.
 func TestWaitsForAll(t *testing.T) {
 	waits := func() *play {

@@ -61,6 +61,7 @@ func follow(m *Machine, e Event) {
 		return
 	}
 	if m.state == Succeeding {
+		m.watch.doubt = doubt{} // it was about the predecessor's file
 		m.enter(Running)
 		m.do(Look)
 	} else {
