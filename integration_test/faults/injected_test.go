@@ -2,6 +2,7 @@ package faults
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -118,13 +119,17 @@ func matrixOf(t *testing.T) (rows []*injectRow) {
 	return rows
 }
 
+var onlyError = flag.String("errno", "", "TestInjectedErrors: only the rows of this error, such as EINTR")
+
 // TestInjectedErrors is the whole, for make faults.
 func TestInjectedErrors(t *testing.T) {
 	if !bed.Long() {
 		return // TestTellingErrors is the short form
 	}
 	needInjection(t)
-	rows := matrixOf(t)
+	rows := slices.DeleteFunc(matrixOf(t), func(r *injectRow) bool {
+		return *onlyError != "" && *onlyError != unix.ErrnoName(r.in.errno)
+	})
 	random := bed.Random(t)
 	random.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	tryRows(t, rows)
