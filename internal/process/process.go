@@ -176,7 +176,7 @@ func lives(pid int, start Ticks) bool {
 // starttime; /proc/uptime and btime are not always, and btime is rounded to a second.
 func (p Process) StartTime() time.Time {
 	var real, boot unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &real)
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_REALTIME, &real) })
+	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) })
 	return time.Unix(0, real.Nano()-boot.Nano()).Add(time.Duration(p.Start) * (time.Second / 100))
 }

@@ -141,9 +141,21 @@ func (s *Source) catch() {
 // read passes on what comes through the signalfd, in the kernel's order.
 func (s *Source) read() {
 	conn, err := s.file.SyscallConn()
-	for err == nil {
+	for {
 		s.room <- struct{}{}
-		err = conn.Read(func(uintptr) bool { return s.take() }) // waits when there is none
+		if err == nil {
+			err = conn.Read(func(uintptr) bool { return s.take() }) // waits when there is none
+		}
+		if err != nil { // Go's poller does not have the descriptor: epoll_ctl(2) may have been refused
+			s.takeOrWait()
+		}
+	}
+}
+
+// takeOrWait takes one signal, and waits for it in a thread of its own.
+func (s *Source) takeOrWait() {
+	for !s.take() {
+		_, _ = sys.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
 	}
 }
 
