@@ -1,4 +1,5 @@
-# Targets: build, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate
+# of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -17,6 +18,29 @@ STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/c
 .PHONY: build
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
+
+# Where make install puts things, below DESTDIR if a package is made of them. It installs what was built before, because
+# root may have no Go: make && sudo make install.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+ZSHDIR  ?= share/zsh/site-functions
+INSTALLED := bin/pidleash share/man/man1/pidleash.1 share/bash-completion/completions/pidleash \
+	$(ZSHDIR)/_pidleash share/fish/vendor_completions.d/pidleash.fish
+
+$(OUT):
+	@$(MAKE) -s build
+
+.PHONY: install
+install: $(OUT)
+	install -D -m 755 $(OUT) '$(DESTDIR)$(PREFIX)/bin/pidleash'
+	install -D -m 644 man/pidleash.1 '$(DESTDIR)$(PREFIX)/share/man/man1/pidleash.1'
+	install -D -m 644 completions/pidleash.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pidleash'
+	install -D -m 644 completions/_pidleash '$(DESTDIR)$(PREFIX)/$(ZSHDIR)/_pidleash'
+	install -D -m 644 completions/pidleash.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pidleash.fish'
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(foreach name,$(INSTALLED),'$(DESTDIR)$(PREFIX)/$(name)')
 
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of
