@@ -42,6 +42,20 @@ install: $(OUT)
 uninstall:
 	rm -f $(foreach name,$(INSTALLED),'$(DESTDIR)$(PREFIX)/$(name)')
 
+# What is handed out, see packaging/main.go: the same bytes from the same source and the same Go. Packages are made by
+# nfpm, which is run by its version, not required in go.mod. An archive of the source has no .git to ask:
+# make dist VERSION=1.0.0 COMMIT=0123abcd SOURCE_DATE_EPOCH=1764115200.
+DIST    ?= dist
+ARCHS   ?= amd64 arm64 arm 386 riscv64 ppc64le s390x
+FORMATS ?= deb rpm oci
+NFPM    := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: dist
+dist:
+	$(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' -archs '$(ARCHS)' \
+		-formats '$(FORMATS)' -nfpm $(NFPM) -out '$(DIST)'
+
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of
 # integration_test: make test T=signals.
