@@ -73,7 +73,7 @@ func filesBelow(t *testing.T, root string) map[string]fs.FileMode {
 			return err
 		}
 		if d.IsDir() {
-			if info.Mode().Perm()&0o055 != 0o055 {
+			if path != root && info.Mode().Perm()&0o055 != 0o055 {
 				t.Errorf("%s is closed to others: %v", path, info.Mode())
 			}
 			return nil
@@ -85,4 +85,3 @@ func filesBelow(t *testing.T, root string) map[string]fs.FileMode {
 	bed.Must(t, err)
 	return files
 }
-
