@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -108,7 +109,7 @@ func (r *release) image(binaries []binary, notices []byte) error {
 	}
 	// Podman and skopeo take the only entry of the outer index, and choose the architecture in the inner one.
 	d := l.addJSON("index.v1+json", all)
-	d.Annotations = map[string]string{"org.opencontainers.image.ref.name": r.packageVersion()}
+	d.Annotations = map[string]string{"org.opencontainers.image.ref.name": "pidleash:" + tag(r.packageVersion())}
 	outer, err := json.Marshal(index{Version: 2, MediaType: all.MediaType, Manifests: []descriptor{d}})
 	if err != nil {
 		return err
@@ -116,6 +117,9 @@ func (r *release) image(binaries []binary, notices []byte) error {
 	l["index.json"] = outer
 	return write(filepath.Join(r.out, "pidleash-"+fileName(r.packageVersion())+"-oci.tar"), l.archive(r.created), 0o644)
 }
+
+// tag is a version as the tag of an image, which has no "+".
+func tag(version string) string { return strings.ReplaceAll(fileName(version), "+", "-") }
 
 func (l layout) archive(at time.Time) []byte {
 	var entries []entry

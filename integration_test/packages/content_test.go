@@ -79,6 +79,7 @@ var inPlace = regexp.MustCompile(`^\./usr/(bin|share/(man|doc|bash-completion|zs
 
 // testDeb looks into the package: whose files, what modes, no scripts.
 func testDeb(t *testing.T, file string) {
+	needTool(t, "dpkg-deb")
 	for field, want := range map[string]string{"Package": "pidleash", "Version": "1.0.0", "Architecture": "arm64", "Depends": ""} {
 		if got := strings.TrimSpace(output(t, "dpkg-deb", "--field", file, field)); got != want {
 			t.Errorf("%s: %s, want %s", field, got, want)
@@ -105,9 +106,7 @@ func testDeb(t *testing.T, file string) {
 
 // testRPM has rpm read the package, and check its sums.
 func testRPM(t *testing.T, file string) {
-	if _, err := exec.LookPath("rpm"); err != nil {
-		bed.Missing(t, "%v", err)
-	}
+	needTool(t, "rpm")
 	rpm := func(words ...string) string {
 		t.Helper()
 		return output(t, append([]string{"rpm", "--dbpath", t.TempDir()}, append(words, file)...)...)

@@ -134,11 +134,7 @@ func testSums(t *testing.T, dir string, files []string) {
 
 // testEmulated runs the binary for arm64. What such a binary does in general, integration_test/exit tries.
 func testEmulated(t *testing.T, file string) {
-	emulator, err := exec.LookPath("qemu-aarch64-static")
-	if err != nil {
-		bed.Missing(t, "%v", err)
-	}
-	h := bed.How{File: file, Before: []string{emulator}}
+	h := bed.How{File: file, Before: []string{needTool(t, "qemu-aarch64-static")}}
 	r := bed.Start(t, h, "-version")
 	if got := r.Rest(t); !strings.HasPrefix(got, "pidleash v1.0.0 (commit "+commit+", go") {
 		t.Errorf("-version says %q", got)
@@ -149,6 +145,16 @@ func testEmulated(t *testing.T, file string) {
 	bed.RemoveFile(t, dir+"/p.pid")
 	<-r.Done
 	bed.ExpectEmptyDir(t, dir)
+}
+
+// needTool is where a program of this machine is.
+func needTool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		bed.Missing(t, "%v", err)
+	}
+	return path
 }
 
 // output is what a command prints, which must succeed.
