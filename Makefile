@@ -53,7 +53,7 @@ SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct 2>/de
 
 .PHONY: dist
 dist:
-	$(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' -archs '$(ARCHS)' \
+	GOOS= GOARCH= $(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' -archs '$(ARCHS)' \
 		-formats '$(FORMATS)' -nfpm $(NFPM) -out '$(DIST)'
 
 # The unit tests run with the race detector, where there is a C compiler for it;
@@ -69,7 +69,7 @@ test:
 
 # The long forms of the tests of the gate: every case of a matrix, not a sample.
 # make faults FAULTS=races runs those of one folder.
-FAULTS ?= $(filter faults races soak scale,$(notdir $(wildcard integration_test/*)))
+FAULTS ?= $(filter faults races soak scale packages,$(notdir $(wildcard integration_test/*)))
 
 .PHONY: faults
 faults:

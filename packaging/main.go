@@ -78,7 +78,7 @@ func (r *release) check() error {
 		}
 	}
 	if len(r.archs) == 0 {
-		return errors.New("no architecture")
+		return errors.New("no architecture; hint: give make ARCHS=")
 	}
 	return nil
 }

@@ -19,14 +19,26 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// inPackages are files of every package, below /usr.
+// inPackages are files of every package, below /usr, beside the examples.
 var inPackages = []string{
 	"bin/pidleash",
 	"share/bash-completion/completions/pidleash",
 	"share/doc/pidleash/changelog.gz",
-	"share/doc/pidleash/examples/kubernetes-job.yaml",
 	"share/fish/vendor_completions.d/pidleash.fish",
 	"share/man/man1/pidleash.1.gz",
+}
+
+// withExamples adds all files of examples/ to those of every package.
+func withExamples(t *testing.T, names ...string) []string {
+	t.Helper()
+	examples := filesBelow(t, bed.ModuleFile("examples"))
+	if len(examples) == 0 {
+		t.Fatal("there are no examples")
+	}
+	for name := range examples {
+		names = append(names, "share/doc/pidleash/examples/"+name)
+	}
+	return append(names, inPackages...)
 }
 
 // testBill compares the bill of materials with what Go says of the binary.
@@ -97,7 +109,7 @@ func testDeb(t *testing.T, file string) {
 			t.Errorf("%s: nothing is to be configured or enabled", name)
 		}
 	}
-	for _, name := range append([]string{"share/doc/pidleash/copyright", "share/zsh/vendor-completions/_pidleash"}, inPackages...) {
+	for _, name := range withExamples(t, "share/doc/pidleash/copyright", "share/zsh/vendor-completions/_pidleash") {
 		if !strings.Contains(list, " ./usr/"+name+"\n") {
 			t.Errorf("it lacks /usr/%s:\n%s", name, list)
 		}
@@ -119,8 +131,8 @@ func testRPM(t *testing.T, file string) {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 	list := rpm("--nosignature", "-qpl")
-	for _, name := range append([]string{"share/licenses/pidleash/LICENSE", "share/licenses/pidleash/THIRD_PARTY",
-		"share/zsh/site-functions/_pidleash"}, inPackages...) {
+	for _, name := range withExamples(t, "share/licenses/pidleash/LICENSE", "share/licenses/pidleash/THIRD_PARTY",
+		"share/zsh/site-functions/_pidleash") {
 		if !slices.Contains(strings.Fields(list), "/usr/"+name) {
 			t.Errorf("it lacks /usr/%s:\n%s", name, list)
 		}

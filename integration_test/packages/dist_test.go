@@ -38,8 +38,10 @@ func makeDist(t *testing.T, source string, env []string, variables ...string) st
 // needNfpm has nfpm built. Its source comes from Go's module proxy, once for a machine.
 func needNfpm(t *testing.T) {
 	t.Helper()
-	_, name, _ := strings.Cut(bed.ReadFile(t, bed.ModuleFile("Makefile")), "\nNFPM    := ")
-	name, _, _ = strings.Cut(name, "\n")
+	_, name, found := strings.Cut(bed.ReadFile(t, bed.ModuleFile("Makefile")), "\nNFPM    := ")
+	if name, _, _ = strings.Cut(name, "\n"); !found {
+		t.Fatal("the Makefile does not tell which nfpm")
+	}
 	if out, err := exec.Command("go", "run", name, "--version").CombinedOutput(); err != nil {
 		bed.Missing(t, "%s: %v\n%s", name, err, out)
 	}
@@ -168,4 +170,28 @@ func output(t *testing.T, words ...string) string {
 		t.Fatalf("%q: %v\n%s%s", words, err, out, stderr.String())
 	}
 	return string(out)
+}
+
+// What cannot be made is refused before anything is made or removed, with the remedy.
+func TestDistRefuses(t *testing.T) {
+	t.Parallel()
+	out := bed.OpenDir(t)
+	bed.WriteFile(t, out+"/SHA256SUMS", "kept", 0o644)
+	for _, c := range []struct{ variables, want string }{
+		{"COMMIT=", "no commit, or no time; hint: without .git give make VERSION="},
+		{"SOURCE_DATE_EPOCH=0", "no commit, or no time; hint: "},
+		{"ARCHS=arm65", "architecture arm65: unknown; hint: "},
+		{"ARCHS=", "no architecture; hint: "},
+		{"FORMATS=apk", "format apk: unknown; hint: there are deb, rpm and oci"},
+		{"DIST=packaging", "not made by this; hint: give another directory"},
+	} {
+		cmd := exec.Command("make", "-s", "-C", bed.ModuleFile(), "dist", "DIST="+out, "COMMIT="+commit, "SOURCE_DATE_EPOCH="+epoch, c.variables)
+		text, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(text), "packaging: ") || !strings.Contains(string(text), c.want) {
+			t.Errorf("%s: got %v and %q, want %q", c.variables, err, text, c.want)
+		}
+	}
+	if got := bed.ReadFile(t, out+"/SHA256SUMS"); got != "kept" || len(filesBelow(t, out)) != 1 {
+		t.Errorf("left are %v", filesBelow(t, out))
+	}
 }
