@@ -1,5 +1,5 @@
-# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate
-# of a change.
+# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole
+# gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -53,8 +53,8 @@ SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct 2>/de
 
 .PHONY: dist
 dist:
-	GOOS= GOARCH= $(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' -archs '$(ARCHS)' \
-		-formats '$(FORMATS)' -nfpm $(NFPM) -out '$(DIST)'
+	GOOS= GOARCH= $(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' \
+		-archs '$(ARCHS)' -formats '$(FORMATS)' -nfpm $(NFPM) -out '$(DIST)'
 
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of

@@ -60,7 +60,8 @@ func (r *release) bill(b binary, modules []module) error {
 	sum := sha256.Sum256(b.data)
 	own := component{
 		Type: "application", Name: "pidleash", Version: r.packageVersion(), Licences: underLicence("MIT"),
-		Hashes: []hash{{"SHA-256", b.sum()}}, PURL: "pkg:generic/pidleash@" + url.QueryEscape(r.packageVersion()) + "?arch=" + b.arch,
+		Hashes:     []hash{{"SHA-256", b.sum()}},
+		PURL:       "pkg:generic/pidleash@" + url.QueryEscape(r.packageVersion()) + "?arch=" + b.arch,
 		Properties: []property{{"commit", r.commit}},
 	}
 	own.Ref = own.PURL

@@ -42,8 +42,8 @@ func (b *binary) sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// build makes the binary for an architecture as `make build` does. What Go itself knows of git is left out, because it
-// is another thing in an archive of the source; the commit is in the binary anyway.
+// build makes the binary for an architecture as `make build` does. What Go itself knows of git is left out, because
+// it is another thing in an archive of the source; the commit is in the binary anyway.
 func (r *release) build(arch string) (b binary, err error) {
 	path := filepath.Join(r.out, "pidleash-"+fileName(r.packageVersion())+"-linux-"+arch)
 	absolute, err := filepath.Abs(path)
@@ -51,7 +51,9 @@ func (r *release) build(arch string) (b binary, err error) {
 		return b, err
 	}
 	cmd := exec.Command("make", "-s", "build", "OUT="+absolute, "VERSION="+r.version, "COMMIT="+r.commit)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS") })
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { // of the make that has started this
+		return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS")
+	})
 	cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch, "GOFLAGS=-buildvcs=false", "GOEXPERIMENT=", targets[arch].env)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {

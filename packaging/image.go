@@ -74,8 +74,8 @@ func (l layout) addJSON(kind string, value any) descriptor {
 	return l.add(kind, data)
 }
 
-// image writes one image for every architecture, as the Dockerfile makes it for one: the binary, and the licences that
-// must go with it.
+// image writes one image for every architecture, as the Dockerfile makes it for one: the binary, and the licences
+// that must go with it.
 func (r *release) image(binaries []binary, notices []byte) error {
 	licence, err := os.ReadFile("LICENSE")
 	if err != nil {
@@ -101,7 +101,8 @@ func (r *release) image(binaries []binary, notices []byte) error {
 		c.Rootfs.Type, c.Rootfs.Diffs = "layers", []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}
 		m := manifest{
 			Version: 2, MediaType: "application/vnd.oci.image.manifest.v1+json",
-			Config: l.addJSON("config.v1+json", c), Layers: []descriptor{l.add("layer.v1.tar+gzip", zipped(layer))}, Annotations: labels,
+			Config: l.addJSON("config.v1+json", c), Layers: []descriptor{l.add("layer.v1.tar+gzip", zipped(layer))},
+			Annotations: labels,
 		}
 		d := l.addJSON("manifest.v1+json", m)
 		d.Platform = &c.platform
@@ -143,7 +144,8 @@ func archive(at time.Time, entries []entry) []byte {
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
 		// A buffer takes everything, and these headers fit into the oldest format.
-		_ = w.WriteHeader(&tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.data)), ModTime: at, Format: tar.FormatUSTAR})
+		header := tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.data)), ModTime: at, Format: tar.FormatUSTAR}
+		_ = w.WriteHeader(&header)
 		_, _ = io.Copy(w, bytes.NewReader(e.data))
 	}
 	_ = w.Close()

@@ -1,5 +1,5 @@
-// Command packaging makes what is handed out: binaries, packages, a container image, and what tells of them. `make dist`
-// runs it in the top directory of the module.
+// Command packaging makes what is handed out: binaries, packages, a container image, and what tells of them.
+// `make dist` runs it in the top directory of the module.
 //
 //	pidleash-VERSION-linux-ARCH           the static binary
 //	pidleash-VERSION-linux-ARCH.cdx.json  its bill of materials, CycloneDX
@@ -8,8 +8,8 @@
 //	THIRD_PARTY                           the licences of the libraries inside
 //	SHA256SUMS                            of all of these
 //
-// The same source and the same Go make the same bytes, in whatever directory, at whatever time: nothing of the machine
-// gets in. Times are those of the commit (https://reproducible-builds.org/specs/source-date-epoch/).
+// The same source and the same Go make the same bytes, in whatever directory, at whatever time: nothing of the
+// machine gets in. Times are those of the commit (https://reproducible-builds.org/specs/source-date-epoch/).
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func main() {
 
 func run() (err error) {
 	r := &release{}
-	flag.StringVar(&r.version, "version", "", "of pidleash, as git describe tells it; without one the commit stands for it")
+	flag.StringVar(&r.version, "version", "", "of pidleash, as git describe tells it; without one the commit is used")
 	flag.StringVar(&r.commit, "commit", "", "of the source")
 	epoch := flag.Int64("epoch", 0, "seconds since 1970: the time of everything that is made")
 	archs := flag.String("archs", "amd64", "architectures, in Go's words")
@@ -123,8 +124,11 @@ func (r *release) make() error {
 	return sums(r.out)
 }
 
-// clear removes what an earlier run has made: SHA256SUMS is about everything that lies there. Other files are nobody's
-// to remove.
+// ours are the names of what this makes, and of the signature that a release adds.
+var ours = regexp.MustCompile(`^(pidleash[-_][0-9].*|THIRD_PARTY|SHA256SUMS(\..*)?)$`)
+
+// clear removes what an earlier run has made: SHA256SUMS is about everything that lies there. Other files are not
+// its to remove.
 func (r *release) clear() error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
@@ -134,8 +138,7 @@ func (r *release) clear() error {
 		return err
 	}
 	for _, e := range entries {
-		ours := strings.HasPrefix(e.Name(), "pidleash") || e.Name() == "THIRD_PARTY" || strings.HasPrefix(e.Name(), "SHA256SUMS")
-		if !ours || e.IsDir() {
+		if !ours.MatchString(e.Name()) || e.IsDir() {
 			return fmt.Errorf("%s: not made by this; hint: give another directory", filepath.Join(r.out, e.Name()))
 		}
 	}

@@ -11,8 +11,8 @@ var (
 	preRelease = regexp.MustCompile(`-(alpha|beta|rc|pre)`)
 )
 
-// packageVersion is the version in the words of dpkg and rpm, so that they order versions as git does: "~" sorts before
-// the end, "+" after it, "-" begins the package's own number (deb-version(7)). Without a tag it is before all others.
+// packageVersion is the version in the words of dpkg and rpm, so that they order versions as git does: "~" sorts
+// before the end, "+" after it, "-" begins the package's own number (deb-version(7)). Without a tag it is before all others.
 func (r *release) packageVersion() string {
 	v := strings.TrimPrefix(r.version, "v")
 	if v == "" || v[0] < '0' || v[0] > '9' {

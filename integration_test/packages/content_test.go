@@ -64,7 +64,11 @@ func testBill(t *testing.T, dir string) {
 	var got, want []string
 	for _, c := range bill.Components {
 		got = append(got, c.Name+" "+c.Version)
-		if name := strings.Replace(c.Name, "std", "The Go standard library and runtime", 1); !strings.Contains(notices, "\n"+name+" "+c.Version+" (") {
+		name := c.Name
+		if name == "std" {
+			name = "The Go standard library and runtime"
+		}
+		if !strings.Contains(notices, "\n"+name+" "+c.Version+" (") {
 			t.Errorf("THIRD_PARTY has no licence of %s", c.Name)
 		}
 		if !strings.HasPrefix(c.PURL, "pkg:golang/"+c.Name+"@") {
@@ -92,7 +96,9 @@ var inPlace = regexp.MustCompile(`^\./usr/(bin|share/(man|doc|bash-completion|zs
 // testDeb looks into the package: whose files, what modes, no scripts.
 func testDeb(t *testing.T, file string) {
 	needTool(t, "dpkg-deb")
-	for field, want := range map[string]string{"Package": "pidleash", "Version": "1.0.0", "Architecture": "arm64", "Depends": ""} {
+	for field, want := range map[string]string{
+		"Package": "pidleash", "Version": "1.0.0", "Architecture": "arm64", "Depends": "",
+	} {
 		if got := strings.TrimSpace(output(t, "dpkg-deb", "--field", file, field)); got != want {
 			t.Errorf("%s: %s, want %s", field, got, want)
 		}
@@ -102,8 +108,9 @@ func testDeb(t *testing.T, file string) {
 		t.Errorf("beside its files it has %q, %v: scripts and conffiles may act on who runs", control, err)
 	}
 	list := output(t, "dpkg-deb", "--contents", file)
+	modes := []string{"drwxr-xr-x", "-rwxr-xr-x", "-rw-r--r--"}
 	for _, line := range strings.Split(strings.TrimSpace(list), "\n") {
-		if words := strings.Fields(line); !slices.Contains([]string{"drwxr-xr-x", "-rwxr-xr-x", "-rw-r--r--"}, words[0]) || words[1] != "root/root" {
+		if words := strings.Fields(line); !slices.Contains(modes, words[0]) || words[1] != "root/root" {
 			t.Errorf("mode or owner: %s", line)
 		} else if name := words[len(words)-1]; !strings.HasSuffix(name, "/") && !inPlace.MatchString(name) {
 			t.Errorf("%s: nothing is to be configured or enabled", name)
@@ -127,7 +134,8 @@ func testRPM(t *testing.T, file string) {
 		t.Errorf("rpm -K says %s", got)
 	}
 	want := "pidleash 1.0.0 1 aarch64 MIT localhost " + epoch
-	if got := rpm("--nosignature", "-qp", "--qf", "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE} %{BUILDHOST} %{BUILDTIME}"); got != want {
+	const format = "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE} %{BUILDHOST} %{BUILDTIME}"
+	if got := rpm("--nosignature", "-qp", "--qf", format); got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 	list := rpm("--nosignature", "-qpl")
@@ -166,26 +174,34 @@ func testImage(t *testing.T, dir string) {
 	var outer, inner, manifest list
 	open("index.json", &outer)
 	open(outer.Manifests[0].Digest, &inner)
-	if p := inner.Manifests[0].Platform; len(inner.Manifests) != 1 || p.Architecture != "arm64" || p.OS != "linux" || p.Variant != "v8" {
-		t.Errorf("the image is for %+v", inner.Manifests)
+	if got := fmt.Sprint(inner.Manifests[0].Platform); len(inner.Manifests) != 1 || got != "{arm64 linux v8}" {
+		t.Errorf("the image is for %s, and %d in all", got, len(inner.Manifests))
 	}
 	open(inner.Manifests[0].Digest, &manifest)
 	var config struct {
 		Config struct{ Labels map[string]string }
 	}
 	open(manifest.Config.Digest, &config)
-	for label, want := range map[string]string{"version": "1.0.0", "revision": commit, "licenses": "MIT", "created": "2025-11-26T00:00:00Z"} {
+	for label, want := range map[string]string{
+		"version": "1.0.0", "revision": commit, "licenses": "MIT", "created": "2025-11-26T00:00:00Z",
+	} {
 		if got := config.Config.Labels["org.opencontainers.image."+label]; got != want {
 			t.Errorf("label %s: %q, want %q", label, got, want)
 		}
 	}
-	unzipped, err := gzip.NewReader(bytes.NewReader(files["blobs/sha256/"+strings.TrimPrefix(manifest.Layers[0].Digest, "sha256:")]))
+	blob := "blobs/sha256/" + strings.TrimPrefix(manifest.Layers[0].Digest, "sha256:")
+	unzipped, err := gzip.NewReader(bytes.NewReader(files[blob]))
 	bed.Must(t, err)
 	layer, err := io.ReadAll(unzipped)
 	bed.Must(t, err)
-	if inside := untar(t, layer); string(inside["pidleash"]) != bed.ReadFile(t, filepath.Join(dir, "pidleash-1.0.0-linux-arm64")) ||
-		len(inside["LICENSE"]) == 0 || string(inside["THIRD_PARTY"]) != bed.ReadFile(t, filepath.Join(dir, "THIRD_PARTY")) {
-		t.Errorf("the layer has not what it should")
+	inside := untar(t, layer)
+	for name, source := range map[string]string{
+		"pidleash": filepath.Join(dir, "pidleash-1.0.0-linux-arm64"), "THIRD_PARTY": filepath.Join(dir, "THIRD_PARTY"),
+		"LICENSE": bed.ModuleFile("LICENSE"),
+	} {
+		if string(inside[name]) != bed.ReadFile(t, source) {
+			t.Errorf("the image's %s is not %s", name, source)
+		}
 	}
 }
 

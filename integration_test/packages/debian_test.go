@@ -61,7 +61,8 @@ func (d debian) install(file, version string) {
 	d.Install(d.t, inside, file)
 	// Images of containers have dpkg leave documentation out. man-db's trigger would index the pages of all packages.
 	d.must("dpkg", "--path-include=/usr/share/*", "--no-triggers", "--install", inside)
-	if got := d.must("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", "pidleash"); got != "installed "+version {
+	got := d.must("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", "pidleash")
+	if got != "installed "+version {
 		d.t.Fatalf("dpkg says %q, want installed %s", got, version)
 	}
 	if got := d.must("dpkg", "--verify", "pidleash"); got != "" {
@@ -96,7 +97,8 @@ var ways = []way{
 	{"sidecar", "Type=exec\nExecStart=/usr/bin/pidleash -sidecar -pidfile /run/lab/sidecar.pid -- %s\n"},
 	{"daemon", "Type=forking\nPIDFile=/run/lab/daemon.pid\nExecStart=/usr/bin/pidleash -daemon -- %s\n"},
 	{"supervisor", "Type=forking\nPIDFile=/run/lab/supervisor.sup\nKillMode=mixed\nExecStart=/usr/bin/pidleash -daemon" +
-		" -restart always -restart-delay 0s -pidfile /run/lab/supervisor.pid -supervisor-pidfile /run/lab/supervisor.sup -- %s\n"},
+		" -restart always -restart-delay 0s -pidfile /run/lab/supervisor.pid -supervisor-pidfile /run/lab/supervisor.sup" +
+		" -- %s\n"},
 }
 
 // A wrapped is a unit of a way, and what runs in it.

@@ -185,7 +185,8 @@ func TestDistRefuses(t *testing.T) {
 		{"FORMATS=apk", "format apk: unknown; hint: there are deb, rpm and oci"},
 		{"DIST=packaging", "not made by this; hint: give another directory"},
 	} {
-		cmd := exec.Command("make", "-s", "-C", bed.ModuleFile(), "dist", "DIST="+out, "COMMIT="+commit, "SOURCE_DATE_EPOCH="+epoch, c.variables)
+		cmd := exec.Command("make", "-s", "-C", bed.ModuleFile(), "dist", "DIST="+out, "COMMIT="+commit,
+			"SOURCE_DATE_EPOCH="+epoch, c.variables)
 		text, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(text), "packaging: ") || !strings.Contains(string(text), c.want) {
 			t.Errorf("%s: got %v and %q, want %q", c.variables, err, text, c.want)

@@ -36,10 +36,13 @@ func testContainer(t *testing.T, archive string) {
 		t.Errorf("-version says %q", got)
 	}
 	c.ExpectExit(0)
-	opts := []string{"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--tmpfs=/run:mode=1777", "--volume=" + b.Probe() + ":/probe:ro"}
+	opts := []string{
+		"--read-only", "--read-only-tmpfs=false", "--cap-drop=all",
+		"--tmpfs=/run:mode=1777", "--volume=" + b.Probe() + ":/probe:ro",
+	}
 	b.StartImage(t, "localhost/pidleash:1.0.0", opts, "-pidfile", "/run/p.pid", "/probe", "exit", "42").ExpectExit(42)
-	label := b.Podman(t, "image", "inspect", "--format", `{{index .Labels "org.opencontainers.image.revision"}} {{.Architecture}} {{.User}}`,
-		"localhost/pidleash:1.0.0")
+	const format = `{{index .Labels "org.opencontainers.image.revision"}} {{.Architecture}} {{.User}}`
+	label := b.Podman(t, "image", "inspect", "--format", format, "localhost/pidleash:1.0.0")
 	if want := commit + " " + runtime.GOARCH + " 65532:65532"; strings.TrimSpace(label) != want {
 		t.Errorf("the image says %q, want %q", label, want)
 	}
