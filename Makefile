@@ -11,7 +11,7 @@ ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/ats
 
 # What -version tells. Where there is no .git, as in the Dockerfile, they are
 # given: make VERSION=1.0.0 COMMIT=0123abcd.
-VERSION ?= $(if $(wildcard .git),$(shell git describe --tags --dirty 2>/dev/null))
+VERSION ?= $(if $(wildcard .git),$(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null)))
 COMMIT  ?= $(if $(wildcard .git),$(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null))
 STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/cli.builtCommit=$(COMMIT)
 

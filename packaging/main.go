@@ -54,7 +54,7 @@ func run() (err error) {
 	if r.commit == "" || *epoch == 0 {
 		return errors.New("no commit, or no time; hint: without .git give make VERSION=, COMMIT= and SOURCE_DATE_EPOCH=")
 	}
-	r.created = time.Unix(*epoch, 0).UTC()
+	r.version, r.created = strings.TrimPrefix(r.version, "v"), time.Unix(*epoch, 0).UTC() // of a tag, v1.0.0
 	r.archs, r.formats = strings.Fields(*archs), strings.Fields(*formats)
 	if err := r.check(); err != nil {
 		return err

@@ -14,7 +14,7 @@ var (
 // packageVersion is the version in the words of dpkg and rpm, so that they order versions as git does: "~" sorts
 // before the end, "+" after it, "-" begins the package's own number (deb-version(7)). Without a tag it is before all others.
 func (r *release) packageVersion() string {
-	v := strings.TrimPrefix(r.version, "v")
+	v := r.version
 	if v == "" || v[0] < '0' || v[0] > '9' {
 		return "0~" + r.created.Format("20060102") + ".g" + r.commit[:min(12, len(r.commit))]
 	}

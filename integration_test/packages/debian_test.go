@@ -68,7 +68,7 @@ func (d debian) install(file, version string) {
 	if got := d.must("dpkg", "--verify", "pidleash"); got != "" {
 		d.t.Errorf("dpkg --verify says %s", got)
 	}
-	if got := d.must("/usr/bin/pidleash", "-version"); !strings.HasPrefix(got, "pidleash v"+version+" ") {
+	if got := d.must("/usr/bin/pidleash", "-version"); !strings.HasPrefix(got, "pidleash "+version+" ") {
 		d.t.Errorf("-version says %q", got)
 	}
 }

@@ -56,11 +56,11 @@ func copySource(t *testing.T) string {
 		switch {
 		case err != nil:
 			return err
-		case name == ".git" || name == "dist":
+		case d.IsDir() && (name == ".git" || name == "dist"):
 			return fs.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(target, name), 0o755)
-		case !d.Type().IsRegular():
+		case !d.Type().IsRegular() || name == ".git": // a file, where git worktree has made it
 			return nil
 		}
 		data, err := fs.ReadFile(source, name)
@@ -138,7 +138,7 @@ func testSums(t *testing.T, dir string, files []string) {
 func testEmulated(t *testing.T, file string) {
 	h := bed.How{File: file, Before: []string{needTool(t, "qemu-aarch64-static")}}
 	r := bed.Start(t, h, "-version")
-	if got := r.Rest(t); !strings.HasPrefix(got, "pidleash v1.0.0 (commit "+commit+", go") {
+	if got := r.Rest(t); !strings.HasPrefix(got, "pidleash 1.0.0 (commit "+commit+", go") {
 		t.Errorf("-version says %q", got)
 	}
 	r.ExpectCode(t, 0)

@@ -32,7 +32,7 @@ func testContainer(t *testing.T, archive string) {
 	b := bed.NewPodman(t)
 	b.Podman(t, "load", "--quiet", "--input", archive)
 	c := b.StartImage(t, "localhost/pidleash:1.0.0", nil, "-version")
-	if got := c.Line(); !strings.HasPrefix(got, "pidleash v1.0.0 (commit "+commit+", go") {
+	if got := c.Line(); !strings.HasPrefix(got, "pidleash 1.0.0 (commit "+commit+", go") {
 		t.Errorf("-version says %q", got)
 	}
 	c.ExpectExit(0)
