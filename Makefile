@@ -1,4 +1,5 @@
-# Targets: build, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole gate of a change.
+# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole
+# gate of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -11,13 +12,50 @@ ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/ats
 
 # What -version tells. Where there is no .git, as in the Dockerfile, they are
 # given: make VERSION=1.0.0 COMMIT=0123abcd.
-VERSION ?= $(if $(wildcard .git),$(shell git describe --tags --dirty 2>/dev/null))
+VERSION ?= $(if $(wildcard .git),$(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null)))
 COMMIT  ?= $(if $(wildcard .git),$(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null))
 STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/cli.builtCommit=$(COMMIT)
 
 .PHONY: build
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
+
+# Where make install puts things, below DESTDIR if a package is made of them. It installs what was built before, because
+# root may have no Go: make && sudo make install.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+ZSHDIR  ?= share/zsh/site-functions
+INSTALLED := bin/pidleash share/man/man1/pidleash.1 share/bash-completion/completions/pidleash \
+	$(ZSHDIR)/_pidleash share/fish/vendor_completions.d/pidleash.fish
+
+$(OUT):
+	@$(MAKE) -s build
+
+.PHONY: install
+install: $(OUT)
+	install -D -m 755 $(OUT) '$(DESTDIR)$(PREFIX)/bin/pidleash'
+	install -D -m 644 man/pidleash.1 '$(DESTDIR)$(PREFIX)/share/man/man1/pidleash.1'
+	install -D -m 644 completions/pidleash.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pidleash'
+	install -D -m 644 completions/_pidleash '$(DESTDIR)$(PREFIX)/$(ZSHDIR)/_pidleash'
+	install -D -m 644 completions/pidleash.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pidleash.fish'
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(foreach name,$(INSTALLED),'$(DESTDIR)$(PREFIX)/$(name)')
+
+# What is handed out, see packaging/main.go: the same bytes from the same source and the same Go. Packages are made by
+# nfpm, which is run by its version, not required in go.mod. An archive of the source has no .git to ask:
+# make dist VERSION=1.0.0 COMMIT=0123abcd SOURCE_DATE_EPOCH=1764115200.
+DIST    ?= dist
+ARCHS   ?= amd64 arm64 arm 386 riscv64 ppc64le s390x
+FORMATS ?= deb rpm oci
+NFPM    := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: dist
+dist:
+	GOOS= GOARCH= $(GO) run ./packaging -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(SOURCE_DATE_EPOCH)' \
+		-archs '$(ARCHS)' -formats '$(FORMATS)' -nfpm $(NFPM) -out '$(DIST)'
 
 # The unit tests run with the race detector, where there is a C compiler for it;
 # the built binary has none of it anyway. T names folders, of the product or of
@@ -32,7 +70,7 @@ test:
 
 # The long forms of the tests of the gate: every case of a matrix, not a sample.
 # make faults FAULTS=races runs those of one folder.
-FAULTS ?= $(filter faults races soak scale,$(notdir $(wildcard integration_test/*)))
+FAULTS ?= $(filter faults races soak scale packages,$(notdir $(wildcard integration_test/*)))
 
 .PHONY: faults
 faults:

@@ -113,7 +113,7 @@ func integrationFolders() ([]string, error) {
 // unitPackages are those of the product among the subjects, by their last name.
 func unitPackages(subjects []string) (list []string) {
 	if len(subjects) == 0 {
-		return []string{".", "./wrapper/...", "./watch/...", "./internal/..."}
+		return []string{".", "./wrapper/...", "./watch/...", "./internal/...", "./packaging"}
 	}
 	for _, name := range subjects {
 		for _, path := range []string{"./" + name, "./internal/" + name} {

@@ -1,0 +1,220 @@
+package packages
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"pidleash/integration_test/bed"
+)
+
+// inPackages are files of every package, below /usr, beside the examples.
+var inPackages = []string{
+	"bin/pidleash",
+	"share/bash-completion/completions/pidleash",
+	"share/doc/pidleash/changelog.gz",
+	"share/fish/vendor_completions.d/pidleash.fish",
+	"share/man/man1/pidleash.1.gz",
+}
+
+// withExamples adds all files of examples/ to those of every package.
+func withExamples(t *testing.T, names ...string) []string {
+	t.Helper()
+	examples := filesBelow(t, bed.ModuleFile("examples"))
+	if len(examples) == 0 {
+		t.Fatal("there are no examples")
+	}
+	for name := range examples {
+		names = append(names, "share/doc/pidleash/examples/"+name)
+	}
+	return append(names, inPackages...)
+}
+
+// testBill compares the bill of materials with what Go says of the binary.
+func testBill(t *testing.T, dir string) {
+	var bill struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct {
+			Component struct {
+				Version string
+				Hashes  []struct{ Alg, Content string }
+			}
+		}
+		Components []struct{ Name, Version, PURL string }
+	}
+	binary := filepath.Join(dir, "pidleash-1.0.0-linux-arm64")
+	bed.Must(t, json.Unmarshal([]byte(bed.ReadFile(t, binary+".cdx.json")), &bill))
+	own := bill.Metadata.Component
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte(bed.ReadFile(t, binary))))
+	if bill.BOMFormat != "CycloneDX" || own.Version != "1.0.0" || len(own.Hashes) != 1 || own.Hashes[0].Content != sum {
+		t.Errorf("the bill is not about this binary: %+v", bill)
+	}
+	notices := bed.ReadFile(t, filepath.Join(dir, "THIRD_PARTY"))
+	var got, want []string
+	for _, c := range bill.Components {
+		got = append(got, c.Name+" "+c.Version)
+		name := c.Name
+		if name == "std" {
+			name = "The Go standard library and runtime"
+		}
+		if !strings.Contains(notices, "\n"+name+" "+c.Version+" (") {
+			t.Errorf("THIRD_PARTY has no licence of %s", c.Name)
+		}
+		if !strings.HasPrefix(c.PURL, "pkg:golang/"+c.Name+"@") {
+			t.Errorf("%s is called %q", c.Name, c.PURL)
+		}
+	}
+	for i, line := range strings.Split(output(t, "go", "version", "-m", binary), "\n") {
+		switch words := strings.Fields(line); {
+		case i == 0:
+			want = append(want, "std "+words[1])
+		case len(words) > 2 && words[0] == "dep":
+			want = append(want, words[1]+" "+words[2])
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || len(got) < 5 {
+		t.Errorf("the bill has %q, go version -m %q", got, want)
+	}
+}
+
+// inPlace are the directories of a package's files. Units and scripts among them are examples.
+var inPlace = regexp.MustCompile(`^\./usr/(bin|share/(man|doc|bash-completion|zsh|fish))/`)
+
+// testDeb looks into the package: whose files, what modes, no scripts.
+func testDeb(t *testing.T, file string) {
+	needTool(t, "dpkg-deb")
+	for field, want := range map[string]string{
+		"Package": "pidleash", "Version": "1.0.0", "Architecture": "arm64", "Depends": "",
+	} {
+		if got := strings.TrimSpace(output(t, "dpkg-deb", "--field", file, field)); got != want {
+			t.Errorf("%s: %s, want %s", field, got, want)
+		}
+	}
+	control, err := exec.Command("sh", "-c", `dpkg-deb --ctrl-tarfile "$0" | tar -t | sort | tr '\n' ' '`, file).Output()
+	if err != nil || string(control) != "./control ./md5sums " {
+		t.Errorf("beside its files it has %q, %v: scripts and conffiles may act on who runs", control, err)
+	}
+	list := output(t, "dpkg-deb", "--contents", file)
+	modes := []string{"drwxr-xr-x", "-rwxr-xr-x", "-rw-r--r--"}
+	for _, line := range strings.Split(strings.TrimSpace(list), "\n") {
+		if words := strings.Fields(line); !slices.Contains(modes, words[0]) || words[1] != "root/root" {
+			t.Errorf("mode or owner: %s", line)
+		} else if name := words[len(words)-1]; !strings.HasSuffix(name, "/") && !inPlace.MatchString(name) {
+			t.Errorf("%s: nothing is to be configured or enabled", name)
+		}
+	}
+	for _, name := range withExamples(t, "share/doc/pidleash/copyright", "share/zsh/vendor-completions/_pidleash") {
+		if !strings.Contains(list, " ./usr/"+name+"\n") {
+			t.Errorf("it lacks /usr/%s:\n%s", name, list)
+		}
+	}
+}
+
+// testRPM has rpm read the package, and check its sums.
+func testRPM(t *testing.T, file string) {
+	needTool(t, "rpm")
+	rpm := func(words ...string) string {
+		t.Helper()
+		return output(t, append([]string{"rpm", "--dbpath", t.TempDir()}, append(words, file)...)...)
+	}
+	if got := rpm("--nosignature", "-Kv"); !strings.Contains(got, "SHA256 digest: OK") {
+		t.Errorf("rpm -K says %s", got)
+	}
+	want := "pidleash 1.0.0 1 aarch64 MIT localhost " + epoch
+	const format = "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE} %{BUILDHOST} %{BUILDTIME}"
+	if got := rpm("--nosignature", "-qp", "--qf", format); got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	list := rpm("--nosignature", "-qpl")
+	for _, name := range withExamples(t, "share/licenses/pidleash/LICENSE", "share/licenses/pidleash/THIRD_PARTY",
+		"share/zsh/site-functions/_pidleash") {
+		if !slices.Contains(strings.Fields(list), "/usr/"+name) {
+			t.Errorf("it lacks /usr/%s:\n%s", name, list)
+		}
+	}
+	if got := strings.TrimSpace(rpm("--nosignature", "-qp", "--scripts")); got != "" {
+		t.Errorf("it has scripts: %s", got)
+	}
+}
+
+// testImage follows the digests of the layout, from the outer index to the layer.
+func testImage(t *testing.T, dir string) {
+	files := untar(t, []byte(bed.ReadFile(t, filepath.Join(dir, "pidleash-1.0.0-oci.tar"))))
+	type list struct {
+		Manifests []struct {
+			Digest   string
+			Platform struct{ Architecture, OS, Variant string }
+		}
+		Config struct{ Digest string }
+		Layers []struct{ Digest string }
+	}
+	open := func(name string, into any) {
+		t.Helper()
+		if sum, ok := strings.CutPrefix(name, "sha256:"); ok {
+			name = "blobs/sha256/" + sum
+			if got := fmt.Sprintf("%x", sha256.Sum256(files[name])); got != sum {
+				t.Errorf("%s has the sum %s", name, got)
+			}
+		}
+		bed.Must(t, json.Unmarshal(files[name], into))
+	}
+	var outer, inner, manifest list
+	open("index.json", &outer)
+	open(outer.Manifests[0].Digest, &inner)
+	if got := fmt.Sprint(inner.Manifests[0].Platform); len(inner.Manifests) != 1 || got != "{arm64 linux v8}" {
+		t.Errorf("the image is for %s, and %d in all", got, len(inner.Manifests))
+	}
+	open(inner.Manifests[0].Digest, &manifest)
+	var config struct {
+		Config struct{ Labels map[string]string }
+	}
+	open(manifest.Config.Digest, &config)
+	for label, want := range map[string]string{
+		"version": "1.0.0", "revision": commit, "licenses": "MIT", "created": "2025-11-26T00:00:00Z",
+	} {
+		if got := config.Config.Labels["org.opencontainers.image."+label]; got != want {
+			t.Errorf("label %s: %q, want %q", label, got, want)
+		}
+	}
+	blob := "blobs/sha256/" + strings.TrimPrefix(manifest.Layers[0].Digest, "sha256:")
+	unzipped, err := gzip.NewReader(bytes.NewReader(files[blob]))
+	bed.Must(t, err)
+	layer, err := io.ReadAll(unzipped)
+	bed.Must(t, err)
+	inside := untar(t, layer)
+	for name, source := range map[string]string{
+		"pidleash": filepath.Join(dir, "pidleash-1.0.0-linux-arm64"), "THIRD_PARTY": filepath.Join(dir, "THIRD_PARTY"),
+		"LICENSE": bed.ModuleFile("LICENSE"),
+	} {
+		if string(inside[name]) != bed.ReadFile(t, source) {
+			t.Errorf("the image's %s is not %s", name, source)
+		}
+	}
+}
+
+func untar(t *testing.T, data []byte) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		bed.Must(t, err)
+		files[h.Name], err = io.ReadAll(r)
+		bed.Must(t, err)
+	}
+}
