@@ -393,6 +393,9 @@ func TestDirectoryProblems(t *testing.T) {
 		t.Error("no hint")
 	}
 	refused(t, dir+"/file/p.pid", "its directory is not a directory")
+	if e := refused(t, "/proc/p.pid", "cannot be created in /proc"); !errors.Is(e, errNoFiles) || e.Hint == "" {
+		t.Errorf("in procfs: %v", e)
+	}
 
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
