@@ -62,6 +62,27 @@ var (
 	targetNames = []string{ToProgram: "", ToGroup: ":group", ToTree: ":tree"}
 )
 
+// A trace has the names that docs/states.md has.
+func TestNames(t *testing.T) {
+	for s, name := range stateNames {
+		m := Machine{phase: phase{state: State(s)}}
+		expectName(t, m.String(), name)
+	}
+	for k, name := range kindNames {
+		expectName(t, Kind(k).String(), name)
+	}
+	for d, name := range doNames {
+		expectName(t, Do(d).String(), name)
+	}
+}
+
+func expectName(t *testing.T, got, constant string) {
+	t.Helper()
+	if got != words(constant) {
+		t.Errorf("%s is called %q", constant, got)
+	}
+}
+
 func TestEveryConstantHasAComment(t *testing.T) {
 	for _, typeName := range []string{"State", "Kind", "Do"} {
 		for _, c := range constants(typeName) {
