@@ -179,8 +179,8 @@ func startCommand(l *loop, command string) (pid int, err error) {
 	spec := spec(l, files, nil)
 	spec.Program = launch.Shell()
 	spec.Args = []string{"/bin/sh", "-c", command}
-	env := slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
-	spec.Env = append(env, "MAINPID="+strconv.Itoa(l.program.pid()))
+	spec.Env = slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
+	spec.Env = append(spec.Env, "MAINPID="+strconv.Itoa(l.program.pid()))
 	spec.DeathSignal, spec.SameGroup, spec.Inherit = syscall.SIGKILL, false, nil
 	if pid, err = launch.Start(spec); err != nil {
 		return 0, err

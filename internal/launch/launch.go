@@ -20,6 +20,7 @@
 package launch
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 
@@ -157,7 +158,7 @@ func (p *childPlan) execInPlace(env []string) {
 		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
 			err = sys.Again(func() error { return syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env) })
 		}
-		errno, _ := err.(syscall.Errno)
+		errno, _ := errors.AsType[syscall.Errno](err)
 		if !p.result.refused(i, errno) {
 			break
 		}

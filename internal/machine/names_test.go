@@ -249,13 +249,13 @@ func (p *play) ticks(wait time.Duration, want string) {
 	p.happens("Ticked", want)
 }
 
-// isDue has the tick come at once.
-func (p *play) isDue(want string) {
+// launchIsDue has the tick come at once, which launches.
+func (p *play) launchIsDue() {
 	p.t.Helper()
 	if at := p.m.Deadline(); at.IsZero() || at.After(p.now) {
 		p.t.Fatalf("%v after noon: the deadline is %v, want it now", p.now.Sub(noon), at)
 	}
-	p.happens("Ticked", want)
+	p.happens("Ticked", "Launch")
 }
 
 // sweeps lets time pass while descendants are left, and compares the actions at its end.
