@@ -29,7 +29,7 @@ func contextWith(stdout, stderr string) *plan.Context {
 // claimIn is a claim of p.pid there.
 func claimIn(t *testing.T, dir string) *pidfile.Claim {
 	t.Helper()
-	c, err := pidfile.New(dir + "/p.pid")
+	c, err := pidfile.New(dir+"/p.pid", false)
 	must(t, err)
 	return c
 }
