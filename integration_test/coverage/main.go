@@ -43,7 +43,7 @@ func main() {
 func run(dir string, folders []string) error {
 	counters, binary := filepath.Join(dir, "counters"), filepath.Join(dir, "pidleash")
 	// Programs of other users run the binary and write counters, too.
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(counters, 0o777), os.Chmod(counters, 0o1777)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(counters, 0o777), os.Chmod(counters, 0o777)); err != nil {
 		return err
 	}
 	overlay, err := writeOverlay(".", dir)
