@@ -20,7 +20,6 @@
 package launch
 
 import (
-	"errors"
 	"runtime"
 	"syscall"
 
@@ -158,7 +157,7 @@ func (p *childPlan) execInPlace(env []string) {
 		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
 			err = sys.Again(func() error { return syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env) })
 		}
-		errno, _ := errors.AsType[syscall.Errno](err)
+		errno, _ := err.(syscall.Errno) //nolint:errorlint // execve(2) returns it as it is
 		if !p.result.refused(i, errno) {
 			break
 		}
