@@ -1,5 +1,5 @@
-# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, bench. `make test` is the whole
-# gate of a change.
+# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, cover, vulnerabilities, check,
+# bench. `make test` is the tests of the gate, .ci/run the whole of it, `make check` all that can be said of a change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -18,7 +18,7 @@ STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/c
 
 .PHONY: build
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
 
 # Where make install puts things, below DESTDIR if a package is made of them. It installs what was built before, because
 # root may have no Go: make && sudo make install.
@@ -61,7 +61,9 @@ dist:
 # the built binary has none of it anyway. T names folders, of the product or of
 # integration_test: make test T=signals.
 RACE := $(if $(shell command -v gcc),-race)
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: test
 test:
@@ -111,14 +113,50 @@ cross:
 		GOARCH=$$arch timeout 300 $(MAKE) -s build OUT=/dev/null || { echo "linux/$$arch: does not build" >&2; exit 1; }; \
 	done
 
-# staticcheck is run by its version, not required in go.mod: who builds pidleash
-# need not download it. The second vet reads the benchmarks.
+# The tools are run by their versions, not required in go.mod: who builds pidleash need not download them. What
+# golangci-lint is asked, and why, is in .golangci.yml.
 .PHONY: lint
-lint:
+lint: dead
 	@files=$$(gofmt -l .) && [ -z "$$files" ] || { echo "gofmt -w $$files" >&2; exit 1; }
 	$(GO) vet -tags $(TAGS) ./...
-	$(GO) vet -tags bench ./integration_test/bench
-	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
+	$(GO) run $(GOLANGCI) run ./...
+
+# Functions that the program does not reach, which includes those that only tests call; what one architecture does not
+# reach another may, so they must be dead on two. Then those of the tests that no test reaches.
+.PHONY: dead
+dead:
+	@set -e; \
+	one=$$($(GO) run -exec 'env GOARCH=amd64' $(DEADCODE) -tags '$(TAGS)' .); \
+	other=$$($(GO) run -exec 'env GOARCH=arm64' $(DEADCODE) -tags '$(TAGS)' .); \
+	tests=$$($(GO) run $(DEADCODE) -test -tags '$(TAGS) bench' ./...); \
+	dead=$$(printf '%s\n' "$$one" "$$other" | sort | uniq -d; echo "$$tests" | grep -E '_test\.go:|^integration_test/' || true); \
+	[ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
+
+# Known vulnerabilities in what the binary calls. The list of them is on the network. Without it nothing is known, which
+# is not the same as none: with CI in the environment that fails.
+.PHONY: vulnerabilities
+vulnerabilities:
+	@$(GO) run $(GOVULNCHECK) -version >/dev/null # what comes next is about the list, not about the tool
+	@out=$$($(GO) run $(GOVULNCHECK) -tags $(TAGS) ./... 2>&1) && { echo "$$out"; exit 0; }; echo "$$out" >&2; \
+	case $$out in \
+	*"fetching vulnerabilities"*) echo 'NOT RUN: govulncheck cannot reach its list of vulnerabilities' >&2; [ -z "$$CI" ] ;; \
+	*) exit 1 ;; \
+	esac
+
+# How much of each package the end-to-end tests reach, by a binary that counts. make cover COVER=exit runs one folder.
+COVER ?= commands exit file forking signals restart while background sidecar
+
+.PHONY: cover
+cover:
+	.ci/setup
+	$(GO) run ./integration_test/coverage -tags $(TAGS) $(COVER)
+
+# All that can be said of a change: the gate, and what is too long for it or needs the network.
+.PHONY: check
+check:
+	.ci/run
+	$(MAKE) cover
+	$(MAKE) vulnerabilities
 
 # pidleash beside its peers. Writes docs/benchmarks.json, and page and chart of it:
 # on a quiet machine. "make bench ROUNDS=1000"; "make bench BEFORE=FILE" measures

@@ -71,7 +71,7 @@ func exhausted(path string) error {
 	}
 	w := newBed(path)
 	if !errors.Is(w.Err(), unix.EMFILE) || !strings.Contains(w.Err().Error(), "max_user_instances") {
-		return fmt.Errorf("no inotify instance is left, but Err is %v", w.Err())
+		return fmt.Errorf("no inotify instance is left, but Err is %w", w.Err())
 	}
 	if err := w.polls(func() error { return os.Chmod(path, 0o600) }); err != nil {
 		return fmt.Errorf("polling: %w", err)

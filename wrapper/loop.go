@@ -181,7 +181,11 @@ func (l *loop) run() {
 func (l *loop) happen(e machine.Event) {
 	l.queue = append(l.queue[:0], e)
 	for i := 0; i < len(l.queue); i++ {
-		for _, a := range l.machine.Handle(time.Now(), l.queue[i]) {
+		actions := l.machine.Handle(time.Now(), l.queue[i])
+		if l.log.IsTrace() { // asked first: what is idle does not allocate
+			traceEvent(l, l.queue[i].Kind, actions)
+		}
+		for _, a := range actions {
 			l.do(a)
 		}
 	}

@@ -51,8 +51,13 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 		l.happen(machine.Event{Kind: machine.Probed, Status: status})
 	case pid == l.program.pid():
 		l.programEnded(status, true)
-	case l.program.finder != nil:
-		l.program.finder.Lost(status)
+	default:
+		if l.program.finder != nil {
+			l.program.finder.Lost(status)
+		}
+		if l.log.IsTrace() {
+			l.log.Trace("reaped", "pid", pid, "status", plan.Describe(status))
+		}
 	}
 }
 

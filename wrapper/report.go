@@ -56,6 +56,15 @@ func report(l *loop, a machine.Action) {
 	}
 }
 
+// traceEvent logs what the machine has made of an event; docs/states.md has the words.
+func traceEvent(l *loop, kind machine.Kind, actions []machine.Action) {
+	var names []string
+	for _, a := range actions {
+		names = append(names, a.Do.String())
+	}
+	l.log.Trace("decided", "event", kind.String(), "actions", strings.Join(names, ", "), "state", l.machine.String())
+}
+
 // reportLaunch replaces what the service manager was told while no program ran.
 func reportLaunch(l *loop) {
 	l.log.Debug("launched", "program", l.plan.Args[0], "pid", l.program.pid())
@@ -68,7 +77,7 @@ func reportLaunch(l *loop) {
 
 // reportStop reports why the program is stopped, or not started.
 func reportStop(l *loop, reason, message string) {
-	l.leash.lock.Release() // another start need not wait
+	_ = l.leash.lock.Release() // another start need not wait
 	l.program.reason = reason
 	l.relay.Send("STATUS=Stopping: " + reason)
 	fate := "not starting again"

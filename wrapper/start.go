@@ -21,7 +21,9 @@ import (
 // startProgram claims the PID file and starts the program.
 func startProgram(l *loop) error {
 	return l.leash.claim(func(c *pidfile.Claim) (int, error) {
-		l.log.Debug("claimed", "pidfile", l.plan.PIDFile)
+		if l.plan.PIDFile != "" {
+			l.log.Debug("claimed", "pidfile", l.plan.PIDFile)
+		}
 		files, err := launch.Open(&l.plan.Context)
 		if err != nil {
 			return 0, err
@@ -177,8 +179,8 @@ func startCommand(l *loop, command string) (pid int, err error) {
 	spec := spec(l, files, nil)
 	spec.Program = launch.Shell()
 	spec.Args = []string{"/bin/sh", "-c", command}
-	env := slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
-	spec.Env = append(env, "MAINPID="+strconv.Itoa(l.program.pid()))
+	spec.Env = slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })
+	spec.Env = append(spec.Env, "MAINPID="+strconv.Itoa(l.program.pid()))
 	spec.DeathSignal, spec.SameGroup, spec.Inherit = syscall.SIGKILL, false, nil
 	if pid, err = launch.Start(spec); err != nil {
 		return 0, err

@@ -97,15 +97,15 @@ func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
 // keep is a keeper's whole life.
 func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program, r *role, caller *callerEnd) (plan.Outcome, error) {
 	l, err := newLoop(p, s, log, program, r, caller)
-	if err == nil {
+	switch {
+	case err == nil:
 		l.run()
-	} else if caller != nil {
+		return outcomeOf(l)
+	case caller != nil:
 		caller.fail(err)
 		return plan.Outcome{}, nil
-	} else {
-		return plan.Outcome{}, err
 	}
-	return outcomeOf(l)
+	return plan.Outcome{}, err
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).

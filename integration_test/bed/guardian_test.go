@@ -51,7 +51,7 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 				t.Fatalf("the victim wrote %q\n%s", words, r.Stderr())
 			}
 			var pids []int
-			for _, word := range strings.Fields(words) {
+			for word := range strings.FieldsSeq(words) {
 				pid, err := strconv.Atoi(word)
 				if err != nil || Gone(pid) {
 					t.Fatalf("PID %s, of %s, does not run", word, words)

@@ -35,7 +35,7 @@ func ChildPIDs(pid int) (children []int) {
 	lists, _ := filepath.Glob(ProcFile(pid, "task/*/children"))
 	for _, list := range lists {
 		text, _ := os.ReadFile(list)
-		for _, word := range bytes.Fields(text) {
+		for word := range bytes.FieldsSeq(text) {
 			if child, err := strconv.Atoi(string(word)); err == nil {
 				children = append(children, child)
 			}

@@ -724,7 +724,7 @@ func (b *Systemd) Storm(t *testing.T, batch []string) {
 		return strings.TrimSpace(out) == ""
 	})
 	out2, _ := b.Systemctl(t, "show", "--property=Id,Result", "storm-*")
-	for _, one := range strings.Split(out2, "\n\n") {
+	for one := range strings.SplitSeq(out2, "\n\n") {
 		if strings.Contains(one, "Result=") && !strings.Contains(one, "Result=success") && !strings.Contains(one, "Result=exit-code") {
 			t.Errorf("%s\n%s", one, b.journalOf(t, one))
 		}

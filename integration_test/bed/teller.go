@@ -29,7 +29,7 @@ type Teller struct {
 // count signals.
 func StartTeller(t testing.TB, h How, count int, options ...string) *Teller {
 	t.Helper()
-	args := append(options, "--", CompileC(t, "signals.c"), strconv.Itoa(count))
+	args := slices.Concat(options, []string{"--", CompileC(t, "signals.c"), strconv.Itoa(count)})
 	p := &Teller{Run: Start(t, h, args...)}
 	p.Ready(t)
 	return p

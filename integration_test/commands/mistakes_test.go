@@ -101,7 +101,7 @@ func misstepWords(t *testing.T, text string) (dir string, words []string) {
 	dir = bed.OpenDir(t)
 	bed.WriteFile(t, dir+"/p", "#!/bin/sh\necho \"$@\"\n", 0o755)
 	bed.Must(t, os.Mkdir(dir+"/~~", 0o755))
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		words = append(words, strings.NewReplacer("DIR", dir, "+", " ", `""`, "").Replace(word))
 	}
 	return dir, words

@@ -140,7 +140,7 @@ func askFish(t *testing.T, cases []completed) (offered [][]string) {
 	if err != nil {
 		t.Fatalf("fish: %v\n%s", err, out)
 	}
-	for _, text := range strings.Split(strings.TrimSuffix(string(out), "=\n"), "=\n") {
+	for text := range strings.SplitSeq(strings.TrimSuffix(string(out), "=\n"), "=\n") {
 		var words []string
 		for line := range strings.Lines(text) {
 			word, _, _ := strings.Cut(strings.TrimSpace(line), "\t")

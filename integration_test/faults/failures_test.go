@@ -175,7 +175,7 @@ func TestFailures(t *testing.T) {
 
 // appliesTo takes "daemon" for that mode only, not for "daemon forking".
 func (f *failure) appliesTo(m bed.StartMode) bool {
-	for _, name := range strings.Split(f.not, ", ") {
+	for name := range strings.SplitSeq(f.not, ", ") {
 		// A list without -forking's modes ends in "forking": both of them.
 		if name == kind(m) || name == "forking" && m.Name == "daemon forking" {
 			return false

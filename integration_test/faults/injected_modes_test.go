@@ -150,8 +150,9 @@ func (a *injected) wrong(format string, args ...any) {
 	}
 }
 
-func within(limit time.Duration, condition func() bool) bool {
-	for end := time.Now().Add(limit); !condition(); time.Sleep(2 * time.Millisecond) {
+// inTime waits for a condition, within endLimit.
+func inTime(condition func() bool) bool {
+	for end := time.Now().Add(endLimit); !condition(); time.Sleep(2 * time.Millisecond) {
 		if bed.Since(end) > 0 {
 			return condition()
 		}
@@ -167,14 +168,14 @@ func (a *injected) program() {
 	runs := func() bool { return !bed.IsGone(a.runs) }
 	ended := func() bool { return a.isOver(a.run.ended) }
 	background := strings.HasPrefix(a.name, "-daemon")
-	if !within(endLimit, func() bool { return ended() || !background && runs() }) {
+	if !inTime(func() bool { return ended() || !background && runs() }) {
 		a.wrong("it does not come up, and says nothing")
 	}
 	nobody := func() bool { return a.isOver(a.run.over) && len(a.mark.Bearers()) == 0 }
 	if !(ended() && !background) && a.end != "" && a.state() != 125 {
 		a.stopIt(nobody)
 	}
-	if !within(endLimit, func() bool { return ended() && nobody() }) {
+	if !inTime(func() bool { return ended() && nobody() }) {
 		a.wrong("somebody is left whom nobody stops: %s", describe(a.mark.Bearers()))
 		a.kill()
 	}
@@ -198,7 +199,7 @@ func (a *injected) stopIt(nobody func() bool) {
 	}
 	there := func() bool { return os.Remove(a.file) == nil }
 	// In the background PROGRAM may have ended with its keeper.
-	if !within(endLimit, func() bool { return there() || nobody() }) {
+	if !inTime(func() bool { return there() || nobody() }) {
 		a.wrong("PROGRAM runs without a file: %s", describe(a.mark.Bearers()))
 		a.kill()
 	}
@@ -214,7 +215,7 @@ func (a *injected) pidleash() int {
 
 // command runs one on the file of a pidleash that runs, and then ends that.
 func (a *injected) command() {
-	if !within(endLimit, func() bool { return a.isOver(a.run.ended) }) {
+	if !inTime(func() bool { return a.isOver(a.run.ended) }) {
 		a.wrong("it does not end")
 		_ = syscall.Kill(a.pidleash(), syscall.SIGKILL)
 	}
@@ -227,18 +228,18 @@ func (a *injected) command() {
 	case a.code != "0":
 	case a.name == "stop" && isRunning():
 		a.wrong("it says that it has stopped it, and PROGRAM runs")
-	case a.name == "signal" && !within(endLimit, func() bool { return !isRunning() }):
+	case a.name == "signal" && !inTime(func() bool { return !isRunning() }):
 		a.wrong("it says that it has sent the signal, and PROGRAM runs")
 	}
 	_ = os.Remove(a.file)
-	if !within(endLimit, func() bool { return len(a.mark.Bearers()) == 0 }) {
+	if !inTime(func() bool { return len(a.mark.Bearers()) == 0 }) {
 		a.wrong("the pidleash that it was about does not end")
 	}
 }
 
 // look judges what is left, and what was said.
 func (a *injected) look() {
-	if !within(endLimit, func() bool { return a.isOver(a.run.over) }) {
+	if !inTime(func() bool { return a.isOver(a.run.over) }) {
 		a.kill()
 		<-a.run.over
 	}

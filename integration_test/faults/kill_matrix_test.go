@@ -556,9 +556,9 @@ func (a *struck) judgeEnd(s scene) error {
 		<-a.done
 		err = a.judgeNobody()
 	case held:
-		err = a.judgeUp(s, fmt.Sprintf("held by pidleash PID %d", s.keeper))
+		err = a.judgeUp(fmt.Sprintf("held by pidleash PID %d", s.keeper))
 	case alone:
-		err = a.judgeUp(s, "held by nobody")
+		err = a.judgeUp("held by nobody")
 	case unnamed:
 		err = a.expectStatus(3, "not running", a.file)
 		a.end(s)
@@ -629,7 +629,7 @@ func (a *struck) names() (names []string) {
 }
 
 // judgeUp: the PID file names one who lives, all commands say so, and it ends as it should.
-func (a *struck) judgeUp(s scene, holder string) error {
+func (a *struck) judgeUp(holder string) error {
 	if err := a.expectStatus(0, holder, a.file); err != nil {
 		return err
 	}

@@ -19,10 +19,10 @@ func withStderr(write *os.File) bed.How {
 	}
 }
 
-// fullPipe is a pipe with no room left.
-func fullPipe(t *testing.T) (read, write *os.File) {
+// fullPipe is the end for writing of a pipe with no room left, which nobody reads.
+func fullPipe(t *testing.T) *os.File {
 	t.Helper()
-	read, write = bed.NewPipe(t)
+	read, write := bed.NewPipe(t)
 	t.Cleanup(func() {
 		read.Close()
 		write.Close()
@@ -44,14 +44,14 @@ func fullPipe(t *testing.T) (read, write *os.File) {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		t.Fatal(err)
 	}
-	return read, write
+	return write
 }
 
 // A reader who has stopped reading delays nobody: a message is written for every
 // signal here, more than any queue holds.
 func TestStderrFull(t *testing.T) {
 	t.Parallel()
-	_, write := fullPipe(t)
+	write := fullPipe(t)
 	dir := t.TempDir()
 	p := bed.StartTeller(t, withStderr(write), bed.ForEver, "-pidfile", filepath.Join(dir, "p.pid"), "-log-level", "trace")
 	for range 12 {
@@ -64,7 +64,7 @@ func TestStderrFull(t *testing.T) {
 // The same with a removal: its warning cannot be written either.
 func TestStderrFullRemoval(t *testing.T) {
 	t.Parallel()
-	_, write := fullPipe(t)
+	write := fullPipe(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.pid")
 	p := bed.StartTeller(t, withStderr(write), bed.ForEver, "-pidfile", file, "-settle", "0", "-stop", "TERM/0/KILL")

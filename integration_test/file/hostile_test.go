@@ -49,7 +49,7 @@ func TestLinkPlantedBeforeARestart(t *testing.T) {
 				r.ExpectCode(t, 0)
 			}
 			bed.Must(t, syscall.Kill(bed.PIDIn(t, a.PIDFile), syscall.SIGKILL))
-			refused := regexp.MustCompile("stdout .*/theirs/log: cannot be opened: symbolic link log of user 65534")
+			refused := regexp.MustCompile("stdout .*/theirs/log: cannot be opened: symbolic link log of user 65534 leads to what is not that user's")
 			bed.Await(t, "the restart is refused", func() bool {
 				text, _ := os.ReadFile(a.Other + "/err")
 				return refused.MatchString(r.Stderr() + string(text))
@@ -111,7 +111,7 @@ func TestCommandsFollowNobody(t *testing.T) {
 	}
 	c := bed.Start(t, bed.How{}, "-pidfile", dir+"/run/stale.pid", "true")
 	c.ExpectCode(t, 125)
-	c.ExpectOneLine(t, `pidfile .*/stale.pid: symbolic link run of user 4242 on the way leads to what is not that user's; `)
+	c.ExpectOneLine(t, `pidfile .*/stale.pid: symbolic link run of user 4242 leads to what is not that user's; `)
 	if err := syscall.Kill(program, 0); err != nil {
 		t.Errorf("PROGRAM: %v", err)
 	}

@@ -500,7 +500,7 @@ func startEntrypoint(t *testing.T, unshare []string, d modeDaemon) *entrypoint {
 		e.pidfile = d.own
 	}
 	bed.WriteDaemonFile(t, dir, "nginx.conf", fmt.Sprintf(modeNginxConfig, dir))
-	args := append(unshare, "sh", "-ec", entrypointScript, "sh", bed.Pidleash, "-forking", "-pidfile", e.pidfile, d.path)
+	args := slices.Concat(unshare, []string{"sh", "-ec", entrypointScript, "sh", bed.Pidleash, "-forking", "-pidfile", e.pidfile, d.path})
 	for _, arg := range d.args(dir, e.pidfile, true) {
 		args = append(args, strings.Trim(arg, `"`))
 	}

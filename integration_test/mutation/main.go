@@ -94,7 +94,7 @@ func copyTree(dir string) error {
 	if err != nil {
 		return fmt.Errorf("git ls-files: %w", err)
 	}
-	for _, name := range strings.Split(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
 		st, err := os.Lstat(name)
 		if os.IsNotExist(err) {
 			continue // removed, and not committed

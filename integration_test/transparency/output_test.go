@@ -150,6 +150,8 @@ func TestOutputHints(t *testing.T) {
 		"closed directory": {"d/f", "permission denied; hint: user 65534 may not enter .*/d",
 			func(t *testing.T, dir string) { bed.Must(t, os.Mkdir(dir+"/d", 0o700)) }},
 		"no directory": {"d/f", "no such file or directory; hint: create the directory .*/d", func(*testing.T, string) {}},
+		"no files": {"d/f", "no such file or directory; hint: choose another directory: the file system of .*/d takes no files",
+			func(t *testing.T, dir string) { bed.Must(t, os.Symlink("/proc", dir+"/d")) }},
 		"link": {"l", "no such file or directory; hint: it is a symbolic link: create what it leads to",
 			func(t *testing.T, dir string) { bed.Must(t, os.Symlink("no/where", dir+"/l")) }},
 		"socket": {"s", "no such device or address; hint: it is a socket: pass it as a descriptor, /dev/fd/N",

@@ -525,7 +525,7 @@ func protocolSignals(c *bed.ProtocolCase) {
 func checkCounts(t testing.TB, name, got, signals string, allowed []string) {
 	t.Helper()
 	var names []string
-	for _, item := range strings.Split(got, ", ") {
+	for item := range strings.SplitSeq(got, ", ") {
 		sig, count, _ := strings.Cut(item, " ")
 		names = append(names, sig)
 		if !slices.Contains(allowed, count) {

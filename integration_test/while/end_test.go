@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,7 +146,7 @@ func TestWhileStops(t *testing.T) {
 			t.Parallel()
 			dir, file := bed.OpenDir(t), bed.OpenDir(t)+"/file"
 			bed.WriteFile(t, file, "", 0o644)
-			options := append(c.options, "-pidfile", dir+"/p.pid", "-while", file)
+			options := slices.Concat(c.options, []string{"-pidfile", dir + "/p.pid", "-while", file})
 			r := bed.Start(t, bed.How{}, append(options, "--", "sh", "-c", c.script+`echo $$; while :; do read x || sleep 0.01; done`)...)
 			program := r.Number(t)
 			bed.Must(t, os.Remove(file))

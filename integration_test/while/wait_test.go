@@ -3,6 +3,7 @@ package while
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +102,8 @@ func TestWhileTimeout(t *testing.T) {
 			t.Parallel()
 			dir := bed.OpenDir(t)
 			bed.WriteFile(t, dir+"/there", "", 0o644)
-			options := append(c.options, "-pidfile", dir+"/p.pid", "-while", dir+"/there", "-while", dir+"/one", "-while-running", dir+"/two")
+			options := slices.Concat(c.options, []string{"-pidfile", dir + "/p.pid", "-while", dir + "/there", "-while", dir + "/one",
+				"-while-running", dir + "/two"})
 			r := bed.Start(t, bed.How{Env: c.env}, append(options, "--", bed.CompileC(t, "first.c"), "hold")...)
 			r.ExpectCode(t, 125)
 			r.ExpectOneLine(t, `^pidleash: [^ ]*first: was not started: after 300ms still waiting for `+dir+`/one, `+dir+`/two\n$`)

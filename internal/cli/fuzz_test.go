@@ -96,7 +96,7 @@ func wantOneLine(t *testing.T, err error) {
 // FuzzVariableName: a variable of any name is no mistake, and its program gets it unless it is an option's.
 func FuzzVariableName(f *testing.F) {
 	const names = "PIDLEASH_ PIDLEASH_PORT PIDLEASH_STOP PIDLEASH_stop PIDLEASH_SOTP PIDLEASH_LOG-LEVEL STOP"
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		f.Add(name, "x")
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
@@ -256,7 +256,7 @@ var wellFormed = regexp.MustCompile(`^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$`)
 
 // inRange knows that the text is well formed.
 func inRange(value string) bool {
-	for _, item := range strings.Split(value, ",") {
+	for item := range strings.SplitSeq(value, ",") {
 		first, last, isRange := strings.Cut(item, "-")
 		if !isRange {
 			last = first

@@ -84,7 +84,7 @@ func manText(text string) string {
 			line = ""
 		}
 	}
-	for _, word := range strings.Fields(manWords(text)) {
+	for word := range strings.FieldsSeq(manWords(text)) {
 		if len(line)+1+len(word) > 78 {
 			flush()
 		}
@@ -140,7 +140,7 @@ func manCommands() string {
 func manProse(text string) string {
 	var b strings.Builder
 	heading := ""
-	for _, block := range strings.Split(strings.TrimSuffix(text, "\n"), "\n\n") {
+	for block := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n\n") {
 		if line, rest, _ := strings.Cut(block, "\n"); line[0] != ' ' {
 			heading, block = line, rest
 			if heading != "USAGE" && heading != "OPTIONS" && rest != "" {

@@ -130,7 +130,7 @@ func entry(b *strings.Builder, name, text string) {
 		name = ""
 	}
 	line := name + strings.Repeat(" ", margin-1-len(name))
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(line)+1+len(word) > columns {
 			b.WriteString(line + "\n")
 			line = strings.Repeat(" ", margin-1)

@@ -271,7 +271,7 @@ func setIgnore(c *command, value string) error {
 	if strings.EqualFold(value, "none") {
 		return nil
 	}
-	for _, item := range strings.Split(value, ",") {
+	for item := range strings.SplitSeq(value, ",") {
 		sig, err := plan.ParseSignal(item)
 		if err != nil {
 			return err
@@ -286,7 +286,7 @@ func setIgnore(c *command, value string) error {
 
 // setSuccess reads "3,140-150".
 func setSuccess(c *command, value string) error {
-	for _, item := range strings.Split(value, ",") {
+	for item := range strings.SplitSeq(value, ",") {
 		first, last, isRange := strings.Cut(item, "-")
 		if !isRange {
 			last = first

@@ -82,7 +82,7 @@ func FuzzSetSuccess(f *testing.F) {
 
 // encloses knows that the text is well formed and reads it digit by digit.
 func encloses(value string, code int) bool {
-	for _, item := range strings.Split(value, ",") {
+	for item := range strings.SplitSeq(value, ",") {
 		first, last, isRange := strings.Cut(item, "-")
 		if !isRange {
 			last = first
@@ -144,7 +144,7 @@ func TestEveryOptionHasAVariable(t *testing.T) {
 		var values []string
 		var want command
 		for _, sample := range samples {
-			tried := append(values, sample)
+			tried := slices.Concat(values, []string{sample})
 			if c, err := setTo(o, tried); err != nil || reflect.DeepEqual(c, want) {
 				continue
 			} else if values, want = tried, c; !o.isList || len(values) == 2 {

@@ -133,10 +133,13 @@ func logHint(path string, err error) string {
 	case unix.EBADF:
 		return "it must be open at the start; in the background only 0, 1 and 2 are"
 	case unix.ENOENT:
-		if sys.Stat(dir, &st) == nil {
+		switch {
+		case sys.Stat(dir, &st) != nil:
+			return "create the directory " + dir
+		case sys.Lstat(path, &st) == nil:
 			return "it is a symbolic link: create what it leads to"
 		}
-		return "create the directory " + dir
+		return "choose another directory: the file system of " + dir + " takes no files"
 	case unix.EISDIR:
 		return "name a file in it"
 	case unix.ENXIO:

@@ -157,7 +157,7 @@ func (p *childPlan) execInPlace(env []string) {
 		if err == syscall.ENOEXEC && !p.isBinary(p.targets[i].path) {
 			err = sys.Again(func() error { return syscall.Exec(shell, append([]string{shell, file}, p.Args[1:]...), env) })
 		}
-		errno, _ := err.(syscall.Errno)
+		errno, _ := err.(syscall.Errno) //nolint:errorlint // execve(2) returns it as it is
 		if !p.result.refused(i, errno) {
 			break
 		}

@@ -29,7 +29,7 @@ func contextWith(stdout, stderr string) *plan.Context {
 // claimIn is a claim of p.pid there.
 func claimIn(t *testing.T, dir string) *pidfile.Claim {
 	t.Helper()
-	c, err := pidfile.New(dir + "/p.pid")
+	c, err := pidfile.New(dir+"/p.pid", false)
 	must(t, err)
 	return c
 }
@@ -464,8 +464,7 @@ func TestBecomeFails(t *testing.T) {
 		{plan.Context{Stderr: dir + "/err", Dir: "/nowhere"}, "directory /nowhere: cannot be entered: no such file or directory||125\n"},
 	} {
 		text, err := helper(t, order{Become: true, Program: dir + "/p", Args: []string{"p"}, Context: &c.context}).CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
+		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 			t.Errorf("got %v, want an exit code", err)
 		}
 		equal(t, "message", string(text), c.want)

@@ -72,7 +72,7 @@ func lookups(name string) (files []string) {
 	if !set {
 		path = defaultPath
 	}
-	for _, dir := range strings.Split(path, ":") {
+	for dir := range strings.SplitSeq(path, ":") {
 		if dir != "" { // an empty element is the current directory
 			dir += "/"
 		}

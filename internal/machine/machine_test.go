@@ -264,7 +264,7 @@ func TestARestartForgetsTheForwardedTERM(t *testing.T) {
 	p.happens("USR2", "Kill:TERM,Unwatch")
 	p.happens("Ended:TERM", "Placeholder,Report:Restarting:1s")
 	p.ticks(time.Second, "Watch")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "-")
 	p.happens("Removed:own", stops+","+isRemoved)
 }

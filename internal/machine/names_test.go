@@ -62,6 +62,27 @@ var (
 	targetNames = []string{ToProgram: "", ToGroup: ":group", ToTree: ":tree"}
 )
 
+// A trace has the names that docs/states.md has.
+func TestNames(t *testing.T) {
+	for s, name := range stateNames {
+		m := Machine{phase: phase{state: State(s)}}
+		expectName(t, m.String(), name)
+	}
+	for k, name := range kindNames {
+		expectName(t, Kind(k).String(), name)
+	}
+	for d, name := range doNames {
+		expectName(t, Do(d).String(), name)
+	}
+}
+
+func expectName(t *testing.T, got, constant string) {
+	t.Helper()
+	if got != words(constant) {
+		t.Errorf("%s is called %q", constant, got)
+	}
+}
+
 func TestEveryConstantHasAComment(t *testing.T) {
 	for _, typeName := range []string{"State", "Kind", "Do"} {
 		for _, c := range constants(typeName) {
@@ -228,13 +249,13 @@ func (p *play) ticks(wait time.Duration, want string) {
 	p.happens("Ticked", want)
 }
 
-// isDue has the tick come at once.
-func (p *play) isDue(want string) {
+// launchIsDue has the tick come at once, which launches.
+func (p *play) launchIsDue() {
 	p.t.Helper()
 	if at := p.m.Deadline(); at.IsZero() || at.After(p.now) {
 		p.t.Fatalf("%v after noon: the deadline is %v, want it now", p.now.Sub(noon), at)
 	}
-	p.happens("Ticked", want)
+	p.happens("Ticked", "Launch")
 }
 
 // sweeps lets time pass while descendants are left, and compares the actions at its end.

@@ -71,7 +71,7 @@ func TestRestartMayComeAtOnce(t *testing.T) {
 	p := playRuns(t, func(s *setup) { s.Restart.Delay = 0 })
 	for range 3 {
 		p.happens("Ended:1", "Placeholder,Report:Restarting:0s")
-		p.isDue("Launch")
+		p.launchIsDue()
 		p.happens("Launched", "-")
 	}
 }
@@ -321,7 +321,7 @@ func TestRestartAfterAFalseAlarm(t *testing.T) {
 	p.happens("Replaced", "-")
 	p.ticks(3*time.Second, "Look")
 	p.happens("Present", "-")
-	p.isDue("Launch")
+	p.launchIsDue()
 }
 
 func TestRestartLimit(t *testing.T) {
@@ -348,14 +348,14 @@ func TestRestartLimitDoesNotCountWhatIsAsked(t *testing.T) {
 		p.happens("Asked", stops)
 		p.happens("Ended:TERM", "Survey")
 		p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-		p.isDue("Launch")
+		p.launchIsDue()
 		p.happens("Launched", "-")
 	}
 	p.fails(time.Second)
 	p.happens("Asked", stops)
 	p.happens("Ended:TERM", "Survey")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "-")
 	p.happens("Ended:1", "Unwatch,Report:RestartLimit,Remove,End")
 }
@@ -379,14 +379,14 @@ func TestRestartOnRequest(t *testing.T) {
 	p.ticks(6*time.Second, "Kill:KILL")
 	p.happens("Ended:KILL", "Survey")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "-")
 	p.waits(never)
 	p.happens("Asked", stops) // from the start of the schedule
 	p.ticks(10*time.Second, "Kill:KILL")
 	p.happens("Ended:KILL", "Survey")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "-")
 	p.happens("Ended:1", closes) // an end of its own
 	p.ends(false, 0, "1")
@@ -399,7 +399,7 @@ func TestRestartOnRequestByTheStopCommand(t *testing.T) {
 	p.happens("Ended", "-")
 	p.happens("Asked", "-")
 	p.happens("CommandEnded", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "-")
 	p.happens("Asked", "RunCommand") // once for each run
 	p.ticks(10*time.Second, "KillCommand,"+stops)
@@ -466,7 +466,7 @@ func TestRestartSweepsFirst(t *testing.T) {
 	p.sweeps(10*time.Second, "Kill:KILL:tree")
 	p.happens("Left", "Kill:KILL:tree")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 
 	p = playRuns(t, func(s *setup) { onRequest(s); s.KillMode = plan.KillProcess })
 	p.happens("Asked", stops)
@@ -519,7 +519,7 @@ func TestRestartForgetsThatItWasLate(t *testing.T) {
 	p.happens("Unready", "-")
 	p.happens("Ended:TERM", "Survey")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 	p.happens("Launched", "Await")
 	p.waits(30 * time.Second)
 }
@@ -667,7 +667,7 @@ func TestWhileOpenedAfterAFalseAlarm(t *testing.T) {
 	p.happens("ConditionsHold", "-")
 	p.ticks(100*time.Millisecond, "Look")
 	p.happens("Present", "-")
-	p.isDue("Launch")
+	p.launchIsDue()
 }
 
 func TestWhileStopsTheProgram(t *testing.T) {
@@ -717,7 +717,7 @@ func TestWhileForgivesAShortAbsenceAroundAnEnd(t *testing.T) {
 	p.happens("ConditionsHold", "-")
 	p.happens("Ended:TERM", "Survey")
 	p.happens("NoneLeft", "Placeholder,Report:Restarting:0s")
-	p.isDue("Launch")
+	p.launchIsDue()
 
 	p = playRuns(t, set)
 	p.happens("Ended:1", "Placeholder,Report:Restarting:1s")

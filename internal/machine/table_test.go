@@ -629,9 +629,9 @@ func eventsToStop(s situation, launched []happening) []happening {
 		return nil
 	}
 	ago := map[string]time.Duration{"none": time.Hour, "ahead": 10*time.Second - 1, "due": 10 * time.Second, "old": time.Hour}[at]
-	events := append(launched, happening{ago, "Asked"})
+	events := slices.Concat(launched, []happening{{ago, "Asked"}})
 	if file == "gone" {
-		events = append(launched, happening{ago + settles[s[withSettle]], "Removed"}, happening{ago, "Removed"})
+		events = slices.Concat(launched, []happening{{ago + settles[s[withSettle]], "Removed"}, {ago, "Removed"}})
 	}
 	if file == "resting" {
 		events = append(events, happening{farewell / 2, "TERM"})

@@ -37,16 +37,14 @@ type Claim struct {
 // mode is the PID file's whatever the umask: everybody may ask who runs.
 const mode = 0o644
 
-// New claims the path, which must be absolute. It fails with code fault.Held when a program runs there.
-// Nothing can be seen at the path before the PID is published, and a stale file stays until Clear.
+// New claims the path, which must be absolute; named: with a file that has a hidden name. It fails with code fault.Held
+// when a program runs there. Nothing can be seen at the path before the PID is published, and a stale file stays until
+// Clear.
 //
 // A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
 // background does not descend from its caller, and gives its PID as own. If the clock was set since the boot, a process
 // may or may not be the one that the file means: then the file is stale unless that executes a program of own.
-func New(path string, own ...Own) (*Claim, error) { return newNamed(path, false, own) }
-
-// newNamed is New; named: with a file that has a hidden name.
-func newNamed(path string, named bool, own []Own) (*Claim, error) {
+func New(path string, named bool, own ...Own) (*Claim, error) {
 	c := newClaim(path)
 	left := hasHidden(path)
 	err := checkPathLock(path)
@@ -302,7 +300,7 @@ func Publish(path string, pid int, own ...Own) (*File, error) {
 // final. A launch that fails after its child has published undoes that by TakeBack. It need not abandon the claim.
 func Claimed(path string, launch func(*Claim) (pid int, err error), own ...Own) (*File, error) {
 	for named := false; ; {
-		c, err := newNamed(path, named, own)
+		c, err := New(path, named, own...)
 		if err != nil {
 			return nil, err
 		}

@@ -41,14 +41,14 @@ func isHeld(err error) bool { return fault.Code(err) == fault.Held }
 // it and the problem.
 func refused(t *testing.T, path, problem string) *fault.Error {
 	t.Helper()
-	c, err := New(path)
+	c, err := New(path, false)
 	if err == nil {
 		c.Abandon()
-		t.Fatalf("New(%q) succeeded, want %q", path, problem)
+		t.Fatalf("New(%q, false) succeeded, want %q", path, problem)
 	}
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Object != object(path) || !strings.Contains(e.Error(), path) || !strings.Contains(e.Error(), problem) {
-		t.Fatalf("New(%q): %v, want %q", path, err, problem)
+		t.Fatalf("New(%q, false): %v, want %q", path, err, problem)
 	}
 	return e
 }
@@ -83,7 +83,7 @@ func TestClaimAndPublish(t *testing.T) {
 func TestSecondClaimIsRefused(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	published(t, path, pid)
-	_, err := New(path)
+	_, err := New(path, false)
 	wantHeld(t, err, path, pid, os.Getpid())
 	if !strings.Contains(err.Error(), "(cat)") {
 		t.Errorf("message %q", err)
@@ -102,7 +102,7 @@ func TestLockedFileOfADeadProgramIsHeld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			write(t, path, content)
 			lock := lockFile(t, path)
-			_, err := New(path)
+			_, err := New(path, false)
 			wantHeld(t, err, path, parsePID(content), os.Getpid())
 			lock.Close()
 			c := claim(t, path) // control: only the lock was in the way
@@ -117,7 +117,7 @@ func TestLockedFileOfOthersIsHeld(t *testing.T) {
 	for _, content := range []string{"nginx\n", "7 words\n"} {
 		write(t, path, []byte(content))
 		lock := lockFile(t, path)
-		_, err := New(path)
+		_, err := New(path, false)
 		wantHeld(t, err, path, parsePID([]byte(content)), os.Getpid())
 		lock.Close()
 	}
@@ -126,7 +126,7 @@ func TestLockedFileOfOthersIsHeld(t *testing.T) {
 func TestRunningProgramWithoutPidleashIsHeld(t *testing.T) {
 	path, pid := in(t, "p.pid"), program(t)
 	write(t, path, line(pid))
-	_, err := New(path)
+	_, err := New(path, false)
 	wantHeld(t, err, path, pid, 0)
 	// To look at the file must not lock it, not even for a moment: the program
 	// may be about to take the lock itself.
@@ -176,7 +176,7 @@ func TestStaleFileIsLockedUntilClear(t *testing.T) {
 	path := in(t, "p.pid")
 	write(t, path, line(deadPID(t)))
 	c := claim(t, path)
-	_, err := New(path)
+	_, err := New(path, false)
 	wantHeld(t, err, path, deadPID(t), os.Getpid())
 	c.Abandon()
 	if got := read(t, path); got != string(line(deadPID(t))) {
@@ -306,7 +306,7 @@ func TestModeWhateverTheUmask(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077, 0o777} {
 		path := in(t, "p.pid")
 		old := unix.Umask(umask)
-		c, err := New(path)
+		c, err := New(path, false)
 		unix.Umask(old)
 		if err != nil {
 			t.Fatal(err)
@@ -393,6 +393,9 @@ func TestDirectoryProblems(t *testing.T) {
 		t.Error("no hint")
 	}
 	refused(t, dir+"/file/p.pid", "its directory is not a directory")
+	if e := refused(t, "/proc/p.pid", "cannot be created in /proc"); !errors.Is(e, errNoFiles) || e.Hint == "" {
+		t.Errorf("in procfs: %v", e)
+	}
 
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -405,8 +408,8 @@ func TestDirectoryProblems(t *testing.T) {
 	// The test's directory is in one that only its user may enter.
 	t.Chdir(dir)
 	asNobody(t, func() {
-		_, unwritable = New("p.pid")
-		_, unreadable = New("secret")
+		_, unwritable = New("p.pid", false)
+		_, unreadable = New("secret", false)
 	})
 	var e *fault.Error
 	if !errors.As(unwritable, &e) || !errors.Is(e, unix.EACCES) || !strings.Contains(e.Hint, "may write") {

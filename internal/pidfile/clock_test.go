@@ -86,7 +86,7 @@ func TestSteppedClockAtStart(t *testing.T) {
 		{"another one", []Own{{Program: "/proc/self/exe"}}, false},
 	} {
 		writeAt(t, path, pid, hourAgo)
-		claim, err := New(path, c.own...)
+		claim, err := New(path, false, c.own...)
 		if isHeld(err) != c.held {
 			t.Errorf("%s: %v", c.name, err)
 		}

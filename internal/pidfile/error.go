@@ -8,6 +8,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 // ErrLostRace says that since the claim somebody else has published a file at the path.
@@ -62,21 +63,28 @@ func notReplaced(file *content, reason string) *fault.Error {
 	return e
 }
 
+// errNoFiles is the cause when a directory is there, and open(2) with O_CREAT says ENOENT: proc(5).
+var errNoFiles = errors.New("its file system takes no files")
+
 // createError says why a file cannot be made in a directory.
 func createError(dir string, err error) *fault.Error {
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
 		return refused
 	}
-	hint := ""
+	hint := "choose a directory that can be written, such as /run"
 	switch err {
 	case unix.ENOENT, unix.ENOTDIR:
-		return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
+		if sys.Access(dir, unix.F_OK) != nil {
+			return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
+		}
+		err = errNoFiles
 	case unix.EACCES, unix.EPERM:
 		hint = fmt.Sprintf("choose a directory that user %d may write", unix.Geteuid())
-	case unix.EROFS:
-		hint = "choose a directory that can be written, such as /run"
 	case unix.ENOSPC, unix.EDQUOT:
 		hint = "make room there"
+	case unix.EROFS:
+	default:
+		hint = ""
 	}
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
 }

@@ -208,7 +208,7 @@ func TestAdopt(t *testing.T) {
 	if isLocked(t, old) {
 		t.Error("the lock of the old file is still held")
 	}
-	_, err := New(f.Path())
+	_, err := New(f.Path(), false)
 	wantHeld(t, err, f.Path(), f.pid, os.Getpid())
 	if state, err := f.Remove(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)

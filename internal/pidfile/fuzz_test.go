@@ -73,7 +73,7 @@ func FuzzContent(f *testing.F) {
 		default:
 			t.Errorf("%q is %v, PID %d: %s", content, r.Verdict, r.PID, r.Reason)
 		}
-		c, err := New(path)
+		c, err := New(path, false)
 		wantRefused(t, content, err, !replaced)
 		if err == nil {
 			c.Abandon()

@@ -124,12 +124,12 @@ func TestInheritedLockIsHeld(t *testing.T) {
 		t.Errorf("%+v, want PID %d as the holder", s, cmd.Process.Pid)
 	}
 	by := fmt.Sprintf(", held by PID %d (cat)", cmd.Process.Pid)
-	_, err = New(path)
+	_, err = New(path, false)
 	if !isHeld(err) || !strings.Contains(err.Error(), by) {
 		t.Errorf("a stale file that is locked: %v", err)
 	}
 	write(t, path, line(cmd.Process.Pid))
-	_, err = New(path)
+	_, err = New(path, false)
 	if !isHeld(err) || !strings.Contains(err.Error(), by) {
 		t.Errorf("the file of a running program: %v", err)
 	}

@@ -87,7 +87,7 @@ func publish(t *testing.T, c *Claim, pid int) *File {
 
 func claim(t *testing.T, path string) *Claim {
 	t.Helper()
-	c, err := New(path)
+	c, err := New(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func claim(t *testing.T, path string) *Claim {
 // claimNamed claims the path where no file without a name can be had.
 func claimNamed(t *testing.T, path string) *Claim {
 	t.Helper()
-	c, err := newNamed(path, true, nil)
+	c, err := New(path, true)
 	must(t, err)
 	return c
 }

@@ -24,7 +24,7 @@ func TestPathLockKeepsOthersAway(t *testing.T) {
 	if all := names(t, filepath.Dir(path)); all != ".p.pid.lock" {
 		t.Errorf("the directory has %q", all)
 	}
-	_, err := New(path)
+	_, err := New(path, false)
 	wantHeld(t, err, path, 0, os.Getpid())
 	_, err = Reserve(path)
 	wantHeld(t, err, path, 0, os.Getpid())
@@ -164,7 +164,7 @@ func TestClaimRemovesFileThatWasMovedAway(t *testing.T) {
 	for _, moved := range []string{"p.pid", ".p.pid.lock"} {
 		for name, start := range map[string]func(path string) error{
 			"claim": func(path string) error {
-				c, err := New(path)
+				c, err := New(path, false)
 				if err == nil {
 					c.Abandon()
 				}
@@ -209,7 +209,7 @@ func TestClaimRemovesPathLock(t *testing.T) {
 	if err := os.WriteFile(lockPath(path), nil, lockMode); err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(path)
+	c, err := New(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,11 +106,11 @@ func TestOwnCountsWithItsAncestors(t *testing.T) {
 	for _, pid := range []int{caller, cmd.Process.Pid} {
 		path := in(t, "p.pid")
 		write(t, path, line(pid))
-		_, err := New(path) // control: it is a running program
+		_, err := New(path, false) // control: it is a running program
 		wantHeld(t, err, path, pid, 0)
 		_, err = Reserve(path)
 		wantHeld(t, err, path, pid, 0)
-		c, err := New(path, Own{PID: caller})
+		c, err := New(path, false, Own{PID: caller})
 		must(t, err)
 		if !strings.Contains(c.StaleReason, "this start itself or what started it") {
 			t.Errorf("reason %q", c.StaleReason)

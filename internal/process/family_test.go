@@ -47,7 +47,7 @@ func expectLeft(t *testing.T, f *Family, wantNone bool, want ...int) map[int]Tic
 const twoProcesses = "exec 3<&0; (read x <&3) & echo $!; read x"
 
 func TestFamily(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	f := NewFamily(os.Getpid())
@@ -82,7 +82,7 @@ func TestFamily(t *testing.T) {
 }
 
 func TestEarlierChildren(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	earlier := startChild(t, "exec 3<&0; (read x <&3; (read y <&3) & echo $!; wait) & echo $!; wait")
@@ -131,7 +131,7 @@ func TestEarlierChildren(t *testing.T) {
 }
 
 func TestExclude(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	f := NewFamily(os.Getpid())
@@ -148,7 +148,7 @@ func TestExclude(t *testing.T) {
 
 // Whoever was being forked during a signal gets it at the next look, and everybody gets it once.
 func TestNewcomers(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	f := NewFamily(os.Getpid())
@@ -203,7 +203,7 @@ func TestKillExactly(t *testing.T) {
 }
 
 func TestHasOthers(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	c := startChild(t, twoProcesses)

@@ -135,7 +135,7 @@ func Children(parent int) (pids []int, err error) {
 			maps.DeleteFunc(table, func(_ int, p Process) bool { return p.Parent != parent })
 			return slices.Collect(maps.Keys(table)), err
 		}
-		for _, word := range bytes.Fields(list) {
+		for word := range bytes.FieldsSeq(list) {
 			pid, _ := strconv.Atoi(string(word))
 			pids = append(pids, pid)
 		}

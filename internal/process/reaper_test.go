@@ -38,7 +38,7 @@ func reap(t *testing.T, r *Reaper, pids ...int) map[int]syscall.WaitStatus {
 }
 
 func TestReaperSeveral(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	r := NewReaper()
@@ -73,7 +73,7 @@ func TestReaperSeveral(t *testing.T) {
 
 // What was not waited for is told of again, and nothing is told of before Done.
 func TestReaperTellsAgain(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	r := NewReaper()
@@ -91,7 +91,7 @@ func TestReaperTellsAgain(t *testing.T) {
 }
 
 func TestReaperStopped(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	r := NewReaper()
@@ -120,7 +120,7 @@ func TestReaperStopped(t *testing.T) {
 }
 
 func TestReaperOrphan(t *testing.T) {
-	if !alone(t, nil) {
+	if !alone(t) {
 		return
 	}
 	r := NewReaper()

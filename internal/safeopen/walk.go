@@ -120,7 +120,7 @@ func (w *walk) arrive(st *unix.Stat_t, left int) error {
 	for n := len(w.links); n > 0 && w.links[n-1].left == left; n-- {
 		l := w.links[n-1]
 		if l.owner != st.Uid {
-			problem := fmt.Sprintf("symbolic link %s of user %d on the way leads to what is not that user's", l.name, l.owner)
+			problem := fmt.Sprintf("symbolic link %s of user %d leads to what is not that user's", l.name, l.owner)
 			return &fault.Error{Problem: problem, Hint: "name the file without it, or have root own the link"}
 		}
 		w.links = w.links[:n-1]

@@ -114,7 +114,7 @@ func (r *Relay) Ready() <-chan error { return r.ready }
 // ForgetReady is for another start: what the program before has said does not count.
 func (r *Relay) ForgetReady() {
 	select {
-	case <-r.ready:
+	case <-r.ready: //nolint:errcheck // it is dropped
 	default:
 	}
 }
