@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 14440 // lines of the program, tests left out
+	productLimit  = 14550 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, assembly and comments included. Above the first plan of 11,000 for
@@ -26,16 +26,16 @@ const (
 // without Go's scheduler (watch).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2120,
+	"wrapper":            2140,
 	"watch":              320,
 	"internal/plan":      560,
-	"internal/machine":   1180,
+	"internal/machine":   1210,
 	"internal/launch":    1400,
 	"internal/atstart":   250,
 	"internal/signals":   520,
 	"internal/process":   840,
 	"internal/daemon":    440,
-	"internal/pidfile":   2160,
+	"internal/pidfile":   2180,
 	"internal/condition": 210,
 	"internal/ready":     320,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
