@@ -11,8 +11,19 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// podExample is what people copy: nothing of it is changed but the names of the images.
+// podExample is what people copy: nothing of it is changed but the names of the images, and that podman, which does not
+// know Jobs, is given the Job's pod.
 const podExample = "examples/kubernetes-job.yaml"
+
+// readPod returns the pod of the example.
+func readPod(t *testing.T) string {
+	t.Helper()
+	_, spec, ok := strings.Cut(bed.ReadFile(t, bed.ModuleFile(podExample)), "\nkind: Job\nmetadata:\n  name: task\nspec:\n  template:\n    spec:\n")
+	if !ok {
+		t.Fatalf("%s has no Job as it is expected", podExample)
+	}
+	return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: task\nspec:\n" + strings.ReplaceAll("\n"+spec, "\n    ", "\n")
+}
 
 const podImage = "localhost/pod"
 
@@ -27,7 +38,7 @@ type bedPod struct {
 func TestPod(t *testing.T) {
 	b := bed.NewPodman(t)
 	buildPodImage(b, t)
-	text := strings.NewReplacer("registry.example/task", podImage, "registry.example/helper", podImage).Replace(bed.ReadFile(t, bed.ModuleFile(podExample)))
+	text := strings.NewReplacer("registry.example/task", podImage, "registry.example/helper", podImage).Replace(readPod(t))
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *bed.Podman, string)
@@ -175,7 +186,7 @@ func testPodWithoutWhile(t *testing.T, b *bed.Podman, text string) {
 // first, and however short the task, both end with success.
 func TestPodOrder(t *testing.T) {
 	t.Parallel()
-	text := bed.ReadFile(t, bed.ModuleFile(podExample))
+	text := readPod(t)
 	for range 20 {
 		for _, order := range [][]string{{"main", "helper"}, {"helper", "main"}} {
 			dir := bed.OpenDir(t)
