@@ -265,14 +265,23 @@ func (c *Container) Expect(want string) {
 	}
 }
 
+// Rest is what the container still writes to its standard output until its end.
+func (c *Container) Rest() string {
+	c.T.Helper()
+	c.pipe.SetReadDeadline(time.Now().Add(ContainerTimeout))
+	rest, err := io.ReadAll(c.stdout)
+	if err != nil {
+		c.T.Fatalf("container %s: read %q: %v\n%s", c.Name, rest, err, c.Stderr())
+	}
+	return string(rest)
+}
+
 // Exit waits for the container's end and returns its exit code. What it still
 // writes to its standard output is an error: nobody asked for it.
 func (c *Container) Exit() int {
 	c.T.Helper()
-	c.pipe.SetReadDeadline(time.Now().Add(ContainerTimeout))
-	rest, err := io.ReadAll(c.stdout)
-	if err != nil || len(rest) > 0 {
-		c.T.Fatalf("container %s: at its end: %q, %v\n%s", c.Name, rest, err, c.Stderr())
+	if rest := c.Rest(); rest != "" {
+		c.T.Fatalf("container %s: at its end: %q\n%s", c.Name, rest, c.Stderr())
 	}
 	c.cmd.Wait() // the exit code says it all
 	return c.cmd.ProcessState.ExitCode()

@@ -11,17 +11,26 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// podExample is what people copy: nothing of it is changed but the names of the images.
+// podExample is what people copy: nothing of it is changed but the names of the images, and that podman, which does not
+// know Jobs, is given the Job's pod.
 const podExample = "examples/kubernetes-job.yaml"
+
+// readPod returns the pod of the example.
+func readPod(t *testing.T) string {
+	t.Helper()
+	_, spec, ok := strings.Cut(bed.ReadFile(t, bed.ModuleFile(podExample)), "\nkind: Job\nmetadata:\n  name: task\nspec:\n  template:\n    spec:\n")
+	if !ok {
+		t.Fatalf("%s has no Job as it is expected", podExample)
+	}
+	return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: task\nspec:\n" + strings.ReplaceAll("\n"+spec, "\n    ", "\n")
+}
 
 const podImage = "localhost/pod"
 
 // A bedPod is the pod of the example, in a bed of its own.
 type bedPod struct {
-	t      *testing.T
-	bed    *bed.Podman
+	*bed.Pod
 	shared string // the emptyDir, as the host sees it
-	cgroup string // the pod's, below those of each hierarchy
 }
 
 // TestPod plays the example with real containers: the pod ends by itself, with
@@ -29,7 +38,7 @@ type bedPod struct {
 func TestPod(t *testing.T) {
 	b := bed.NewPodman(t)
 	buildPodImage(b, t)
-	text := strings.NewReplacer("registry.example/task", podImage, "registry.example/helper", podImage).Replace(bed.ReadFile(t, bed.ModuleFile(podExample)))
+	text := strings.NewReplacer("registry.example/task", podImage, "registry.example/helper", podImage).Replace(readPod(t))
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *bed.Podman, string)
@@ -60,103 +69,53 @@ COPY pod /usr/local/bin/helper
 // create makes the pod without starting it.
 func create(b *bed.Podman, t *testing.T, text string) *bedPod {
 	t.Helper()
-	b.Write(t, "pod.yaml", text)
-	p := &bedPod{t: t, bed: b}
-	t.Cleanup(p.remove)
-	b.Podman(t, "kube", "play", "--network=none", "--start=false", filepath.Join(b.Dir, "pod.yaml"))
+	p := b.CreatePod(t, text)
 	// However podman calls the volume, the container tells where it is.
-	p.cgroup = strings.Trim(b.Podman(t, "pod", "inspect", "--format={{.CgroupPath}}", "task"), "/\n")
-	p.shared = strings.TrimSpace(p.inspect("main", `{{range .Mounts}}{{.Source}}{{end}}`))
-	return p
-}
-
-func (p *bedPod) start() { p.t.Helper(); p.bed.Podman(p.t, "pod", "start", "task") }
-
-// remove is for a test that gave up, too. Podman leaves some of its cgroups behind; the
-// parent of all pods' may have others.
-func (p *bedPod) remove() {
-	for _, args := range [][]string{{"pod", "rm", "--force", "--ignore", "--time=0", "task"}, {"volume", "prune", "--force"}} {
-		if out, err := p.bed.Command(args...).CombinedOutput(); err != nil {
-			p.t.Errorf("podman %q: %v: %s", args, err, out)
-		}
-	}
-	if p.cgroup == "" {
-		return
-	}
-	left := bed.Podman{Cgroup: p.cgroup}
-	if err := left.RemoveCgroups(); err != nil {
-		p.t.Error(err)
-	}
-	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		parents, _ := filepath.Glob(pattern + filepath.Dir(p.cgroup))
-		for _, parent := range parents {
-			_ = os.Remove(parent)
-		}
-	}
-}
-
-func (p *bedPod) inspect(container, format string) string {
-	p.t.Helper()
-	return strings.TrimSpace(p.bed.Podman(p.t, "container", "inspect", "--format="+format, "task-"+container))
-}
-
-// state is "running", or "exited" with the code.
-func (p *bedPod) state(container string) string {
-	p.t.Helper()
-	return p.inspect(container, `{{.State.Status}} {{.State.ExitCode}}`)
-}
-
-// expect waits for the container's end.
-func (p *bedPod) expect(container, want string) {
-	p.t.Helper()
-	bed.Await(p.t, container+" ends", func() bool { return strings.HasPrefix(p.state(container), "exited") })
-	if state := p.state(container); state != want {
-		p.t.Errorf("the container %s is %s, want %s", container, state, want)
-	}
+	return &bedPod{p, p.Inspect("main", `{{range .Mounts}}{{.Source}}{{end}}`)}
 }
 
 // over fails the test unless the pod ends by itself with nothing in its volume but
 // these.
 func (p *bedPod) over(files ...string) {
-	p.t.Helper()
+	p.T.Helper()
 	var state string
-	bed.Await(p.t, "the pod ends", func() bool {
-		state = strings.TrimSpace(p.bed.Podman(p.t, "pod", "inspect", "--format={{.State}}", "task"))
+	bed.Await(p.T, "the pod ends", func() bool {
+		state = strings.TrimSpace(p.Bed.Podman(p.T, "pod", "inspect", "--format={{.State}}", "task"))
 		return state == "Exited"
 	})
-	bed.ExpectFiles(p.t, p.shared, files...)
+	bed.ExpectFiles(p.T, p.shared, files...)
 }
 
 // running returns when the task and the helper run. A PID file that names process 1
 // names pidleash, which waits.
 func (p *bedPod) running() {
-	p.t.Helper()
+	p.T.Helper()
 	for _, name := range []string{"main.pid", "helper.pid"} {
-		bed.Await(p.t, name+" names a program", func() bool {
+		bed.Await(p.T, name+" names a program", func() bool {
 			text, _ := os.ReadFile(filepath.Join(p.shared, name))
 			return isPID(string(text)) && string(text) != "1\n"
 		})
 	}
 	for _, container := range []string{"main", "helper"} {
-		if state := p.state(container); state != "running 0" {
-			p.t.Errorf("the container %s is %s", container, state)
+		if state := p.State(container); state != "running 0" {
+			p.T.Errorf("the container %s is %s", container, state)
 		}
 	}
 }
 
 // endTask tells the task that its work is done.
 func (p *bedPod) endTask() {
-	p.t.Helper()
-	bed.WriteFile(p.t, filepath.Join(p.shared, "end"), "", 0o644)
+	p.T.Helper()
+	bed.WriteFile(p.T, filepath.Join(p.shared, "end"), "", 0o644)
 }
 
 func testPodEnds(t *testing.T, b *bed.Podman, text string) {
 	p := create(b, t, text)
-	p.start()
+	p.Start()
 	p.running()
 	p.endTask()
-	p.expect("main", "exited 0")
-	p.expect("helper", "exited 0")
+	p.Expect("main", "exited 0")
+	p.Expect("helper", "exited 0")
 	p.over("end")
 }
 
@@ -164,31 +123,31 @@ func testPodEnds(t *testing.T, b *bed.Podman, text string) {
 func testPodEndsAtOnce(t *testing.T, b *bed.Podman, text string) {
 	p := create(b, t, text)
 	p.endTask()
-	p.start()
-	p.expect("main", "exited 0")
-	p.expect("helper", "exited 0")
+	p.Start()
+	p.Expect("main", "exited 0")
+	p.Expect("helper", "exited 0")
 	p.over("end")
 }
 
 // The pod fails with the task, and ends as well.
 func testPodFails(t *testing.T, b *bed.Podman, text string) {
 	p := create(b, t, text)
-	p.start()
+	p.Start()
 	p.running()
-	p.bed.Podman(t, "kill", "--signal=USR1", "task-main")
-	p.expect("main", "exited 138")
-	p.expect("helper", "exited 0")
+	p.Bed.Podman(t, "kill", "--signal=USR1", "task-main")
+	p.Expect("main", "exited 138")
+	p.Expect("helper", "exited 0")
 	p.over()
 }
 
 // A task without its helper is stopped.
 func testPodHelperFails(t *testing.T, b *bed.Podman, text string) {
 	p := create(b, t, text)
-	p.start()
+	p.Start()
 	p.running()
-	p.bed.Podman(t, "kill", "--signal=USR1", "task-helper")
-	p.expect("helper", "exited 138")
-	p.expect("main", "exited 143")
+	p.Bed.Podman(t, "kill", "--signal=USR1", "task-helper")
+	p.Expect("helper", "exited 138")
+	p.Expect("main", "exited 143")
 	p.over()
 }
 
@@ -205,10 +164,10 @@ func without(t *testing.T, text, line string) string {
 
 // expectNoEnd fails the test if the helper ends, in a time in which it would have.
 func (p *bedPod) expectNoEnd() {
-	p.t.Helper()
+	p.T.Helper()
 	time.Sleep(2 * time.Second)
-	if state := p.state("helper"); state != "running 0" {
-		p.t.Errorf("the helper is %s by itself", state)
+	if state := p.State("helper"); state != "running 0" {
+		p.T.Errorf("the helper is %s by itself", state)
 	}
 }
 
@@ -216,10 +175,10 @@ func (p *bedPod) expectNoEnd() {
 func testPodWithoutWhile(t *testing.T, b *bed.Podman, text string) {
 	text = without(t, without(t, text, "- -while=/shared/main.pid"), "- -removed-exit=0")
 	p := create(b, t, text)
-	p.start()
+	p.Start()
 	p.running()
 	p.endTask()
-	p.expect("main", "exited 0")
+	p.Expect("main", "exited 0")
 	p.expectNoEnd()
 }
 
@@ -227,7 +186,7 @@ func testPodWithoutWhile(t *testing.T, b *bed.Podman, text string) {
 // first, and however short the task, both end with success.
 func TestPodOrder(t *testing.T) {
 	t.Parallel()
-	text := bed.ReadFile(t, bed.ModuleFile(podExample))
+	text := readPod(t)
 	for range 20 {
 		for _, order := range [][]string{{"main", "helper"}, {"helper", "main"}} {
 			dir := bed.OpenDir(t)

@@ -66,6 +66,38 @@ func TestUserSetsGroups(t *testing.T) {
 	r.ExpectCode(t, 0)
 }
 
+// Who has the rights of pidleash, and not that to look at everybody, sees who holds the file: as in a container, whose
+// root has no CAP_SYS_PTRACE. The child that changes its user has had pidleash's memory for a moment.
+func TestUserLeavesPidleashVisible(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	h := bed.How{Before: []string{"setpriv", "--bounding-set=-sys_ptrace"}}
+	for _, mode := range bed.StartModes {
+		t.Run(mode.Name, func(t *testing.T) {
+			t.Parallel()
+			a := bed.NewAttempt(t)
+			a.How.Before = h.Before
+			a.Options = []string{"-user", "nobody"}
+			a.Shell(`exec sleep 60`)
+			if strings.Contains(mode.Name, "forking") {
+				a.Program[2] = "{ " + a.Program[2] + "; } &"
+			}
+			r := a.Start(t, mode)
+			var out string
+			if !bed.Poll(func() bool {
+				status := bed.Start(t, h, "status", a.PIDFile)
+				out = status.Rest(t)
+				return status.Wait(t).ExitStatus() == 0
+			}) {
+				t.Errorf("status says %q", out)
+			}
+			bed.RemoveFile(t, a.PIDFile)
+			r.Wait(t)
+			a.Mark.ExpectNobody(t)
+		})
+	}
+}
+
 // A change that is refused is named: the call, and why.
 func TestUserRefused(t *testing.T) {
 	t.Parallel()

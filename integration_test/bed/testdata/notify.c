@@ -19,6 +19,7 @@
  *   barrier             wait until all messages have been read
  *   sockets             tell what was given: right or wrong, number, names
  *   stored              tell what can be read from the descriptors given
+ *   accept              take a connection from the first socket, and close it
  *   env NAME            tell a variable, "-" when there is none
  *   ignored SIG         tell whether the signal is ignored
  *   become USER         change the user
@@ -352,6 +353,8 @@ static const char *obey(char *order)
 		return tell_sockets(answers), NULL;
 	else if (!strcmp(order, "stored"))
 		return tell_stored(), NULL;
+	else if (!strcmp(order, "accept"))
+		close(accept(FIRST_FD, NULL, NULL));
 	else if (!strcmp(order, "become")) {
 		if (setgid(n) || setuid(n))
 			fail("setuid");
