@@ -94,7 +94,7 @@ func (r *release) bill(b binary, modules []module) error {
 	if err := encoder.Encode(bill); err != nil {
 		return err
 	}
-	return write(filepath.Join(r.out, filepath.Base(b.path)+".cdx.json"), text.Bytes(), 0o644)
+	return write(filepath.Join(r.out, filepath.Base(b.path)+".cdx.json"), text.Bytes())
 }
 
 func (m *module) component() component {

@@ -87,5 +87,5 @@ func sums(dir string) error {
 		}
 		fmt.Fprintf(&lines, "%x  %s\n", sha256.Sum256(data), e.Name())
 	}
-	return write(filepath.Join(dir, "SHA256SUMS"), []byte(lines.String()), 0o644)
+	return write(filepath.Join(dir, "SHA256SUMS"), []byte(lines.String()))
 }

@@ -116,7 +116,7 @@ func (r *release) image(binaries []binary, notices []byte) error {
 		return err
 	}
 	l["index.json"] = outer
-	return write(filepath.Join(r.out, "pidleash-"+fileName(r.packageVersion())+"-oci.tar"), l.archive(r.created), 0o644)
+	return write(filepath.Join(r.out, "pidleash-"+fileName(r.packageVersion())+"-oci.tar"), l.archive(r.created))
 }
 
 // tag is a version as the tag of an image, which has no "+".

@@ -62,7 +62,7 @@ func run() (err error) {
 	if r.stage, err = os.MkdirTemp("", "pidleash-dist-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(r.stage)
+	defer func() { _ = os.RemoveAll(r.stage) }()
 	return r.make()
 }
 
@@ -101,7 +101,7 @@ func (r *release) make() error {
 		return err
 	}
 	notices := notices(modules)
-	if err := write(filepath.Join(r.out, "THIRD_PARTY"), notices, 0o644); err != nil {
+	if err := write(filepath.Join(r.out, "THIRD_PARTY"), notices); err != nil {
 		return err
 	}
 	for _, b := range binaries {
@@ -150,7 +150,7 @@ func (r *release) clear() error {
 	return nil
 }
 
-// write makes a file with this mode, whatever the umask is.
-func write(path string, data []byte, mode os.FileMode) error {
-	return errors.Join(os.WriteFile(path, data, mode), os.Chmod(path, mode))
+// write makes a file that everybody may read, whatever the umask is.
+func write(path string, data []byte) error {
+	return errors.Join(os.WriteFile(path, data, 0o644), os.Chmod(path, 0o644))
 }

@@ -77,14 +77,14 @@ func (r *release) packageAs(format string, b binary, notices []byte) error {
 		return err
 	}
 	file := filepath.Join(r.stage, "nfpm.yaml")
-	if err := write(file, text, 0o644); err != nil {
+	if err := write(file, text); err != nil {
 		return err
 	}
 	made := filepath.Join(r.stage, format)
 	if err := os.Mkdir(made, 0o755); err != nil {
 		return err
 	}
-	defer os.RemoveAll(made)
+	defer func() { _ = os.RemoveAll(made) }()
 	cmd := exec.Command("go", "run", r.nfpm, "package", "-p", format, "-f", file, "-t", made)
 	// Of what has no time in the configuration.
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(r.created.Unix(), 10))
@@ -106,7 +106,7 @@ func (r *release) collect(made string) error {
 		if err != nil {
 			return err
 		}
-		if err := write(filepath.Join(r.out, fileName(e.Name())), data, 0o644); err != nil {
+		if err := write(filepath.Join(r.out, fileName(e.Name())), data); err != nil {
 			return err
 		}
 	}
@@ -121,7 +121,7 @@ func (r *release) contents(format string, b binary, notices []byte) (list []cont
 	staged := func(name string, data []byte, target string) {
 		source := filepath.Join(r.stage, name)
 		if err == nil {
-			err = write(source, data, 0o644)
+			err = write(source, data)
 		}
 		add(source, target, 0o644)
 	}

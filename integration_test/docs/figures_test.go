@@ -30,7 +30,7 @@ var lineLimits = map[string]int{
 	"watch":              320,
 	"internal/plan":      560,
 	"internal/machine":   1210,
-	"internal/launch":    1400,
+	"internal/launch":    1410,
 	"internal/atstart":   250,
 	"internal/signals":   520,
 	"internal/process":   840,

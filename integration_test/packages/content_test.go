@@ -109,7 +109,7 @@ func testDeb(t *testing.T, file string) {
 	}
 	list := output(t, "dpkg-deb", "--contents", file)
 	modes := []string{"drwxr-xr-x", "-rwxr-xr-x", "-rw-r--r--"}
-	for _, line := range strings.Split(strings.TrimSpace(list), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
 		if words := strings.Fields(line); !slices.Contains(modes, words[0]) || words[1] != "root/root" {
 			t.Errorf("mode or owner: %s", line)
 		} else if name := words[len(words)-1]; !strings.HasSuffix(name, "/") && !inPlace.MatchString(name) {

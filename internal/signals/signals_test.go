@@ -405,12 +405,9 @@ func TestProgram(t *testing.T) {
 
 var releases = flag.Int("releases", 60, "processes that are sent a signal around Release")
 
-// playRelease becomes another program. "collecting": not before every signal is being
-// collected; "staying": nor then.
+// playRelease becomes another program; "staying": not before it is told to.
 func playRelease(arg string) {
 	s := Catch()
-	if arg != "" {
-	}
 	fmt.Println("ready")
 	if sig := s.Release(); sig != 0 {
 		os.Exit(100 + int(sig))

@@ -21,7 +21,7 @@ var (
 // first are the folders that take longest. Two run at a time; those with a systemd
 // or a podman wait for one another, so that others run beside them. Their units have
 // time limits: they come when the compiler is done.
-var first = strings.Fields("soak file restart units while forking commands sidecar faults containers")
+var first = strings.Fields("soak file restart units while forking commands sidecar faults containers examples packages")
 
 // plainFolders are about what the build without the entry code loses.
 var plainFolders = []string{"signals", "transparency", "exit"}
