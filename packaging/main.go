@@ -1,4 +1,4 @@
-// Command packaging makes what is handed out: binaries, packages, a container image, and what tells of them.
+// Command packaging makes the files of a release: binaries, packages, a container image, and the lists about them.
 // `make dist` runs it in the top directory of the module.
 //
 //	pidleash-VERSION-linux-ARCH           the static binary
@@ -8,8 +8,8 @@
 //	THIRD_PARTY                           the licences of the libraries inside
 //	SHA256SUMS                            of all of these
 //
-// The same source and the same Go make the same bytes, in whatever directory, at whatever time: nothing of the
-// machine gets in. Times are those of the commit (https://reproducible-builds.org/specs/source-date-epoch/).
+// The same source and the same version of Go make the same bytes, in any directory and at any time. Times are those of
+// the commit (https://reproducible-builds.org/specs/source-date-epoch/).
 package main
 
 import (
@@ -127,8 +127,8 @@ func (r *release) make() error {
 // ours are the names of what this makes, and of the signature that a release adds.
 var ours = regexp.MustCompile(`^(pidleash[-_][0-9].*|THIRD_PARTY|SHA256SUMS(\..*)?)$`)
 
-// clear removes what an earlier run has made: SHA256SUMS is about everything that lies there. Other files are not
-// its to remove.
+// clear removes the files of an earlier run, because SHA256SUMS lists every file in the directory. It leaves other
+// files alone.
 func (r *release) clear() error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err

@@ -153,7 +153,7 @@ type place struct {
 	born     unix.StatxTimestamp // zero on file systems without birth times
 }
 
-// sight is what a path leads to, and when that was changed last.
+// sight is what a path leads to, and when that was changed last. Its place has no path.
 type sight struct {
 	place
 	changed unix.StatxTimestamp
@@ -162,7 +162,7 @@ type sight struct {
 
 func see(path string) (s sight) {
 	var st unix.Statx_t
-	s.err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_CTIME|unix.STATX_BTIME, &st)
+	s.err = sys.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_CTIME|unix.STATX_BTIME, &st)
 	s.place = place{"", unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
 	s.changed = st.Ctime
 	return s
@@ -171,10 +171,9 @@ func see(path string) (s sight) {
 // nearest is the path itself, or the nearest existing directory above it.
 func nearest(path string) place {
 	for p := path; ; p = filepath.Dir(p) {
-		var st unix.Statx_t
-		err := sys.Statx(unix.AT_FDCWD, p, 0, unix.STATX_INO|unix.STATX_BTIME, &st)
-		if err == nil {
-			return place{p, unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
+		if s := see(p); s.err == nil {
+			s.path = p
+			return s.place
 		}
 		if p == filepath.Dir(p) {
 			return place{path: p}

@@ -108,7 +108,7 @@ const lateLimit = 50 * time.Millisecond
 // startKeeper starts the binary again. The keeper inherits only the standard descriptors, the sockets from the
 // service manager, and the link.
 func (c *caller) startKeeper() error {
-	reserve.Threads(1) // for the link to a caller of this one's own
+	reserve.Threads(1) // a starter has two links: to the keeper, and to its own caller
 	ours, theirs, err := link.Pair()
 	if err != nil {
 		return err

@@ -104,11 +104,11 @@ func canStop() error {
 	return reserve.Calls()
 }
 
-// reserveThreads has all there that a keeper or caller will need.
+// reserveThreads makes the threads that a keeper will need.
 func reserveThreads(p *plan.Plan) {
 	more := len(p.WhileRunning)
 	if p.Way != plan.Foreground || p.Forking {
-		more += 3 // for a starter's second link, or a held process's end and its status
+		more += 3 // for the end and the status of held processes
 	}
 	if os.Getenv("NOTIFY_SOCKET") != "" || p.Ready.Kind == plan.ReadyNotify {
 		more += 3 // the relay's

@@ -70,7 +70,7 @@ func command(cmd *exec.Cmd) error {
 	return cmd.Run()
 }
 
-// writeOverlay writes the sources below root that are built otherwise, and the list of them for go build in root.
+// writeOverlay writes changed copies of some sources, and the list that go build -overlay takes.
 func writeOverlay(root, dir string) (string, error) {
 	replace := map[string]string{}
 	for i, place := range last {

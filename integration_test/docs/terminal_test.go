@@ -19,8 +19,8 @@ import (
 //	go test ./integration_test/docs -run TestTerminal -update
 const terminal = "docs/terminal.svg"
 
-// TestTerminal makes the recording of a real run, in which a directory of the test's stands for /run. The picture is
-// right when a new run prints the same, but for the numbers, and when it is the drawing of the text inside it.
+// TestTerminal records a real run. A directory of the test takes the place of /run. The picture is right if a new run
+// prints the same text with other numbers, and if the picture is drawn from the text that it contains.
 func TestTerminal(t *testing.T) {
 	session := record(t)
 	if *update {

@@ -124,7 +124,7 @@ func testSidecar(t *testing.T, b *bed.Podman) {
 	p := b.CreatePod(t, strings.Replace(text, "  initContainers:\n", "  containers:\n", 1))
 	p.Start()
 	bed.Await(t, "the proxy is up", func() bool { return command(p, "proxy", probe...).Run() == nil })
-	// TERM says nothing to a process 1 that has no handler: but for pidleash both would run on until they are killed.
+	// The kernel drops a TERM for process 1 if that has no handler. Without pidleash both would run until a KILL.
 	for _, container := range []string{"main", "proxy"} {
 		b.Podman(t, "stop", "--time=30", p.Name+"-"+container)
 		p.Expect(container, "exited 143")

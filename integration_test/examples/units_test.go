@@ -13,7 +13,7 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// unitTests has every unit of examples/systemd, with what is particular to it. main is the process that systemd knows,
+// unitTests lists every unit of examples/systemd, and what to test of that unit only. main is the unit's main process:
 // "pidleash" or "program".
 var unitTests = []struct {
 	name, main string

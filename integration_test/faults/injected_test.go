@@ -47,7 +47,8 @@ type injectRow struct {
 	answer
 }
 
-// tryRows fills in the answers, some at a time. What is wrong is tried once more: was it the call, or the machine?
+// tryRows tries the rows, some at a time, and fills in the answers. It tries a wrong row once more, because a busy
+// machine may have been the cause.
 func tryRows(t *testing.T, rows []*injectRow) {
 	next := make(chan *injectRow)
 	var wait sync.WaitGroup

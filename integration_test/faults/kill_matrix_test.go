@@ -34,7 +34,7 @@ const (
 )
 
 // TestKilledAtEveryStep strikes pidleash at every system call of start and end, in every mode, and looks at what is left.
-// The calls are those of all its processes, and of their children before execve.
+// These are the calls of all processes of pidleash, and of their children until execve.
 func TestKilledAtEveryStep(t *testing.T) {
 	m := &matrix{t: t, killer: bed.CompileC(t, "killer.c"), random: bed.Random(t), seen: map[string]map[finding]int{}, faults: map[string]int{}}
 	m.count()

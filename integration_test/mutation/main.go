@@ -1,7 +1,7 @@
 // Mutation breaks each protection of protections.txt, one at a time, in a copy of the tree, and runs the tests that are
-// to notice. A protection whose tests stay green has none: it survives, and a test is missing.
+// to notice. Where these tests stay green, a test is missing.
 //
-// It is no test of the gate, which only looks whether the list still fits the sources.
+// `make mutation` runs it. The gate only checks that the list still fits the sources.
 package main
 
 import (

@@ -73,7 +73,7 @@ func (d debian) install(file, version string) {
 	}
 }
 
-// buildOf tells which build a process runs: this one, or one that has been replaced.
+// buildOf says whether a process runs the installed build, or one that an upgrade has replaced.
 func (d debian) buildOf(pid string) string {
 	d.t.Helper()
 	exe, err := os.Readlink(d.Path("/proc/" + pid + "/exe"))

@@ -69,7 +69,7 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 	return &competitor{m, bed.Start(r.t, bed.How{Env: []string{string(r.mark)}}, words...), prefix}
 }
 
-// awaitUp returns the PID of the program that the file names, once that is in place, and 0 when the start has failed.
+// awaitUp waits until the file names a program that handles signals, and returns its PID; 0: the start has failed.
 func (r *race) awaitUp(c *competitor) (pid int) {
 	if !r.poll(func() bool {
 		pid = r.named()

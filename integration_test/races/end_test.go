@@ -55,7 +55,7 @@ func removalAgainstExit(r *race) error {
 	return err
 }
 
-// Whenever a TERM comes, nothing is left, and the status is the program's, or by TERM.
+// At whatever moment a TERM comes, nothing is left. The status is the program's, or that of a death by TERM.
 func TestTermAtStart(t *testing.T) {
 	inEach(t, append([]mode{withoutFile, restart}, modes...), (*race).termAtStart)
 }

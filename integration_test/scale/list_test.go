@@ -12,8 +12,8 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// What is the same for all files is read once. Who reads /proc/locks for each uses new pages for each, twice as many as
-// files; that is counted, because times depend on what else the machine does.
+// TestListOfMany shows that list reads /proc/locks once, not once for each file. Each reading would touch at least two
+// new pages of memory. The test counts minor faults, because times depend on what else runs on the machine.
 func TestListOfMany(t *testing.T) {
 	n := 2_000
 	if bed.Long() {

@@ -7,10 +7,10 @@
 // on. And every thread that the runtime creates starts with these signals blocked, so that they can be read from a
 // signalfd(2); os/signal takes 20 to 60 µs for each signal that it enables, one to three milliseconds in all.
 //
-// The runtime unblocks in each thread those by which, as its table says, it ends the process itself. A thread that has
-// decided to do so is not to be stopped, and may come to it late: after the claim of the PID file, which then stays.
-// So the table says something else about HUP, INT, QUIT, ABRT and TERM (runtime/sigtab_linux_generic.go): that they
-// can be caught, as it says of USR1. Where it has not what is expected, it stays, and os/signal catches them.
+// The runtime unblocks some signals in each thread: those for which its table says that they end the process. A thread
+// that takes one may be slow to end the process, and do it after the PID file was claimed; then the file stays. So this
+// code changes the table (runtime/sigtab_linux_generic.go) for HUP, INT, QUIT, ABRT and TERM: it gives them the flags
+// of USR1. If the table has other flags than expected, it is left as it is, and os/signal catches these signals.
 //
 // The kernel enters with argc at 0(SP) and rdx 0; all else is free to use. The system calls keep every register but
 // AX, CX and R11.

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What is made from the table of options, and shipped: parts of files, each between a line that tells so and a line
-// that ends it. The rest of such a file is written by hand. After a change of the table:
+// Parts of some files that are shipped are made from the table of options. One line marks the beginning of such a part,
+// another its end. The rest of the file is written by hand. After a change of the table:
 //
 //	go test ./internal/cli -run TestGenerated -update
 var update = flag.Bool("update", false, "write what is made from the table of options anew")

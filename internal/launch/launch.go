@@ -86,14 +86,15 @@ func Start(s *Spec) (pid int, err error) {
 	if err != nil {
 		return 0, s.failure("cannot be started: no pipe", err)
 	}
-	// A change of user clears it, for us as well: until execve the memory is shared, PR_SET_DUMPABLE(2const).
+	// A child that changes its user makes this process undumpable too: they share memory until execve,
+	// PR_SET_DUMPABLE(2const).
 	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	// No descriptor that is still without close-on-exec may slip into the child.
 	syscall.ForkLock.Lock()
 	pid, errno := p.fork()
 	syscall.ForkLock.Unlock()
 	pipe.wait()
-	_ = sys.Prctl(unix.PR_SET_DUMPABLE, uintptr(dumpable)) // else no CAP_SYS_PTRACE, as in containers, no look at us
+	_ = sys.Prctl(unix.PR_SET_DUMPABLE, uintptr(dumpable)) // in a container even root could not look at this process
 	runtime.KeepAlive(p)
 	if errno != 0 {
 		return 0, s.failure("cannot be started: no new process", errno)

@@ -36,7 +36,7 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 		errno = p.movePIDFile()
 	}
 	if errno == 0 && p.beside != nil {
-		if _, _, absent := syscall.RawSyscall6(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(p.beside)), unix.F_OK, 0, 0, 0); absent == 0 {
+		if _, absent := kernel(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(p.beside)), unix.F_OK, 0, 0); absent == 0 {
 			errno = syscall.EEXIST // the path is somebody else's
 		}
 	}

@@ -546,7 +546,7 @@ func (w *world) hearEnd(e Event) {
 	w.stopping = false
 }
 
-// mayBeSucceeded: a daemon has ended, and another process may take its place, unless a caller hears of the end.
+// mayBeSucceeded is called at a daemon's end: a successor is expected, unless a caller still waits.
 func (w *world) mayBeSucceeded() { w.succeeds = w.p.Forking && w.p.PIDFile != "" && !w.callerWaits() }
 
 // sweepsAfterStop reports that a stop of the program reaches its descendants, too.

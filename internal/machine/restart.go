@@ -16,9 +16,6 @@ func restart(m *Machine, _ Event) {
 	case m.state == Waiting:
 		m.delay, m.due = 0, m.now
 		launchIfDue(m)
-	case m.state == Remaining:
-		m.wish(again)
-		beginSweep(m)
 	default:
 		m.wish(again)
 		stopProgram(m)

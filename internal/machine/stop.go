@@ -106,10 +106,8 @@ func stopForGood(m *Machine, t Topic) {
 	m.wish(remove)
 	m.conditions.due = time.Time{}
 	switch m.state {
-	case Rising, Answering, Running, Draining:
+	case Rising, Answering, Running, Draining, Remaining:
 		stopProgram(m)
-	case Remaining:
-		beginSweep(m)
 	}
 	m.report(t)
 	unwatchFile(m)
@@ -119,17 +117,21 @@ func stopForGood(m *Machine, t Topic) {
 	}
 }
 
-// stopProgram begins with the stop command, or with the schedule.
+// stopProgram begins with the stop command, or with the schedule. When the program has ended, those who remain get the
+// schedule.
 func stopProgram(m *Machine) {
-	if m.plan.StopCommand == "" {
+	switch {
+	case m.state == Remaining:
+		beginSweep(m)
+	case m.plan.StopCommand == "":
 		beginSchedule(m)
-		return
+	default:
+		m.enter(Commanding)
+		if wait := m.plan.Stop.FirstWait(); wait > 0 {
+			m.wait(wait)
+		}
+		m.do(RunCommand)
 	}
-	m.enter(Commanding)
-	if wait := m.plan.Stop.FirstWait(); wait > 0 {
-		m.wait(wait)
-	}
-	m.do(RunCommand)
 }
 
 // beginSchedule begins the schedule after the TERM that was forwarded, if one was.
@@ -169,9 +171,7 @@ func step(m *Machine) {
 func sweepOrClose(m *Machine) {
 	stopped := m.state == Stopping || m.state == Outliving || m.waits
 	switch mode := m.plan.KillMode; {
-	case mode == plan.KillTree || mode == plan.KillMixed && stopped:
-		beginSweep(m)
-	case m.plan.WaitAll && (stopped || m.want == remove):
+	case mode == plan.KillTree, mode == plan.KillMixed && stopped, m.plan.WaitAll && (stopped || m.want == remove):
 		beginSweep(m)
 	case m.plan.WaitAll:
 		m.enter(Remaining)

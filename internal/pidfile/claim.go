@@ -38,8 +38,7 @@ type Claim struct {
 const mode = 0o644
 
 // New claims the path, which must be absolute; named: with a file that has a hidden name. It fails with code fault.Held
-// when a program runs there. Nothing can be seen at the path before the PID is published, and a stale file stays until
-// Clear.
+// when a program runs there. Nobody can see the new file before the PID is published. A stale file stays until Clear.
 //
 // A file is stale, too, that names this process, one of own, or one that these descend from. A process in the
 // background does not descend from its caller, and gives its PID as own. If the clock was set since the boot, a process

@@ -71,20 +71,20 @@ func createError(dir string, err error) *fault.Error {
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
 		return refused
 	}
-	hint := "choose a directory that can be written, such as /run"
-	switch err {
-	case unix.ENOENT, unix.ENOTDIR:
+	if err == unix.ENOENT || err == unix.ENOTDIR {
 		if sys.Access(dir, unix.F_OK) != nil {
 			return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
 		}
 		err = errNoFiles
+	}
+	hint := ""
+	switch err {
 	case unix.EACCES, unix.EPERM:
 		hint = fmt.Sprintf("choose a directory that user %d may write", unix.Geteuid())
+	case errNoFiles, unix.EROFS:
+		hint = "choose a directory that can be written, such as /run"
 	case unix.ENOSPC, unix.EDQUOT:
 		hint = "make room there"
-	case unix.EROFS:
-	default:
-		hint = ""
 	}
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
 }

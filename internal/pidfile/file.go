@@ -64,22 +64,13 @@ func (f *File) Look() (State, error) {
 		return f.lookAtOther()
 	}
 	var content [contentLimit]byte // not allocated: an idle wrapper looks for years
-	switch n, err := f.read(content[:]); {
+	switch n, err := sys.Pread(f.fd, content[:], 0); {
 	case err != nil:
 		return Unknown, err
 	case parsePID(content[:n]) == f.pid:
 		return Present, nil
 	}
 	return Changed, nil
-}
-
-// read is sys.Pread, which would have the content allocated.
-func (f *File) read(content []byte) (n int, err error) {
-	for {
-		if n, err = unix.Pread(f.fd, content, 0); err != unix.EINTR {
-			return n, err
-		}
-	}
 }
 
 // lookAtOther tells whether the program wrote the inode that has taken the file's place.

@@ -15,8 +15,8 @@ import (
 	"pidleash/internal/fault"
 )
 
-// The rules of the documentation once more, as regular expressions: what follows the first word's number is text for
-// others, and a file to be replaced has nothing but that number, or nothing at all.
+// These are the rules of the documentation, written as regular expressions. A file names a PID if its first word is a
+// number; more may follow. A file may be replaced if it has only that number, or only blanks.
 var (
 	namesPID = regexp.MustCompile(`(?s)^[ \t\r\n]*([0-9]+)(?:[ \t\r\n\x00]|$)`)
 	onlyPID  = regexp.MustCompile(`^[ \t\r\n]*[0-9]+[ \t\r\n\x00]*$`)

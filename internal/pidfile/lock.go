@@ -73,8 +73,9 @@ type lockState struct {
 	stranger int  // PID of one who may not speak for it: the lock says nothing, but it is in the way; 0: none was seen
 }
 
-// view is what /proc tells of the locks of the system. It is read once, for one file or for many in turn: what it says
-// of a lock is checked by the descriptors of its taker, and what it does not say by the lock itself.
+// view is what /proc says about the locks of the system. It is read once, for one file or for many in turn, and may be
+// out of date. So a lock that it names is checked against its taker's descriptors, and the lock itself is asked about
+// one that it does not name.
 type view struct {
 	locks   lockTable // nil: not read
 	foreign bool      // /proc is that of another PID namespace
@@ -95,7 +96,7 @@ func (v *view) lockOf(fd int, id identity, owner uint32) (s lockState) {
 	}
 	// The kernel hands /proc/locks out by the page, and what comes and goes shifts the rest: a lock can be missed,
 	// though hardly twice.
-	for tries := 0; tries < 3; tries++ {
+	for tries := 0; tries < 3; {
 		isOld := v.locks != nil
 		takers, ended := v.takersOf(id)
 		if s = judgeLockers(takers, owner); s != (lockState{}) {
@@ -106,13 +107,13 @@ func (v *view) lockOf(fd int, id identity, owner uint32) (s lockState) {
 			return s
 		}
 		v.locks = nil
-		if isOld {
-			tries--
+		if isOld { // it is no try: what it says may have changed
 			continue
 		}
 		if s = judgeLockers(v.lockersOf(id), owner); s != (lockState{}) || !refused && fd >= 0 {
 			return s
 		}
+		tries++
 	}
 	return lockState{held: true}
 }

@@ -45,8 +45,8 @@ func checkPathLock(path string) error {
 	}
 }
 
-// isPathLockLeft reports that the lock's file is there, is not that of anybody who may speak for the path, and cannot be
-// removed. Who has just made it is about to lock it.
+// isPathLockLeft reports that the lock's file is there, and that nobody who may speak for the path holds the lock. It
+// waits a moment, because a start makes the file before it locks it.
 func isPathLockLeft(path string) bool {
 	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
 		_, none := identityAt(lockPath(path))

@@ -112,8 +112,8 @@ func hiddenName(base string) string {
 	return hide(base, strconv.Itoa(unix.Getpid())+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
 }
 
-// firstHidden is the hidden name that is taken where it is free. So one look tells a start whether somebody who was
-// killed may have left a hidden file, although there is no other trace.
+// firstHidden is the hidden name that is used if it is free. So a start need look for one name only, to find out
+// whether a process that was killed may have left hidden files.
 func firstHidden(base string) string { return hide(base, "0-0") }
 
 func hide(base, who string) string {

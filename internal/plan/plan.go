@@ -47,7 +47,7 @@ type Plan struct {
 	Rewrite map[syscall.Signal]syscall.Signal
 	// Drain is how long a TERM is kept before it is forwarded.
 	Drain time.Duration
-	// WaitAll: the run is over when all descendants of the program have ended, too.
+	// WaitAll: a run lasts until all descendants of the program have ended, too.
 	WaitAll bool
 	// Ignored has the signals that the program ignores from its start. nil: as found; empty: none.
 	Ignored []syscall.Signal

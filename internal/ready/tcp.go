@@ -34,20 +34,16 @@ func accepts(address netip.AddrPort) bool {
 // own source by chance, RFC 9293, section 3.5, simultaneous open.
 func isOwn(fd int) bool {
 	local, err := unix.Getsockname(fd)
-	if err != nil {
-		return false
-	}
-	peer, err := unix.Getpeername(fd)
-	if err != nil {
-		return false
-	}
-	switch l := local.(type) {
+	peer, failed := unix.Getpeername(fd)
+	return err == nil && failed == nil && addressOf(local) == addressOf(peer)
+}
+
+func addressOf(s unix.Sockaddr) netip.AddrPort {
+	switch s := s.(type) {
 	case *unix.SockaddrInet4:
-		p, ok := peer.(*unix.SockaddrInet4)
-		return ok && l.Port == p.Port && l.Addr == p.Addr
+		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
 	case *unix.SockaddrInet6:
-		p, ok := peer.(*unix.SockaddrInet6)
-		return ok && l.Port == p.Port && l.Addr == p.Addr
+		return netip.AddrPortFrom(netip.AddrFrom16(s.Addr), uint16(s.Port))
 	}
-	return false
+	return netip.AddrPort{}
 }

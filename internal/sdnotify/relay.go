@@ -119,8 +119,8 @@ func (r *Relay) ForgetReady() {
 	}
 }
 
-// Start begins to pass messages on, those that have arrived since NewRelay too, and ends Idle. The program is trusted
-// by its PID: it may have changed its user, which systemd would not mind. Later calls give the PID of another program.
+// Start begins to pass messages on, including those that have arrived since NewRelay, and ends Idle. The relay knows
+// the program by its PID, because the program may have changed its user. A later call gives the PID of the next one.
 func (r *Relay) Start(program int) {
 	r.ping = nil
 	if r.address != "" && r.program.Swap(int64(program)) == 0 {

@@ -3,9 +3,9 @@
 //
 // A process that runs a program calls Catch first of all. From then on every signal that Forwarded reports arrives on
 // C, unless it was ignored at start and Go keeps it so; equal ones may merge, as in the kernel. All others, and all
-// before that, do what they do to a Go program, but 32 to 34, which are ignored. Who becomes the
-// program ends with Release, a keeper beside the program calls Outlive, and who runs no program calls Default instead
-// of Catch.
+// before that, do what they do to a Go program, but 32 to 34, which are ignored. A process that becomes the program
+// calls Release at the end, a keeper beside the program calls Outlive, and a process that runs no program calls Default
+// instead of Catch.
 //
 // With our entry code (atstart) signals are blocked from the first instruction on and are read from a signalfd(2).
 // Those that Go unblocks all the same come through os/signal, as all do without that code.

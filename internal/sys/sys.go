@@ -92,8 +92,14 @@ func Flock(fd, how int) error { return Again(func() error { return unix.Flock(fd
 func Read(fd int, p []byte) (int, error) {
 	return value(func() (int, error) { return unix.Read(fd, p) })
 }
-func Pread(fd int, p []byte, offset int64) (int, error) {
-	return value(func() (int, error) { return unix.Pread(fd, p, offset) })
+
+// Pread is a loop of its own: a function value would have the compiler allocate p.
+func Pread(fd int, p []byte, offset int64) (n int, err error) {
+	for {
+		if n, err = unix.Pread(fd, p, offset); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 func Write(fd int, p []byte) (int, error) {
 	return value(func() (int, error) { return unix.Write(fd, p) })

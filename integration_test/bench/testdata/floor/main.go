@@ -1,29 +1,6 @@
-// Floor is the least that a wrapper in Go can be: it starts its arguments,
-// forwards USR1, waits, and exits. It shows what of pidleash's times is Go's.
+// Floor is the least wrapper. It shows what of pidleash's times is Go's.
 package main
 
-import (
-	"os"
-	"os/signal"
-	"syscall"
-)
+import "pidleash/integration_test/bench/testdata/least"
 
-func main() {
-	sent := make(chan os.Signal, 8)
-	signal.Notify(sent, syscall.SIGUSR1)
-	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
-	if err != nil {
-		os.Exit(127)
-	}
-	go func() {
-		for s := range sent {
-			_ = syscall.Kill(pid, s.(syscall.Signal))
-		}
-	}()
-	var status syscall.WaitStatus
-	for {
-		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
-			os.Exit(status.ExitStatus())
-		}
-	}
-}
+func main() { least.Wrap() }

@@ -5,35 +5,19 @@ package main
 
 import (
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/rjeczalik/notify"
 	"github.com/urfave/cli/v2"
+
+	"pidleash/integration_test/bench/testdata/least"
 )
 
 func main() {
 	if len(os.Args) < 2 {
 		os.Exit(use())
 	}
-	sent := make(chan os.Signal, 8)
-	signal.Notify(sent, syscall.SIGUSR1)
-	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
-	if err != nil {
-		os.Exit(127)
-	}
-	go func() {
-		for s := range sent {
-			_ = syscall.Kill(pid, s.(syscall.Signal))
-		}
-	}()
-	var status syscall.WaitStatus
-	for {
-		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
-			os.Exit(status.ExitStatus())
-		}
-	}
+	least.Wrap()
 }
 
 // use is what pidleash has of the libraries: a command line, a watch, a message.
