@@ -80,6 +80,8 @@ func TestStrangersLockOneWinner(t *testing.T) {
 				r.ExpectOneLine(t, "; hint: ")
 			}
 		}
+		// PROGRAM may run before its pidleash has returned from the launch.
+		bed.Await(t, "the path's lock is gone", func() bool { return bed.IsGone(dir + "/.p.pid.lock") })
 		bed.ExpectFiles(t, dir, "p.pid")
 		if named := bed.PIDIn(t, file); named != program {
 			t.Errorf("the file names PID %d, PROGRAM is %d", named, program)
