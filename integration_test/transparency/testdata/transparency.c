@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -320,7 +321,9 @@ static void look_at_journal(void)
 /* Who adopts a process whose parent has ended? */
 static void look_at_adoption(void)
 {
-	int answer[2], gate[2], adopter = 0;
+	struct { pid_t adopter, orphan; } got = {-1, 0};
+	int answer[2], gate[2];
+	struct pollfd orphan;
 	pid_t middle;
 	char path[64];
 
@@ -335,8 +338,9 @@ static void look_at_adoption(void)
 
 			close(gate[1]);
 			if (read(gate[0], &byte, 1) == 0) { /* the parent has ended */
-				adopter = getppid();
-				if (write(answer[1], &adopter, sizeof adopter) < 0)
+				got.adopter = getppid();
+				got.orphan = getpid();
+				if (write(answer[1], &got, sizeof got) < 0)
 					_exit(1);
 			}
 		}
@@ -346,12 +350,19 @@ static void look_at_adoption(void)
 	close(gate[0]);
 	close(gate[1]);
 	close(answer[1]);
-	if (read(answer[0], &adopter, sizeof adopter) != sizeof adopter)
-		adopter = -1;
+	if (read(answer[0], &got, sizeof got) != sizeof got)
+		got.adopter = -1;
 	close(answer[0]);
-	snprintf(path, sizeof path, "/proc/%d/comm", adopter);
-	fact("adopter", "%s", adopter == getpid() ? "itself" : adopter ? contents(path) : "none");
-	if (adopter == getpid())
+	snprintf(path, sizeof path, "/proc/%d/comm", got.adopter);
+	fact("adopter", "%s", got.adopter == getpid() ? "itself" : got.adopter ? contents(path) : "none");
+	/* pidleash warns of what the probe leaves behind. */
+	orphan.fd = got.orphan > 0 ? syscall(SYS_pidfd_open, got.orphan, 0) : -1;
+	orphan.events = POLLIN;
+	if (orphan.fd >= 0) {
+		poll(&orphan, 1, -1);
+		close(orphan.fd);
+	}
+	if (got.adopter == getpid())
 		wait(NULL);
 }
 
