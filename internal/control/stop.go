@@ -3,7 +3,6 @@ package control
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
+	"pidleash/internal/sys"
 )
 
 const (
@@ -62,7 +62,7 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if err := h.Holder.Signal(0); err != nil && err != unix.ESRCH {
 		return false, unsent(h, err)
 	}
-	arguments, _ := os.ReadFile("/proc/" + strconv.Itoa(h.PID) + "/cmdline")
+	arguments, _ := sys.ReadFile("/proc/"+strconv.Itoa(h.PID)+"/cmdline", 4096)
 	if !bytes.HasPrefix(arguments, []byte(plan.WatchdogName)) {
 		return false, nil
 	}

@@ -54,7 +54,7 @@ func originOf(pid int) (o origin) {
 		return o
 	}
 	o.user, o.start, o.dead = st.Uid, p.Start, p.Dead()
-	o.group, _ = os.ReadFile(dir + "/cgroup")
+	o.group, _ = sys.ReadFile(dir+"/cgroup", 4096)
 	return o
 }
 

@@ -2,7 +2,6 @@ package pidfile
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func (c clock) step() time.Duration {
 // bootTimeThen goes by the birth of device nodes that the kernel made at the boot. In a container /dev is a tmpfs of its
 // own and tells nothing, but single nodes may be mounted there. A clock of before 2020 was not set yet.
 func bootTimeThen() (first time.Time) {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	mounts, _ := sys.ReadFile("/proc/self/mountinfo", 1<<14)
 	for line := range strings.Lines(string(mounts)) {
 		// "24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw", proc_pid_mountinfo(5)
 		f := strings.Fields(line)

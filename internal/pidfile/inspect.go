@@ -53,7 +53,7 @@ type Report struct {
 //
 // To root a file says nothing that its writers could not do themselves: it is Untrusted when group or others may
 // write it, and when its owner may not signal the process that it names. Other users cannot do harm by it, kill(2).
-func Inspect(path string) Report { return new(Inspector).Inspect(path) }
+func Inspect(path string) Report { return (&Inspector{view{single: true}}).Inspect(path) }
 
 // Inspector inspects many files in turn, and reads once what the system tells of all. It is for one goroutine, and not
 // for long.
@@ -129,15 +129,35 @@ func (r *Report) DiffersByClock(p *process.Held) bool {
 // findHolder finds the pidleash that has locked the file or the path. Daemons lock their own files, too.
 func (r *Report) findHolder(fd int, v *view) {
 	r.locked = r.id
-	s := v.lockOf(fd, r.id, r.owner)
+	likely := v.likelyHolder(r.PID)
+	s := v.pidleashOf(fd, r.id, r.owner, likely)
 	if !s.held || s.holder != 0 && !isPidleash(s.holder) {
-		if id, beside := v.pathLockOf(r.Path); beside.held {
-			r.locked, s = id, beside
+		beside, id := openPathLock(r.Path)
+		if id != (identity{}) {
+			defer unix.Close(beside)
+			if of := v.pidleashOf(beside, id, ownerOf(r.Path), likely); of.held {
+				r.locked, s = id, of
+			}
 		}
 	}
 	if s.holder == 0 || isPidleash(s.holder) {
 		r.Holder, r.Held = s.holder, s.held
 	}
+}
+
+// likelyHolder is the pidleash that has started the process with a PID, or that process itself; 0: neither is one. For
+// one file of many the list of all locks is cheaper.
+func (v *view) likelyHolder(pid int) int {
+	if !v.single || pid == 0 || v.isForeign() {
+		return 0
+	}
+	p, _ := process.Read(pid)
+	for _, candidate := range []int{p.Parent, pid} {
+		if candidate != 0 && isPidleash(candidate) {
+			return candidate
+		}
+	}
+	return 0
 }
 
 // isPidleash goes by the name: the binary may have been replaced since, and only root may look at others'

@@ -56,6 +56,45 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// To open /proc/locks takes the kernel milliseconds. For one file the likely holder and the lock itself are asked; for
+// many the list is read once.
+func TestInspectNeedsNoList(t *testing.T) {
+	child := program(t)
+	for _, c := range []struct {
+		name       string
+		locked     string // besides the PID file: what a pidleash has locked
+		pid        int
+		holder     int
+		single     bool
+		needsAList bool
+	}{
+		{"held by the parent", "p.pid", child, os.Getpid(), true, false},
+		{"held by itself", "p.pid", os.Getpid(), os.Getpid(), true, false},
+		{"path held by the parent", ".p.pid.lock", child, os.Getpid(), true, false},
+		{"held by nobody", "", child, 0, true, false},
+		{"held by another", "p.pid", 1, os.Getpid(), true, true},
+		{"one of many, held by nobody", "", child, 0, false, false},
+		{"one of many", "p.pid", child, os.Getpid(), false, true},
+	} {
+		path := in(t, "p.pid")
+		write(t, path, line(c.pid))
+		if c.locked != "" {
+			beside := filepath.Join(filepath.Dir(path), c.locked)
+			if c.locked != "p.pid" {
+				write(t, beside, nil)
+			}
+			defer lockFile(t, beside).Close()
+		}
+		i := Inspector{view{single: c.single}}
+		if r := i.Inspect(path); r.Holder != c.holder || r.Held != (c.holder != 0) {
+			t.Errorf("%s: %+v; want holder %d", c.name, r, c.holder)
+		}
+		if (i.view.locks != nil) != c.needsAList {
+			t.Errorf("%s: the list was read: %t, want %t", c.name, !c.needsAList, c.needsAList)
+		}
+	}
+}
+
 func writeAt(t *testing.T, path string, pid int, when time.Time) {
 	t.Helper()
 	write(t, path, line(pid))

@@ -1,10 +1,8 @@
 package pidfile
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +75,7 @@ type lockState struct {
 // out of date. So a lock that it names is checked against its taker's descriptors, and the lock itself is asked about
 // one that it does not name.
 type view struct {
+	single  bool      // it is for one file
 	locks   lockTable // nil: not read
 	foreign bool      // /proc is that of another PID namespace
 	asked   bool      // whether foreign is known
@@ -118,24 +117,32 @@ func (v *view) lockOf(fd int, id identity, owner uint32) (s lockState) {
 	return lockState{held: true}
 }
 
-// pathLockOf tells who has locked the path of a PID file, and the inode of the file beside it that is locked.
-func (v *view) pathLockOf(path string) (id identity, s lockState) {
+// pathLockOf tells who has locked the path of a PID file.
+func (v *view) pathLockOf(path string) lockState {
+	fd, id := openPathLock(path)
+	if id == (identity{}) {
+		return lockState{}
+	}
+	defer unix.Close(fd)
+	return v.lockOf(fd, id, ownerOf(path))
+}
+
+// openPathLock opens the file that is locked for a path. fd is -1 if it may not be read; the identity is zero if there is
+// none.
+func openPathLock(path string) (fd int, id identity) {
 	beside := lockPath(path)
 	if _, err := identityAt(beside); err == unix.ENOENT {
-		return identity{}, s
+		return -1, identity{}
 	}
 	fd, err := openNoFollow(beside, unix.O_RDONLY, 0)
-	if err == nil {
-		defer unix.Close(fd)
-		id, err = identityOfFD(fd)
-	} else {
-		fd = -1
-		id, err = identityAt(beside)
-	}
 	if err != nil {
-		return identity{}, s
+		id, _ = identityAt(beside)
+		return -1, id
 	}
-	return id, v.lockOf(fd, id, ownerOf(path))
+	if id, err = identityOfFD(fd); err != nil {
+		unix.Close(fd)
+	}
+	return fd, id
 }
 
 // ownerOf is the user who may speak for a path: the file's owner, or while there is none the directory's.
@@ -207,6 +214,21 @@ func (v *view) lockersOf(id identity) (pids []int) {
 	return pids
 }
 
+// pidleashOf is lockOf for who only wants to know of a pidleash. It needs the list less often: likely is who probably has
+// the lock, 0: nobody is known.
+func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockState {
+	if likely != 0 && hasLocked(likely, id, false) {
+		if s := judgeLockers([]int{likely}, owner); s.holder != 0 {
+			return s
+		}
+	}
+	if fd >= 0 && flock(fd, unix.LOCK_SH) == nil { // every pidleash has an exclusive lock
+		_ = sys.Flock(fd, unix.LOCK_UN)
+		return lockState{}
+	}
+	return v.lockOf(fd, id, owner)
+}
+
 // isRefused reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
 // descriptor nobody can tell.
 func isRefused(fd int) bool {
@@ -233,7 +255,7 @@ func hasLocked(pid int, id identity, unknown bool) bool {
 		if sys.Stat(dir+"fd/"+fd.Name(), &st) != nil || identityOf(&st) != id {
 			return false
 		}
-		info, err := os.ReadFile(dir + "fdinfo/" + fd.Name())
+		info, err := sys.ReadFile(dir+"fdinfo/"+fd.Name(), 4096)
 		return err != nil || bytes.Contains(info, []byte("FLOCK"))
 	})
 }
@@ -246,11 +268,10 @@ type taker struct {
 	pid    int
 }
 
-// readLocks takes pieces as large as they come; os.ReadFile begins with 512 bytes. Empty: it cannot be read.
+// readLocks takes pieces as large as they come. Empty: it cannot be read. To open the list can take milliseconds: the
+// kernel waits until no processor changes a lock.
 func readLocks() lockTable {
-	f, _ := os.Open("/proc/locks")
-	defer f.Close()
-	locks, _ := io.ReadAll(bufio.NewReaderSize(f, 1<<16)) // fails if f is nil
+	locks, _ := sys.ReadFile("/proc/locks", 1<<16)
 	return parseLocks(locks)
 }
 
@@ -273,7 +294,7 @@ func parseLocks(text []byte) lockTable {
 
 // isMounted reports the device of a mounted file system. What btrfs and overlay show in stat(2) is none.
 func isMounted(dev uint64) bool {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := sys.ReadFile("/proc/self/mountinfo", 1<<14)
 	return err == nil && bytes.Contains(mounts, fmt.Appendf(nil, " %d:%d ", unix.Major(dev), unix.Minor(dev)))
 }
 

@@ -34,7 +34,7 @@ func lockPath(path string) string {
 // checkPathLock is an error when somebody has locked the path who may speak for its file.
 func checkPathLock(path string) error {
 	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
-		_, s := new(view).pathLockOf(path)
+		s := new(view).pathLockOf(path)
 		if !s.held {
 			return nil
 		}
@@ -53,7 +53,7 @@ func isPathLockLeft(path string) bool {
 		if none != nil {
 			return false
 		}
-		if _, s := new(view).pathLockOf(path); s.held || s.stranger != 0 || time.Now().After(end) {
+		if s := new(view).pathLockOf(path); s.held || s.stranger != 0 || time.Now().After(end) {
 			return !s.held
 		}
 	}

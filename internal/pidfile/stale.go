@@ -79,7 +79,7 @@ func executes(pid int, file string) bool {
 	if real, err := filepath.EvalSymlinks(file); err == nil && real == strings.TrimSuffix(name, " (deleted)") {
 		return true
 	}
-	words, _ := os.ReadFile(dir + "/cmdline")
+	words, _ := sys.ReadFile(dir+"/cmdline", 4096)
 	paths := []string{dir + "/exe"}
 	for _, word := range strings.SplitN(string(words), "\x00", 4) { // execve(2): the interpreter, its argument, the script
 		if word != "" && !filepath.IsAbs(word) {

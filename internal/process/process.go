@@ -81,7 +81,7 @@ func IsProcess(pid int) bool {
 
 // status is a line of proc_pid_status(5), with the errors of Read.
 func status(pid int, name string) (string, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	text, err := sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/status", 4096)
 	_, line, _ := strings.Cut(string(text), "\n"+name+":\t")
 	line, _, _ = strings.Cut(line, "\n")
 	return line, err
@@ -129,7 +129,7 @@ func Children(parent int) (pids []int, err error) {
 	tasks, err := os.ReadDir(dir)
 	for _, task := range tasks {
 		// Each thread has its own, proc_pid_task(5); a kernel may be without it.
-		list, err := os.ReadFile(dir + task.Name() + "/children")
+		list, err := sys.ReadFile(dir+task.Name()+"/children", 1024)
 		if errors.Is(err, fs.ErrNotExist) {
 			table, err := Table()
 			maps.DeleteFunc(table, func(_ int, p Process) bool { return p.Parent != parent })

@@ -7,6 +7,8 @@
 package sys
 
 import (
+	"io/fs"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +93,26 @@ func UtimesNanoAt(dir int, path string, times []unix.Timespec, flags int) error 
 func Flock(fd, how int) error { return Again(func() error { return unix.Flock(fd, how) }) }
 func Read(fd int, p []byte) (int, error) {
 	return value(func() (int, error) { return unix.Read(fd, p) })
+}
+
+// ReadFile reads all of a file, in pieces of the size of room or more. os.ReadFile begins with 512 bytes, and offers the
+// file to Go's poller: the first one costs a thread, and /proc never blocks. The errors are those of package os.
+func ReadFile(path string, room int) ([]byte, error) {
+	fd, err := Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	for text := make([]byte, 0, room); ; text = slices.Grow(text, room) {
+		n, err := Read(fd, text[len(text):cap(text)])
+		if err != nil {
+			return text, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n <= 0 {
+			return text, nil
+		}
+		text = text[:len(text)+n]
+	}
 }
 
 // Pread is a loop of its own: a function value would have the compiler allocate p.
