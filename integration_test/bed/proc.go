@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,21 +113,22 @@ func ParentOf(t testing.TB, pid int) (parent int) {
 // inodeIn is the inode as a line of proc_locks(5) has it.
 func inodeIn(st os.FileInfo) string { return fmt.Sprintf(":%d ", st.Sys().(*syscall.Stat_t).Ino) }
 
-// IsLockedBy reports that the process holds the file's lock. It does not ask by
-// locking: for a moment that would be a lock, too.
+// IsLockedBy reports that a descriptor of the process has the file's lock, proc_pid_fdinfo(5). It does not ask by
+// locking: for a moment that would be a lock, too. Nor does it read /proc/locks: meanwhile the kernel lets nobody lock.
 func IsLockedBy(t testing.TB, file string, pid int) bool {
 	t.Helper()
 	st, err := os.Stat(file)
 	Must(t, err)
-	holder, ino := fmt.Sprintf(" %d ", pid), inodeIn(st)
-	for range 10 { // what comes and goes meanwhile can hide a line
-		for line := range strings.Lines(ReadFile(t, "/proc/locks")) {
-			if strings.Contains(line, " FLOCK ") && strings.Contains(line, holder) && strings.Contains(line, ino) {
-				return true
-			}
+	fds, err := os.ReadDir(ProcFile(pid, "fd"))
+	Must(t, err)
+	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
+		other, err := os.Stat(ProcFile(pid, "fd/"+fd.Name()))
+		if err != nil || !os.SameFile(st, other) {
+			return false
 		}
-	}
-	return false
+		info, err := os.ReadFile(ProcFile(pid, "fdinfo/"+fd.Name()))
+		return err == nil && bytes.Contains(info, []byte(" FLOCK "))
+	})
 }
 
 // Switches is how often the process has gone to sleep or lost the processor.
