@@ -163,6 +163,7 @@ func canBeLocked(t testing.TB, path string) bool {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	defer syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // a child that another test forks has the descriptor, too
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
 }
 

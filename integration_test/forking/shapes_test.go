@@ -87,6 +87,12 @@ func (s *shaped) shapes() []int {
 	})
 }
 
+// comm is the name that a process has given itself.
+func comm(pid int) string {
+	name, _ := os.ReadFile(bed.ProcFile(pid, "comm"))
+	return strings.TrimSuffix(string(name), "\n")
+}
+
 // named is whom the PID file names; 0: nobody.
 func (s *shaped) named() int {
 	text, _ := os.ReadFile(s.PIDFile)
@@ -190,10 +196,7 @@ func TestLateFile(t *testing.T) {
 	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
 		s := startShape(t, background, b, "late", "FILE", "1000")
 		pid := s.settled(t, "the daemon")
-		bed.Await(t, "the daemon's file", func() bool {
-			name, _ := os.ReadFile(bed.ProcFile(pid, "comm"))
-			return string(name) == "published\n"
-		})
+		bed.Await(t, "the daemon's file", func() bool { return comm(pid) == "published" })
 		s.leave(t)
 	})
 }
@@ -295,6 +298,11 @@ func TestUpgradeBySecondFile(t *testing.T) {
 					bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
 					bed.Await(t, "the second file", func() bool { return !bed.IsGone(s.own + ".2") })
 					bed.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+					// The keeper may be faster and write the file: a removal before the renaming would be undone.
+					bed.Await(t, "the new daemon has renamed its file", func() bool {
+						left := s.shapes()
+						return len(left) == 1 && left[0] != pid && comm(left[0]) == "renamed"
+					})
 					pid = s.succeeded(t, "the new daemon", pid)
 				}
 				s.leave(t)

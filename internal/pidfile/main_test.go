@@ -161,7 +161,15 @@ func lockFile(t *testing.T, path string) io.Closer {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		t.Fatalf("lock %s: %v", path, err)
 	}
-	return f
+	return unlocker{f}
+}
+
+// unlocker unlocks first: a child that another test forks has the descriptor, too, until it executes something.
+type unlocker struct{ *os.File }
+
+func (u unlocker) Close() error {
+	_ = unix.Flock(int(u.Fd()), unix.LOCK_UN)
+	return u.File.Close()
 }
 
 // isLocked reports that another description holds the lock.
@@ -174,6 +182,7 @@ func isLocked(t *testing.T, path string) bool {
 	defer f.Close()
 	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err {
 	case nil:
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 		return false
 	case unix.EWOULDBLOCK:
 		return true

@@ -181,6 +181,7 @@ int main(int argc, char **argv)
 		if (old != NULL) {
 			rename(own, file);
 			snprintf(own, sizeof own, "%s", file);
+			prctl(PR_SET_NAME, "renamed");
 		}
 		run();
 	} else if (strcmp(kind, "again") == 0) {
