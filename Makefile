@@ -9,6 +9,8 @@ TAGS := urfave_cli_no_docs
 # architectures start a little slower and know less of how they were started. The
 # linker lets nobody name the runtime's variables unless it is told to.
 ENTRY := $(if $(filter amd64,$(shell $(GO) env GOARCH)),-E pidleash/internal/atstart.entry -checklinkname=0)
+# The variable has the defaults of GODEBUG, which the Go command sets in the same way: docs/decisions/no-preemption.md.
+RUNTIME := -X runtime.godebugDefault=asyncpreemptoff=1
 
 # What -version tells. Where there is no .git, as in the Dockerfile, they are
 # given: make VERSION=1.0.0 COMMIT=0123abcd.
@@ -18,7 +20,7 @@ STAMP := -X pidleash/internal/cli.builtVersion=$(VERSION) -X pidleash/internal/c
 
 .PHONY: build
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(STAMP)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -tags '$(TAGS)$(if $(ENTRY), entry)' -ldflags '-s -w $(ENTRY) $(RUNTIME) $(STAMP)' -o $(OUT) .
 
 # Where make install puts things, below DESTDIR if a package is made of them. It installs what was built before, because
 # root may have no Go: make && sudo make install.

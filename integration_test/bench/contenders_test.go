@@ -63,6 +63,7 @@ func contenders(t *testing.T) []*contender {
 	file, fifo := filepath.Join(dir, "bench.pid"), filepath.Join(dir, "fifo")
 	bed.Must(t, unix.Mkfifo(fifo, 0o600))
 	storm := []string{bed.CompileC(t, "orphans.c")}
+	libraries := build(t, "floorlibs")
 	list := []*contender{
 		{name: "no wrapper"},
 		{name: page.Tini, wrapper: []string{"tini", "-s", "--"}, storm: storm, counted: true},
@@ -70,7 +71,9 @@ func contenders(t *testing.T) []*contender {
 		{name: "catatonit", wrapper: []string{"catatonit", "--"}, storm: storm, counted: true},
 		{name: page.Loop, wrapper: []string{"sh", "-c", loop, "loop", file}, pidFile: file},
 		{name: page.Least, wrapper: []string{build(t, "floor")}, counted: true},
-		{name: page.Library, wrapper: []string{build(t, "floorlibs")}, counted: true},
+		{name: page.Library, wrapper: []string{libraries}, counted: true},
+		{name: page.Threads, wrapper: []string{libraries, "-threads"}, counted: true},
+		{name: page.Watch, wrapper: []string{libraries, "-watch", file}, pidFile: file},
 	}
 	ways := func(binary, label string) []*contender {
 		return []*contender{

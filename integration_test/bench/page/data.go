@@ -87,6 +87,8 @@ const (
 	Loop    = "inotifywait loop"
 	Least   = "least Go wrapper"
 	Library = "least Go with libraries"
+	Threads = "the same, threads in advance"
+	Watch   = "the same, a watch"
 	Plain   = "pidleash"
 	File    = "pidleash -pidfile"
 	Daemon  = "pidleash -daemon"

@@ -7,13 +7,20 @@ import (
 	"syscall"
 )
 
-// Wrap starts the arguments, forwards USR1, waits, and exits.
-func Wrap() {
+// Wrap starts the words, forwards USR1, waits, and exits. before is called just before the start, and after with the PID;
+// nil: nothing is.
+func Wrap(words []string, before func(), after func(pid int)) {
 	sent := make(chan os.Signal, 8)
 	signal.Notify(sent, syscall.SIGUSR1)
-	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
+	if before != nil {
+		before()
+	}
+	pid, err := syscall.ForkExec(words[0], words, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
 	if err != nil {
 		os.Exit(127)
+	}
+	if after != nil {
+		after(pid)
 	}
 	go func() {
 		for s := range sent {
