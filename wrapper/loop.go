@@ -73,9 +73,6 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 	}
 	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)
-		if l.terminal != nil && p.SameGroup {
-			s.NoteOrigins()
-		}
 	}
 	if !r.isParent {
 		h, err := process.Hold(os.Getpid()) // to know before the launch whether that is possible

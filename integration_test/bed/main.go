@@ -76,7 +76,7 @@ func runTests(m *testing.M, dir string) int {
 func build(path string) error {
 	words := []string{"-s", "-C", ModuleFile(), "build", "OUT=" + path}
 	if withoutEntry {
-		words = append(words, "ENTRY=")
+		words = append(words, "ENTRY=", "RUNTIME=")
 	}
 	cmd := exec.Command("make", words...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

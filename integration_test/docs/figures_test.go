@@ -17,12 +17,13 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 14550 // lines of the program, tests left out
+	productLimit  = 14500 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
-// needed more: whose locks count, and clocks that were set (pidfile); the successors of a daemon (daemon); 32-bit and
-// big-endian machines (launch, atstart); hints for mistakes (cli); a timer of the kernel (watch).
+// needed more: whose locks count, who is asked before the list of them all, and clocks that were set (pidfile); the
+// successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer of
+// the kernel (watch).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2140,
@@ -31,15 +32,15 @@ var lineLimits = map[string]int{
 	"internal/machine":   1210,
 	"internal/launch":    1410,
 	"internal/atstart":   250,
-	"internal/signals":   520,
+	"internal/signals":   450,
 	"internal/process":   840,
 	"internal/daemon":    440,
-	"internal/pidfile":   2180,
+	"internal/pidfile":   2205,
 	"internal/condition": 210,
 	"internal/ready":     320,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   140,
-	"internal/sys":       180,
+	"internal/sys":       205, // calls that are made again, and files of /proc that are read without Go's poller
 	"internal/terminal":  185,
 	"internal/link":      110,
 	"internal/sdnotify":  400,

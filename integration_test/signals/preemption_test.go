@@ -11,6 +11,7 @@ import (
 // The scheduler's signals would only be in the way of a removal: docs/decisions/no-preemption.md.
 func TestNoPreemption(t *testing.T) {
 	t.Parallel()
+	bed.NeedEntry(t)
 	binary, err := os.ReadFile(bed.Pidleash)
 	bed.Must(t, err)
 	if !bytes.Contains(binary, []byte("asyncpreemptoff=1")) {

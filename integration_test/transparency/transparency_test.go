@@ -99,7 +99,7 @@ func newProbing(t *testing.T) *probing {
 	p.probe = filepath.Join(p.dir, "transparency")
 	mustRun(t, "cp", bed.CompileC(t, "transparency.c"), p.probe)
 	mustRun(t, "cp", bed.Pidleash, p.binary(released))
-	mustRun(t, "make", "-s", "-C", bed.ModuleFile(), "build", "ENTRY=", "OUT="+p.binary(withoutEntry))
+	mustRun(t, "make", "-s", "-C", bed.ModuleFile(), "build", "ENTRY=", "RUNTIME=", "OUT="+p.binary(withoutEntry))
 	return p
 }
 

@@ -26,7 +26,6 @@ const roleVariable = "PIDLEASH_SIGNALS_TEST"
 // roles do not return if they are not to exit with 0.
 var roles = map[string]func(arg string){
 	"collect": playCollect,
-	"origins": playOrigins,
 	"full":    playFull,
 	"stop":    playStop,
 	"die":     func(arg string) { Die(number(arg)) },

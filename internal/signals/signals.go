@@ -83,8 +83,9 @@ func (s *Source) Read(got os.Signal) Received {
 		<-s.room
 		return c.Received
 	}
-	sig := got.(syscall.Signal)
-	return Received{sig, !tookSent(sig)}
+	// os/signal keeps the origin to itself. With the terminal's signals, a program in this group has them twice, which
+	// is better than never.
+	return Received{got.(syscall.Signal), false}
 }
 
 // Program returns the signals that the program is to ignore and to block; nil is what was ignored at start.

@@ -20,12 +20,9 @@ import (
 	"pidleash/internal/atstart"
 )
 
-// playCollect tells of what it has received; with "origins" it asks for those.
-func playCollect(arg string) {
+// playCollect tells of what it has received.
+func playCollect(string) {
 	s := Catch()
-	if arg == "origins" {
-		s.NoteOrigins()
-	}
 	fmt.Println("ready")
 	for got := range s.C() {
 		r := s.Read(got)
@@ -117,69 +114,34 @@ func TestSignalsIgnoredAtStart(t *testing.T) {
 	})
 }
 
-// ^C and a new size come from the kernel, to the whole group.
+// ^C and a new size come from the kernel, to the whole group. What comes through os/signal has lost its origin.
 func TestToGroup(t *testing.T) {
 	binaries(t, func(t *testing.T, binary string) {
-		for role, known := range map[string]bool{"collect": false, "collect origins": runtime.GOARCH == "amd64"} {
-			c := prepare(t, binary, role)
-			master, slave, err := pty.Open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer master.Close()
-			c.cmd.Stderr = slave
-			c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2}
-			c.start()
-			slave.Close()
-			c.expect("ready")
-			c.send(syscall.SIGINT)
-			c.expect("2 false")
-			if _, err := master.Write([]byte{3}); err != nil {
-				t.Fatal(err)
-			}
-			// With the entry code the signalfd may be the first to have it.
-			if line := c.line(); line != fmt.Sprint("2 ", known) && !(hasEntry(t) && line == "2 true") {
-				t.Errorf("%s: after ^C the child says %q", role, line)
-			}
-			c.send(syscall.SIGINT)
-			c.expect("2 false")
-			if err := pty.Setsize(master, &pty.Winsize{Rows: 9, Cols: 9}); err != nil {
-				t.Fatal(err)
-			}
-			c.expect(fmt.Sprint("28 ", known || hasEntry(t)))
-			c.send(syscall.SIGTERM)
-			c.expect("15 false")
+		c := prepare(t, binary, "collect")
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-}
-
-// playOrigins has an INT in C before it asks for origins.
-func playOrigins(string) {
-	s := Catch()
-	_ = unix.Kill(os.Getpid(), syscall.SIGINT)
-	for len(s.c) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	s.NoteOrigins()
-	s.NoteOrigins()        // again
-	s.Sibling(os.Getpid()) // known of what comes through a signalfd
-	r := s.Read(<-s.C())
-	fmt.Println(int(r.Signal), r.ToGroup)
-	_ = unix.Kill(os.Getpid(), syscall.SIGTSTP)
-	r = s.Read(<-s.C())
-	fmt.Println(int(r.Signal), r.ToGroup)
-	_ = unix.Kill(os.Getpid(), syscall.SIGUSR1)
-	r = s.Read(<-s.C())
-	fmt.Println(int(r.Signal), r.ToGroup)
-}
-
-// What nobody has noted may be a process's, and the program must have it.
-func TestOriginsUnknown(t *testing.T) {
-	binaries(t, func(t *testing.T, binary string) {
-		c := start(t, binary, "origins")
+		defer master.Close()
+		c.cmd.Stderr = slave
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2}
+		c.start()
+		slave.Close()
+		c.expect("ready")
+		c.send(syscall.SIGINT)
 		c.expect("2 false")
-		c.expect(fmt.Sprint("20 ", hasEntry(t)))
-		c.expect("10 false")
+		if _, err := master.Write([]byte{3}); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(fmt.Sprint("2 ", hasEntry(t)))
+		c.send(syscall.SIGINT)
+		c.expect("2 false")
+		if err := pty.Setsize(master, &pty.Winsize{Rows: 9, Cols: 9}); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(fmt.Sprint("28 ", hasEntry(t)))
+		c.send(syscall.SIGTERM)
+		c.expect("15 false")
 	})
 }
 

@@ -73,7 +73,7 @@ func run(dir string, subjects []string) error {
 		words, env  []string
 	}{
 		{"the built binary", "pidleash", folders, nil, nil},
-		{"the binary without the entry code", "plain/pidleash", plainFolders, []string{"ENTRY="}, []string{"PIDLEASH_TEST_PLAIN=1"}},
+		{"the binary without the entry code", "plain/pidleash", plainFolders, []string{"ENTRY=", "RUNTIME="}, []string{"PIDLEASH_TEST_PLAIN=1"}},
 	} {
 		// Go does not know what the binary is made of: nothing is cached.
 		words := []string{"-count=1", "-p=2", "-parallel=4"}
