@@ -204,6 +204,7 @@ func (c *caller) hear(m message) {
 }
 
 func (c *caller) signaled(sig syscall.Signal) {
+	c.log.Debug("received", "signal", plan.SignalName(sig))
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
 		c.endedBy = sig
@@ -295,6 +296,7 @@ func (c *caller) sweep() {
 		return
 	}
 	for _, sig := range c.cursor.Step(time.Now()) {
+		c.log.Debug("sending", "signal", plan.SignalName(sig), "to", "what the keeper has left")
 		_ = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
 			_ = c.family.Kill(syscall.SIGCONT)

@@ -43,12 +43,12 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 		if s.lock, err = pidfile.Reserve(s.plan.PIDFile, s.own...); err != nil {
 			return err
 		}
-		s.reportStale(s.lock.StaleReason)
+		s.reportClaim(s.lock.StaleReason)
 	case s.file != nil:
 		return s.succeed(launch)
 	default:
 		s.file, err = pidfile.Claimed(s.plan.PIDFile, func(c *pidfile.Claim) (int, error) {
-			s.reportStale(c.StaleReason)
+			s.reportClaim(c.StaleReason)
 			return launch(c)
 		}, s.own...)
 		return err
@@ -81,10 +81,11 @@ func (s *leash) warn(err error) {
 	}
 }
 
-func (s *leash) reportStale(reason string) {
-	if reason != "" {
-		s.log.Info(fmt.Sprintf("pidfile %s: stale, replacing it: %s", s.plan.PIDFile, reason))
+func (s *leash) reportClaim(staleReason string) {
+	if staleReason != "" {
+		s.log.Info(fmt.Sprintf("pidfile %s: stale, replacing it: %s", s.plan.PIDFile, staleReason))
 	}
+	s.log.Debug("claimed", "pidfile", s.plan.PIDFile)
 }
 
 // takeBack undoes what the child of a failed launch has published.

@@ -215,6 +215,7 @@ func (l *loop) do(a machine.Action) {
 	case machine.Answer:
 		l.answerCaller()
 	case machine.ReportReady:
+		l.leaveDirectory(true)
 		l.relay.ReportReady()
 	case machine.Late:
 		l.answer(machine.Event{Kind: machine.Unready, Err: late(l)})
@@ -324,10 +325,16 @@ func (l *loop) launch() machine.Event {
 	}
 	l.relay.Start(l.program.pid())
 	reportLaunch(l)
-	if l.plan.Dir != "" || !l.plan.Stays() && l.plan.StopCommand == "" { // nothing more starts in this directory
-		_ = sys.Chdir("/") // so that its file system can be unmounted
-	}
+	l.leaveDirectory(false)
 	return machine.Event{Kind: machine.Launched}
+}
+
+// leaveDirectory leaves the one of the start, so that its file system can be unmounted, if nothing more starts there.
+func (l *loop) leaveDirectory(isUp bool) {
+	probes := !isUp && l.plan.Ready.Kind == plan.ReadyCommand
+	if l.plan.Dir != "" || !probes && !l.plan.Stays() && l.plan.StopCommand == "" {
+		_ = sys.Chdir("/")
+	}
 }
 
 // failedLaunch is a failed launch, with the status of a program that exits with the error's code.

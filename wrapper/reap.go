@@ -107,7 +107,11 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
 	p.held, p.last, p.waiting, p.reaped = nil, p.held, false, nil
 	p.end = daemon.End{Status: status, Known: known, Untouched: len(p.sent) == 0}
-	l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status), "known", known)
+	if known {
+		l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status))
+	} else {
+		l.log.Debug("ended", "pid", p.last.PID)
+	}
 	if p.finder != nil {
 		p.finder.Started(0)
 	}

@@ -21,9 +21,6 @@ import (
 // startProgram claims the PID file and starts the program.
 func startProgram(l *loop) error {
 	return l.leash.claim(func(c *pidfile.Claim) (int, error) {
-		if l.plan.PIDFile != "" {
-			l.log.Debug("claimed", "pidfile", l.plan.PIDFile)
-		}
 		files, err := launch.Open(&l.plan.Context)
 		if err != nil {
 			return 0, err

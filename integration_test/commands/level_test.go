@@ -17,7 +17,10 @@ var levels = []struct {
 	{"error", nil},
 	{"warn", []string{`pidfile \S+: removed, stopping PID \d+`}},
 	{"info", []string{`pidfile \S+: stale, replacing it: `}},
-	{"debug", []string{`claimed: pidfile=\S+`, `launched: program=sh pid=\d+`, `sending: signal=SIGTERM to="PID \d+"`}},
+	{"debug", []string{
+		`claimed: pidfile=\S+`, `launched: program=sh pid=\d+`, `looked: pidfile=\S+ state=removed`,
+		`sending: signal=SIGTERM to="PID \d+"`, `ended: pid=\d+ status="ended by SIGTERM"`,
+	}},
 	{"trace", []string{
 		`decided: event=launched actions=watch state=running`,
 		`decided: event=removed actions="kill, kill, report, unwatch" state=stopping`,

@@ -73,6 +73,7 @@ var rooms = []room{
 		"internal/plan": "what was asked for decides",
 	}},
 	{"internal/daemon", map[string]string{
+		"internal/fault":   "an error with a hint",
 		"internal/pidfile": "Named: whom the daemon's own file names",
 		"internal/process": "who came of the program",
 		"internal/plan":    "which file is the daemon's; how one that was lost has ended",

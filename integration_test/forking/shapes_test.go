@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -291,13 +292,19 @@ func TestUpgradeBySecondFile(t *testing.T) {
 	t.Parallel()
 	for _, stay := range [][]string{nil, {"stay"}} {
 		t.Run(strings.Join(append(stay, "upgrade"), " "), func(t *testing.T) {
-			inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+			inShapes(t, everyWay, func(t *testing.T, background bool, b by) {
+				if b == byNone && (background || stay != nil) {
+					return // not followed, see TestLostDaemonIsNamed; never up, because only a file would tell
+				}
 				s := startShape(t, background, b, append([]string{"usr2", "FILE"}, stay...)...)
 				pid := s.settled(t, "the daemon")
+				end := syscall.SIGTERM
+				if b == byNone {
+					end = syscall.SIGQUIT // which is not how a middle process of a double fork ends
+				}
 				for range 2 {
-					bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
-					bed.Await(t, "the second file", func() bool { return !bed.IsGone(s.own + ".2") })
-					bed.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+					s.startNext(t, pid)
+					bed.Must(t, syscall.Kill(pid, end))
 					// The keeper may be faster and write the file: a removal before the renaming would be undone.
 					bed.Await(t, "the new daemon has renamed its file", func() bool {
 						left := s.shapes()
@@ -309,6 +316,44 @@ func TestUpgradeBySecondFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// startNext has the daemon start its successor, and waits for that.
+func (s *shaped) startNext(t *testing.T, pid int) (next int) {
+	t.Helper()
+	bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+	bed.Await(t, "the successor", func() bool {
+		for _, next = range s.shapes() {
+			if next != pid && comm(next) == "published" {
+				return true
+			}
+		}
+		return false
+	})
+	return next
+}
+
+// With -daemon, where nothing tells which process is the daemon now, nobody is followed: who is left is named.
+func TestLostDaemonIsNamed(t *testing.T) {
+	t.Parallel()
+	s := &shaped{Attempt: bed.NewAttempt(t), daemon: true}
+	log := s.Other + "/log"
+	s.Program = []string{bed.CompileC(t, "shapes.c"), "usr2"}
+	s.run = s.Start(t, bed.StartMode{Options: []string{"-daemon", "-forking", "-log-level", "trace", "-stderr", log}})
+	s.run.ExpectCode(t, 0)
+	pid := s.settled(t, "the daemon")
+	next := s.startNext(t, pid)
+	// A look notes who has come of the daemon. The mode is the file's own: only its event is wanted.
+	looks := func() int { return strings.Count(bed.ReadFile(t, log), "looked: ") }
+	before := looks()
+	bed.Must(t, os.Chmod(s.PIDFile, 0o644))
+	bed.Await(t, "a look at the file", func() bool { return looks() > before })
+	bed.Must(t, syscall.Kill(pid, syscall.SIGKILL))
+	want := fmt.Sprintf("PID %d has ended, and of it PIDs [%d] live on, which nobody watches", pid, next)
+	bed.Await(t, want, func() bool { return strings.Contains(bed.ReadFile(t, log), want) })
+	bed.Must(t, syscall.Kill(next, syscall.SIGKILL))
+	s.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, s.Dir)
 }
 
 // A daemon that writes its file anew at the first TERM ends by the second, and pidleash with it.
@@ -346,4 +391,35 @@ func TestBackgroundWithoutForking(t *testing.T) {
 	bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
 	a.Mark.ExpectNobody(t)
 	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+// Which of two is the daemon nobody can tell. There is one hint in the line, and it is the last word.
+func TestTwoDaemons(t *testing.T) {
+	t.Parallel()
+	for _, m := range bed.StartModes {
+		if !strings.Contains(m.Name, "forking") {
+			continue
+		}
+		for _, log := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s log=%t", m.Name, log), func(t *testing.T) {
+				t.Parallel()
+				a := bed.NewAttempt(t)
+				a.Shell(`setsid sleep 60 & setsid sleep 60 & echo started >&2`)
+				words := ""
+				if log {
+					a.Options = []string{"-stderr", a.Other + "/log"}
+					words = "; " + a.Other + `/log: "started"`
+				}
+				r := a.Start(t, m)
+				r.ExpectCode(t, 125)
+				line := regexp.MustCompile(`(?m)^pidleash: sh: has left 2 processes behind, PIDs \[\d+ \d+\]: ` +
+					`which is the daemon is not clear` + words + `; hint: -follow FILE, its own PID file$`)
+				if !line.MatchString(r.Stderr()) {
+					t.Errorf("standard error is\n%s", r.Stderr())
+				}
+				a.Mark.ExpectNobody(t)
+				bed.ExpectEmptyDir(t, a.Dir)
+			})
+		}
+	}
 }

@@ -179,6 +179,7 @@ func TestDirectoryIsNotKeptBusy(t *testing.T) {
 	}{
 		{"", false},
 		{"-same-group", false},
+		{"-ready cmd:true", false},
 		{"-chdir sub -stop-command :", false},
 		{"-restart on-failure", true},
 		{"-restart-signal USR2", true},
@@ -208,6 +209,29 @@ func TestDirectoryIsNotKeptBusy(t *testing.T) {
 			bed.RemoveFile(t, dir+"/p.pid")
 			r.ExpectSignal(t, syscall.SIGTERM)
 			bed.ExpectFiles(t, dir, "sub")
+		})
+	}
+}
+
+// The command of -ready starts where the program did, and pidleash stays there so long.
+func TestReadyCommandsDirectory(t *testing.T) {
+	t.Parallel()
+	for _, m := range bed.StartModes {
+		if strings.Contains(m.Name, "forking") || m.Name == "sidecar" { // the former stay in "/", the latter has no -ready
+			continue
+		}
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			a := bed.Sleeper(t)
+			a.How.Dir = bed.OpenDir(t)
+			a.Options = []string{"-ready", `cmd:pwd >>"` + a.Other + `/where"; test "$(wc -l <"` + a.Other + `/where")" = 2`}
+			a.Start(t, m)
+			want := a.How.Dir + "\n" + a.How.Dir + "\n"
+			bed.Await(t, "the command's second start, in "+a.How.Dir, func() bool {
+				where, _ := os.ReadFile(a.Other + "/where")
+				return string(where) == want
+			})
+			a.Leave(t)
 		})
 	}
 }

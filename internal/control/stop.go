@@ -26,7 +26,7 @@ const (
 	// outliveLimit is how long a program may outlive its pidleash: it dies with a pidleash that is killed.
 	outliveLimit = time.Second
 	// lingerLimit is longer than a file names the watchdog after a program that has ended early.
-	lingerLimit = 300 * time.Millisecond
+	lingerLimit = 1500 * time.Millisecond
 )
 
 // Stop stops the process that the PID file names and returns when it and its pidleash are gone: a new start

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
@@ -158,7 +159,10 @@ func (f *Finder) find(now time.Time) (int, error) {
 	case len(children) > 1 && unchanged < crowdPatience:
 		return 0, nil
 	case len(children) > 1:
-		return 0, fmt.Errorf("has left %d processes behind, PIDs %v: which is the daemon is not clear; hint: -follow FILE, its own PID file", len(children), children)
+		return 0, &fault.Error{
+			Problem: fmt.Sprintf("has left %d processes behind, PIDs %v: which is the daemon is not clear", len(children), children),
+			Hint:    "-follow FILE, its own PID file",
+		}
 	case unchanged < enough(children[0]):
 		return 0, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ const (
 type succession struct {
 	predecessors []*process.Held
 	origin       origin
+	image        string    // the path that the daemon executes; empty: unknown
 	found        time.Time // when the daemon was found
 	ended        time.Time // when its end was first asked about; zero: it lives
 	wrote        bool      // the daemon has written a file of its own
@@ -73,7 +75,7 @@ func (f *Finder) Follow(h *process.Held, now time.Time) {
 		f.predecessors = append(f.predecessors, f.program)
 	}
 	f.program, f.calm = h, calm{}
-	f.found, f.ended = now, time.Time{}
+	f.found, f.ended, f.image = now, time.Time{}, imageOf(h.PID)
 	if f.beside {
 		if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
 			f.origin = o
@@ -156,9 +158,8 @@ func (f *Finder) mayBeWritten() bool {
 	return false
 }
 
-// guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one
-// that has made a session: whoever is in the daemon's session or group is a worker of it. Where the keeper is no
-// ancestor of theirs, somebody may be missing among them: nobody is chosen.
+// guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one that is no
+// worker. Where the keeper is no ancestor of theirs, somebody may be missing among them: nobody is chosen.
 func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bool) {
 	if middle && len(left) == 1 {
 		return left[0], false
@@ -177,10 +178,21 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 	return left[0], false
 }
 
+// isWorker reports one in the daemon's session or group that has not executed the daemon's binary anew. A daemon that is
+// upgraded starts its successor so, and forks its workers.
 func (f *Finder) isWorker(pid int) bool {
-	session, _ := unix.Getsid(pid)
-	group, _ := unix.Getpgid(pid)
-	return session == f.program.Session || group == f.program.Group
+	p, err := process.Read(pid)
+	if err != nil {
+		return true // it has ended
+	}
+	isAnew := !p.Forked && f.image != "" && imageOf(pid) == f.image
+	return !isAnew && (p.Session == f.program.Session || p.Group == f.program.Group)
+}
+
+// imageOf is the path that a process executes. The binary may have been replaced since.
+func imageOf(pid int) string {
+	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return strings.TrimSuffix(path, " (deleted)")
 }
 
 // Left are the living who came of the program, without the daemon.

@@ -253,9 +253,9 @@ const (
 	// The time between two looks for descendants is a tenth of the time that the state has lasted, within these.
 	surveyFast, surveySlow = 50 * time.Millisecond, 5 * time.Second
 	// A program that ends within earlyEnd after the caller may be gone before the service manager looks for
-	// it: the file then names the keeper for linger. systemd reads the file when the caller has ended; if it
-	// named a dead process, "systemctl start" would wait until its timeout.
-	earlyEnd, linger = time.Second, 250 * time.Millisecond
+	// it: the file then names the keeper for linger. systemd reads the file when the caller has ended, on a busy
+	// machine some time later; if it named a dead process, "systemctl start" would wait until its timeout.
+	earlyEnd, linger = time.Second, time.Second
 	// How long another process may take to reap the program, its child: only then does a pidfd report the status.
 	reapLimit = time.Second
 	// The time between the end of a command of -ready that has failed and its next start.

@@ -702,7 +702,7 @@ func TestDoubtsDoNotSpinInTheEnd(t *testing.T) {
 	p.happens("ConditionsFail", "-")
 	p.happens("Ended:0", "Unwatch,Linger") // lingering
 	p.later(200 * time.Millisecond)
-	p.waits(50 * time.Millisecond)
+	p.waits(linger - 200*time.Millisecond)
 }
 
 func TestCallerGoesBeforeItIsAnswered(t *testing.T) {

@@ -33,7 +33,8 @@ type Process struct {
 	Group   int
 	Session int
 	Start   Ticks
-	Threads int // those that have not ended; the first counts until it is waited for
+	Threads int  // those that have not ended; the first counts until it is waited for
+	Forked  bool // it executes what its parent did: there was no execve(2) since the fork
 }
 
 // Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when /proc is
@@ -157,6 +158,8 @@ func parse(stat []byte) (p Process, err error) {
 	}
 	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Threads: number(17), Start: Ticks(number(19))}
 	p.Parent, p.Group, p.Session = number(1), number(2), number(3)
+	const forkNoExec = 0x40 // PF_FORKNOEXEC in include/linux/sched.h
+	p.Forked = number(6)&forkNoExec != 0
 	return p, err
 }
 

@@ -39,7 +39,7 @@ func reach(path string) (*walk, error) {
 	switch fd, err := sys.Openat2(unix.AT_FDCWD, dir, &how); err {
 	case nil:
 		return &walk{path: path, dir: fd, rest: []string{name}}, nil
-	case unix.ELOOP, unix.ENOSYS, unix.EPERM, unix.EINVAL:
+	case unix.ELOOP, unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EINVAL:
 		return walkTo(path)
 	default:
 		return nil, err

@@ -9,7 +9,7 @@
  * lingers FILE MS            the middle process lives on for MS ms after the daemon is there
  * hup FILE MS                HUP: removes its file, executes itself, goes to the background again
  *                            unless process 1 is its parent, and writes the file after MS ms
- * usr2 FILE [stay]           USR2: starts itself anew, which writes FILE.2; when the old one has
+ * usr2 [FILE] [stay]         USR2: starts itself anew, which writes FILE.2; when the old one has
  *                            ended, which removes FILE, the new one renames that to FILE, up to a
  *                            second later; stay: the first one stays in the foreground
  * again [FILE]               USR2: executes itself and goes to the background again
@@ -49,13 +49,13 @@ static void busy_ms(long ms)
 
 static void publish(void)
 {
-	if (file == NULL)
-		return;
-	FILE *f = fopen(own, "w");
-	if (f == NULL)
-		exit(9);
-	fprintf(f, "%d\n", getpid());
-	fclose(f);
+	if (file != NULL) {
+		FILE *f = fopen(own, "w");
+		if (f == NULL)
+			exit(9);
+		fprintf(f, "%d\n", getpid());
+		fclose(f);
+	}
 	prctl(PR_SET_NAME, "published");
 }
 
@@ -170,17 +170,21 @@ int main(int argc, char **argv)
 		signal(SIGHUP, on_hup);
 	} else if (strcmp(kind, "usr2") == 0) {
 		const char *old = getenv("OLD");
-		file = argv[2];
-		if (old == NULL && argc < 4)
+		int stay = strcmp(argv[argc - 1], "stay") == 0;
+		file = argc - stay > 2 ? argv[2] : NULL;
+		if (old == NULL && !stay)
 			twice();
-		snprintf(own, sizeof own, "%s%s", file, old ? ".2" : "");
+		if (file != NULL)
+			snprintf(own, sizeof own, "%s%s", file, old ? ".2" : "");
 		signal(SIGUSR2, on_usr2_start);
 		publish();
 		while (old != NULL && getppid() == atoi(old))
 			pause_ms(1000);
 		if (old != NULL) {
-			rename(own, file);
-			snprintf(own, sizeof own, "%s", file);
+			if (file != NULL) {
+				rename(own, file);
+				snprintf(own, sizeof own, "%s", file);
+			}
 			prctl(PR_SET_NAME, "renamed");
 		}
 		run();
