@@ -206,9 +206,9 @@ func TestTellingErrors(t *testing.T) {
 	for range 10 { // the file may have been removed before it was watched
 		tryRows(t, slices.DeleteFunc(slices.Clone(rows), func(r *injectRow) bool { return r.hits > 0 || t.Failed() }))
 	}
-	want := `Any system call may fail, once or from now on. No start is half done then: it is refused with one line and a code of the
-table in README, or it goes on. A call that a signal interrupts is made again. These are telling rows of a matrix: every
-call of every mode and command, at each place where it is made, with each of eleven errors, once and always.
+	want := `Any system call may fail, once or from then on. No start is left half done: it is refused with one line and a code of
+docs/exit-codes.md, or it goes on. A call that a signal interrupts is made again. These are telling rows of a matrix:
+every call of every mode and command, at each place where it is made, with each of eleven errors, once and always.
 
 | the call | how often | fails with | in | code | message | left over |
 |---|---|---|---|---|---|---|
@@ -224,6 +224,6 @@ call of every mode and command, at each place where it is made, with each of ele
 		want += fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n",
 			names[i], often, unix.ErrnoName(r.in.errno), r.mode.name, r.code, r.message(), r.left)
 	}
-	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as always.\n"
+	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as usual.\n"
 	expectSection(t, "When a call fails", want+"\nThe tests are in integration_test/faults/injected_test.go; `make faults` runs the whole matrix.\n")
 }

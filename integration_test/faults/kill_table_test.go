@@ -181,10 +181,10 @@ func allKillRows() (rows []*killRow) {
 func TestKilledPage(t *testing.T) {
 	var text strings.Builder
 	text.WriteString(`The test that made this page strikes pidleash at every system call of its start, and of its end: from the removal of the
-file, from a TERM, and from PROGRAM's own end. In each row the answers are all that may be found then. ` + "`pidleash status`" + `
-tells the truth in each case, never do two PROGRAMs run where the file names one, and the next start removes whatever
-is left: a stale file, hidden names, the path lock. Where PROGRAM runs and nobody holds it, the next start answers 120,
-and ` + "`pidleash stop`" + ` ends it.
+file, from a TERM, and from PROGRAM's own end. Each row has everything that may be found then. ` + "`pidleash status`" + `
+tells the truth in each case, two PROGRAMs never run where the file names one, and the next start removes whatever
+is left: a stale file, hidden names, the path lock. Where PROGRAM runs and nobody holds it, the next start ends with
+120, and ` + "`pidleash stop`" + ` stops PROGRAM.
 
 SIGKILL:
 
@@ -195,13 +195,13 @@ SIGKILL:
 		fmt.Fprintf(&text, "| %s | %s |%s\n", r.whom, strings.Join(r.modes, ", "), r.findings.cells())
 	}
 	text.WriteString(`
-A PROGRAM that is pidleash's child dies with it, by ` + "`-pdeathsig KILL`" + `, with the exceptions that the README has. With
-` + "`-daemon`, `-sidecar` and `-forking`" + ` it is not, and goes on; but as long as it is not up, the other one of caller and
-keeper stops it and removes the files. In the foreground there is no other one: a daemon of ` + "`-forking`" + ` that is not known
+A PROGRAM that is pidleash's child dies with it, by ` + "`-pdeathsig KILL`" + `, with the exceptions that the README names. With
+` + "`-daemon`, `-sidecar` and `-forking`" + ` it is no child, and goes on; but as long as it is not up, the survivor of caller and
+keeper stops it and removes the files. In the foreground there is no such pair: a daemon of ` + "`-forking`" + ` that is not known
 yet then runs without a file, and the next start begins another one. After a removal, PROGRAM runs without a file if
 the keeper was killed before it had sent TERM.
 
-What comes from the terminal of the one who has started pidleash, to the process that was started:
+What comes from the terminal from which pidleash was started, to the process that was started:
 
 | strike | mode | at the start | after the removal of the file | after TERM | after PROGRAM's own end |
 |---|---|---|---|---|---|
@@ -216,8 +216,8 @@ What comes from the terminal of the one who has started pidleash, to the process
 		}
 	}
 	text.WriteString(`
-A QUIT in the very first moment, before pidleash can take it and before it has done anything, has Go's runtime print its
-goroutines and end with 2.
+A QUIT in the very first moment, before pidleash can take it and before it has done anything, makes Go's runtime print
+its goroutines and end with 2.
 `)
 	text.WriteString("\nThe tables and their test are in integration_test/faults/kill_table_test.go and kill_matrix_test.go.\n")
 	expectSection(t, "When pidleash is killed", text.String())

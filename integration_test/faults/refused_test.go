@@ -58,8 +58,8 @@ func TestRefusedCalls(t *testing.T) {
 // TestRefusedCallsPage: docs/faults.md is made from the table, so that it cannot be wrong.
 func TestRefusedCallsPage(t *testing.T) {
 	want := `A sandbox refuses a system call with EPERM or EACCES, an old kernel with ENOSYS. Where there is another way pidleash
-takes it; what cannot be done without is refused with code 125 before anything happens: no PROGRAM, no file. In the test
-that made this page the built binary meets each of these errors in each mode.
+takes it; where there is none, the start is refused with code 125 before anything happens: no PROGRAM, no file. In the
+test that made this page the built binary meets each of these errors in each mode.
 
 | the call | in the foreground, with and without -restart | with -daemon |
 |---|---|---|

@@ -353,18 +353,19 @@ func namesPage() string {
 
 const namesHead = `# What root opens by name
 
-Whoever owns a directory can put a symbolic link there, or another name of somebody's file. pidleash that is run by
-root follows nobody to what is not theirs; run by any other user it opens what the kernel lets it open. Each line of
+The owner of a directory can put a symbolic link there, or another name of somebody else's file. Run by root, pidleash
+follows no user to a file that is not theirs; run by any other user it opens what the kernel lets it open. Each row of
 the table is a path that the built binary opens in the test that made this page, and who "they" are in it. A refusal
 changes nothing, and says why.
 
 - **PID file**: -pidfile, -supervisor-pidfile. **Commands**: status, stop and list; what they refuse has code 4.
-- **Output**: -stdout and -stderr. A device or a fifo is opened below directories of root's only. /dev/stdout,
+- **Output**: -stdout and -stderr. A device or a fifo is opened only below directories of root's. /dev/stdout,
   /dev/stderr and /dev/fd/N are the descriptors themselves: nothing is opened.
 - **Others**: -while, -ready-file, -follow. For a message, -stdout and -stderr are read through what was opened at the
   start.
 
-The test is ` + "`TestNames`" + ` in integration_test/file/names_test.go, the one function is in internal/safeopen.
+The test is ` + "`TestNames`" + ` in integration_test/file/names_test.go, the one function that opens them is in
+internal/safeopen.
 
 | the path | they are | PID file | commands | output | others |
 |---|---|---|---|---|---|

@@ -396,16 +396,16 @@ func verdict(differs []string) string {
 	return "same; **differs** in: " + strings.Join(differs, "; ")
 }
 
-const documentHead = `# What a program can tell of being wrapped
+const documentHead = `# How a program can tell that it is wrapped
 
 <!-- Made by: go test -run TestTransparency ./integration_test/transparency -update -->
 
 "Prefix it, and everything that worked still works." This page is the measurement. A static program that looks at everything
-a process can see of how it was started ran twice from each of the situations at the end of this page, directly and behind
-pidleash, and the two reports were compared. ` + "`TestTransparency`" + ` does so at every change; it fails when a row here is not the truth,
+a process can see of how it was started ran twice in each of the situations at the end of this page, directly and behind
+pidleash, and the two reports were compared. ` + "`TestTransparency`" + ` does so at every change; it fails when a row here is not true,
 when the program sees something that no row is about, and when a remedy that can be tried does not help.
 
-The table is about the released binary on amd64. What differs does so because there is a process more, or because somebody would
+The table is about the released binary on amd64. What differs does so because there is one more process, or because somebody would
 miss it otherwise; each such row says what to do.
 
 `
@@ -416,7 +416,7 @@ gdb that start pidleash have to follow its child.
 
 ## In the background
 
-With ` + "`-daemon`" + ` PROGRAM is let go by who started it. ` + "`TestBackground`" + ` holds these rows; with ` + "`-sidecar`" + ` none of them applies.
+With ` + "`-daemon`" + ` PROGRAM is detached from whoever started it. ` + "`TestBackground`" + ` checks these rows; with ` + "`-sidecar`" + ` none of them applies.
 
 `
 
@@ -425,7 +425,7 @@ const documentWithoutEntry = `
 
 The released binary is built by ` + "`make`" + `, which links it to enter through a few instructions of its own: they note
 the signals and descriptors before Go's runtime changes them. ` + "`go run`, `go install`, a plain `go build`" + ` and other architectures
-than amd64 lack that. Then PROGRAM finds as they were only what Go leaves alone, and with ` + "`-same-group`" + ` it has ` + "`^C`" + ` twice.
+than amd64 lack that. Then PROGRAM finds unchanged only what Go leaves alone, and with ` + "`-same-group`" + ` it has ` + "`^C`" + ` twice.
 All rows above hold, except:
 
 `

@@ -73,7 +73,7 @@ const (
 	Ended                      // the program has ended: Status, if Known; Signal: by a key on the terminal
 	Explained                  // Status is known now, or (not Known) never will be
 	Succeeded                  // another process has taken the daemon's place
-	NoSuccessor                // no process will
+	NoSuccessor                // no process takes the daemon's place
 	CommandEnded               // the stop command has ended
 	Left                       // descendants of the ended program are left
 	NoneLeft                   // no descendant is left

@@ -59,7 +59,7 @@ func TestPictureHasEveryState(t *testing.T) {
 func drawPicture() string {
 	var b strings.Builder
 	b.WriteString("# The states of pidleash\n\nWhat pidleash does when something happens, from its one table of decisions, " +
-		"internal/machine/table.go; an event that a table does not have changes nothing there.\n")
+		"internal/machine/table.go; an event that is not in a table changes nothing there.\n")
 	for _, g := range pictureGroups {
 		b.WriteString("\n## " + g.title + "\n\n")
 		drawGroup(&b, g.states)
