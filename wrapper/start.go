@@ -166,13 +166,14 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 }
 
 // startCommand starts a command of an option in the program's context. It gets its own process group, so that all of
-// it can be killed.
+// it can be killed, and /dev/null as standard input, because what is there is the program's to read.
 func startCommand(l *loop, command string) (pid int, err error) {
 	files, err := launch.Open(&l.plan.Context)
 	if err != nil {
 		return 0, err
 	}
 	defer files.Close()
+	_ = files.NoInput() // without /dev/null the command still has to run
 	spec := spec(l, files, nil)
 	spec.Program = launch.Shell()
 	spec.Args = []string{"/bin/sh", "-c", command}

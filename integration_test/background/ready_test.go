@@ -129,6 +129,24 @@ func nextMessage(t testing.TB, conn *net.UnixConn) string {
 	return string(buffer[:n])
 }
 
+// The command reads nothing of what is PROGRAM's to read.
+func TestReadyCommandLeavesTheInput(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.NewGate(t)
+	a.Options = []string{"-ready", `cmd:cat >"` + a.Other + `/stolen"; : >"` + a.Other + `/up"`}
+	a.Shell(`: >"$0/waits"; read x <"$0/gate"; read x; test "$x" = mine`)
+	r := a.Start(t, bed.StartModes[0])
+	_, err := r.Stdin.WriteString("mine\n")
+	bed.Must(t, err)
+	awaitFile(a, t, "up")
+	a.Open(t)
+	bed.Conclusion{}.Expect(t, r)
+	if stolen := bed.ReadFile(t, a.Other+"/stolen"); stolen != "" {
+		t.Errorf("the command has read %q", stolen)
+	}
+}
+
 func TestReadyAfter(t *testing.T) {
 	t.Parallel()
 	a := bed.Sleeper(t)

@@ -17,7 +17,7 @@ const (
 	methodLimit   = 25    // of a type
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
-	productLimit  = 14500 // lines of the program, tests left out
+	productLimit  = 14560 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -26,14 +26,14 @@ const (
 // the kernel (watch).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2140,
+	"wrapper":            2150,
 	"watch":              320,
 	"internal/plan":      560,
 	"internal/machine":   1210,
 	"internal/launch":    1410,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   840,
+	"internal/process":   845,
 	"internal/daemon":    440,
 	"internal/pidfile":   2205,
 	"internal/condition": 210,

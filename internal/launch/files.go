@@ -164,20 +164,28 @@ func logHint(path string, err error) string {
 // Detach is for a program in the background: of the caller's descriptors it has the journal only, and
 // otherwise /dev/null where no file is.
 func (f *Files) Detach() error {
-	devNull, err := sys.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &fault.Error{Object: os.DevNull, Problem: "cannot be opened", Err: err}
+	if err := f.NoInput(); err != nil {
+		return err
 	}
-	f.own = append(f.own, devNull)
 	for fd, from := range f.Stdio {
-		if fd == 0 || from == asFound && !sdnotify.IsJournal(fd) {
-			f.Stdio[fd] = devNull
+		if from == asFound && !sdnotify.IsJournal(fd) {
+			f.Stdio[fd] = f.Stdio[0]
 		}
 	}
 	return nil
 }
 
-// Close closes what Open and Detach have opened. Nil has nothing.
+// NoInput makes /dev/null the standard input.
+func (f *Files) NoInput() error {
+	devNull, err := sys.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fault.Error{Object: os.DevNull, Problem: "cannot be opened", Err: err}
+	}
+	f.Stdio[0], f.own = devNull, append(f.own, devNull)
+	return nil
+}
+
+// Close closes what Open, Detach and NoInput have opened. Nil has nothing.
 func (f *Files) Close() {
 	if f == nil {
 		return

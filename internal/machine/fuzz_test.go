@@ -101,6 +101,7 @@ type worldProcesses struct {
 
 type worldDrain struct {
 	draining  bool // a TERM is kept
+	drained   bool // one was kept
 	drainDue  time.Time
 	drainAs   syscall.Signal // what it is forwarded as
 	remaining bool           // the program has ended, and its descendants are waited for
@@ -433,13 +434,14 @@ func (w *world) signal(how byte) {
 	}
 	w.got = nil
 	e := Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}
-	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.isUp() && w.forward == 0 && !w.draining {
+	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.isUp() && w.forward == 0 && !w.drained {
+		w.drained = true
 		w.draining, w.drainDue, w.drainAs = true, w.now.Add(w.p.Drain), to
 		w.happen(e)
 		w.require(len(w.got) == 0, "%v was sent, and is to be kept", w.got)
 		return
 	}
-	w.draining = w.draining && (sig != syscall.SIGTERM || had)
+	w.draining = w.draining && sig != syscall.SIGTERM
 	w.happenForwarded(e, to)
 	switch {
 	case had:
@@ -521,10 +523,13 @@ func (w *world) hearEnd(e Event) {
 	if w.draining && w.p.Forking && w.p.PIDFile != "" && !w.isStopping() {
 		w.kept = append(w.kept, w.drainAs)
 	}
-	w.draining = false
 	if w.p.WaitAll && !w.isStopping() && !w.callerWaits() && !w.removed {
 		w.remaining, w.forward = true, 0
+		if w.draining { // what was kept is for those who remain
+			w.forward, w.at = w.drainAs, w.now
+		}
 	}
+	w.draining = false
 	switch {
 	case w.starter && w.surveying:
 		w.starter = false
@@ -982,7 +987,10 @@ func (w *world) kill(e Event, a Action) {
 	}
 	if w.draining && e.Kind == Ticked {
 		w.require(!w.now.Before(w.drainDue) && a.Signal == w.drainAs, "the TERM came as %v at %v", a.Signal, w.now.Sub(noon))
-		w.draining, w.forward, w.at = false, a.Signal, w.now
+		w.draining = false
+		if w.forward == 0 { // else another signal was rewritten to TERM meanwhile
+			w.forward, w.at = a.Signal, w.now
+		}
 	}
 	w.got = append(w.got, a.Signal)
 	if a.Target != ToTree {

@@ -642,6 +642,17 @@ func TestPartingHeedsTERM(t *testing.T) {
 	p.ends(false, 0, "1")
 }
 
+// The file names pidleash while those who remain are waited for, whenever the program has ended.
+func TestPartingKeepsPlace(t *testing.T) {
+	p := newPlay(t, func(s *setup) {
+		s.Way, s.answers, s.WaitAll, s.Restart.Policy = plan.Daemon, true, true, plan.RestartOnFailure
+	})
+	p.happens("Began", "Launch")
+	p.happens("Launched", "Watch,Answer")
+	p.happens("Ended", "-")
+	p.happens("Answered", "Survey,Placeholder")
+}
+
 // The conditions of a program that is to be started again matter meanwhile, too.
 func TestPartingHeedsConditions(t *testing.T) {
 	p := newPlay(t, func(s *setup) { beside(s); always(s); s.Restart.Delay = time.Second; s.Settle = 100 * time.Millisecond })
@@ -1178,6 +1189,12 @@ func TestDrains(t *testing.T) {
 	p.happens("TERM:delivered", "-") // the program has had it
 	p.waits(never)
 
+	p = drains()
+	p.happens("TERM", "Report:Drain")
+	p.happens("TERM:delivered", "-")
+	p.waits(never)
+	p.happens("TERM", "Kill:TERM,Unwatch") // at once
+
 	p = playRuns(t, func(s *setup) {
 		s.Drain, s.Rewrite = 5*time.Second, map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT}
 		s.Restart = plan.Restart{Policy: plan.RestartAlways}
@@ -1185,6 +1202,17 @@ func TestDrains(t *testing.T) {
 	p.happens("TERM", "Report:Drain")
 	p.ticks(5*time.Second, "Kill:QUIT,Unwatch")
 	p.happens("Ended", "Remove,End") // and no restart
+}
+
+// A TERM that was kept when the program ended is for those who remain.
+func TestDrainsForThoseWhoRemain(t *testing.T) {
+	p := playRuns(t, func(s *setup) {
+		s.Drain, s.WaitAll, s.KillMode, s.Restart = 5*time.Second, true, plan.KillProcess, plan.Restart{}
+	})
+	p.happens("TERM", "Report:Drain")
+	p.happens("Died", "Placeholder")
+	p.happens("Ended", "Survey,Kill:TERM:tree,Unwatch")
+	p.happens("NoneLeft", "Remove,End")
 }
 
 // A TERM that was kept when a daemon made way for its successor is the successor's.

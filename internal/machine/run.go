@@ -117,6 +117,9 @@ func leaveCaller(m *Machine, e Event) {
 	case m.state == Parting: // the caller has not seen the program's end
 		m.enter(Running)
 		finishRun(m, e)
+		if m.state == Sweeping || m.state == Remaining {
+			keepPlace(m, e) // the program has been reaped meanwhile
+		}
 	case m.state != Answering:
 		return
 	case m.plan.Beside() && !m.hasFile(): // nothing is left to do

@@ -12,7 +12,8 @@ import (
 // drain keeps a TERM for -drain, and forwards all other signals. What the kernel has sent the program as well cannot be
 // kept; a program that was sent a TERM before need not drain.
 func drain(m *Machine, e Event) {
-	if m.plan.Drain == 0 || e.Signal != syscall.SIGTERM || e.Delivered || m.rewritten(e.Signal) == 0 || m.stop.forwarded != 0 {
+	hadOne := m.stop.forwarded != 0 || m.reported[Drain] // or the kernel has sent it one, while another was kept
+	if m.plan.Drain == 0 || e.Signal != syscall.SIGTERM || e.Delivered || m.rewritten(e.Signal) == 0 || hadOne {
 		forward(m, e)
 		return
 	}
@@ -174,9 +175,13 @@ func sweepOrClose(m *Machine) {
 	case mode == plan.KillTree, mode == plan.KillMixed && stopped, m.plan.WaitAll && (stopped || m.want == remove):
 		beginSweep(m)
 	case m.plan.WaitAll:
+		drained := m.state == Draining
 		m.enter(Remaining)
 		m.stop = stop{} // what was forwarded has reached the program only
 		m.doAndWait(Survey, surveyFast)
+		if drained { // its TERM has reached nobody yet
+			forward(m, Event{Signal: syscall.SIGTERM})
+		}
 	default:
 		closeRun(m, Event{})
 	}

@@ -126,6 +126,7 @@ Parting                  Answered                    none            process/mix
 Parting                  Answered                    watched         process/mixed/group  *  *        *         *      | Unwatch,Linger                           Lingering    up
 Parting                  Answered                    resting         process/mixed/group  *  *        *         *      | Linger                                   Lingering    up
 Parting                  Answered                    watched         tree           *        no       *         *      | Unwatch,Survey                           Sweeping     up
+Parting                  Answered                    watched         tree           *        always   *         *      | Survey,Placeholder                       Sweeping     up
 Parting                  Answered                    *               tree           *        *        *         *      | Survey                                   Sweeping     up
 Parting                  Refused                     none            process/group  *        *        *         *      | End                                      Over         -
 Parting                  Refused                     watched         process/group  *        *        *         *      | Unwatch,Remove,End                       Over         -

@@ -114,8 +114,9 @@ func (f *File) Adopt() error {
 	if f.unlocked {
 		return nil
 	}
-	switch err := lock(f.fd); {
-	case err == unix.EWOULDBLOCK && lockOf(f.fd, f.id, file.stat.Uid).stranger != 0:
+	// Whoever waits for the file looks at it in the same moment, and has a shared lock meanwhile.
+	switch s, err := lockPatiently(f.fd, f.id, file.stat.Uid); {
+	case err == unix.EWOULDBLOCK && s.stranger != 0:
 		f.lockBeside()
 	case err == unix.EWOULDBLOCK:
 		f.unlocked = true

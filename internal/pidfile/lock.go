@@ -33,14 +33,14 @@ func lock(fd int) error {
 // flock never waits.
 func flock(fd, how int) error { return sys.Flock(fd, how|unix.LOCK_NB) }
 
-// unseenPatience is how long a start asks again for a lock whose holder cannot be seen: whoever asks whether a file is
-// locked has it for a moment, see lockOf.
+// unseenPatience is how long a pidleash asks again for a lock whose holder cannot be seen, or that is a shared one:
+// whoever asks whether a file is locked has that for a moment, see lockOf.
 const unseenPatience = 100 * time.Millisecond
 
 // take locks a stale file for a start. When a stranger has locked it, or somebody unseen shares the lock, as no pidleash
 // does, that is no error, and the file is not locked: then the path must be.
 func (c *content) take() error {
-	s, err := lockForStart(c.fd, c.id, c.stat.Uid)
+	s, err := lockPatiently(c.fd, c.id, c.stat.Uid)
 	if err == unix.EWOULDBLOCK && s.held {
 		return heldError(parsePID(c.text), s)
 	}
@@ -51,16 +51,21 @@ func (c *content) take() error {
 	return err
 }
 
-// lockForStart fails with EWOULDBLOCK, and who has the lock, as soon as that can be seen.
-func lockForStart(fd int, id identity, owner uint32) (s lockState, err error) {
-	for end := time.Now().Add(unseenPatience); ; time.Sleep(time.Millisecond) {
+// lockPatiently fails with EWOULDBLOCK, and who has the lock, as soon as that can be seen. A shared lock may be that of
+// one who only asks, pidleash status for example, and who was interrupted before its end.
+func lockPatiently(fd int, id identity, owner uint32) (s lockState, err error) {
+	const leastTries = 3 // on a busy machine the time can pass between two of them
+	end := time.Now().Add(unseenPatience)
+	for try := 1; ; try++ {
 		if err = lock(fd); err != unix.EWOULDBLOCK {
 			return lockState{}, err
 		}
 		s = lockOf(fd, id, owner)
-		if s.holder != 0 || s.stranger != 0 || time.Now().After(end) {
+		isSeen := s.holder != 0 || s.stranger != 0
+		if isSeen && isRefused(fd) || try >= leastTries && time.Now().After(end) {
 			return s, err
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

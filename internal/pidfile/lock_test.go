@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +77,38 @@ func TestLock(t *testing.T) {
 	other.Close()
 	if err := lock(fd); err != nil {
 		t.Errorf("free again: %v", err)
+	}
+}
+
+// Whoever asks whether a file is locked shares its lock for a moment, and may be interrupted in it: that is no reason to
+// refuse a start at once, nor to be without the lock of an adopted file from then on.
+func TestSharedLockIsWaitedFor(t *testing.T) {
+	share := func(path string) {
+		asker, err := os.Open(path)
+		must(t, err)
+		t.Cleanup(func() { asker.Close() })
+		must(t, unix.Flock(int(asker.Fd()), unix.LOCK_SH|unix.LOCK_NB))
+	}
+	for name, lockShared := range map[string]func() error{
+		"by a start": func() error {
+			path := in(t, "p.pid")
+			write(t, path, line(deadPID(t)))
+			share(path)
+			_, err := New(path, false)
+			return err
+		},
+		"by an adoption": func() error {
+			f := published(t, in(t, "p.pid"), pidInTests)
+			writeOver(t, f.Path(), line(pidInTests))
+			share(f.Path())
+			return f.Adopt()
+		},
+	} {
+		began := time.Now()
+		err := lockShared()
+		if took := time.Since(began); took < unseenPatience {
+			t.Errorf("%s: %v after %v, want a wait of %v", name, err, took, unseenPatience)
+		}
 	}
 }
 

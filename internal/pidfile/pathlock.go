@@ -98,7 +98,7 @@ func (l *PathLock) lock() error {
 		id, err := identityOfFD(fd)
 		var s lockState
 		if err == nil {
-			s, err = lockForStart(fd, id, ownerOf(l.Path))
+			s, err = lockPatiently(fd, id, ownerOf(l.Path))
 		}
 		switch {
 		case err != unix.EWOULDBLOCK:
