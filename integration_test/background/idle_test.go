@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -28,11 +29,14 @@ func switches(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// An idle keeper wakes every five seconds, in every mode. Go's scheduler makes up to 40 switches of
-// each time; a look every 100 ms would make some 5,000.
+// An idle keeper wakes every five seconds, in every mode, and no thread of it more often. That are up to ten switches
+// each time; a look every second would make some 60, one every 100 ms some 600.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	for _, m := range bed.StartModes {
+	lasting := filepath.Join(bed.OpenDir(t), "lasting.pid")
+	bed.WriteFile(t, lasting, strconv.Itoa(os.Getpid())+"\n", 0o644)
+	for _, m := range append(slices.Clone(bed.StartModes),
+		bed.StartMode{Name: "while running", Options: []string{"-while-running", lasting}}) {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			a := bed.Sleeper(t)
@@ -42,13 +46,13 @@ func TestIdle(t *testing.T) {
 			r := a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
 			keeper := r.PID()
-			if m.Name != "foreground" && m.Name != "forking" {
+			if slices.Contains(m.Options, "-daemon") || slices.Contains(m.Options, "-sidecar") {
 				bed.Await(t, "the keeper is alone", func() bool { keeper = a.Mark.Watchdog(); return keeper != 0 })
 			}
 			time.Sleep(2 * time.Second) // what the start has left to do is not idleness
 			before := switches(t, keeper)
 			time.Sleep(6 * time.Second)
-			if n := switches(t, keeper) - before; n > 300 {
+			if n := switches(t, keeper) - before; n > 40 {
 				t.Errorf("%d switches in 6 s", n)
 			}
 			bed.RemoveFile(t, a.PIDFile)

@@ -88,7 +88,8 @@ func run(dir string, subjects []string) error {
 		}
 		path := filepath.Join(dir, binary.path)
 		if err := build(path, binary.words); err != nil {
-			return err
+			r.failed = append(r.failed, binary.title+": "+err.Error())
+			continue // the end tells what the other parts have skipped and failed
 		}
 		r.run(part{binary.title, words, append(binary.env, "PIDLEASH_TEST_BINARY="+path, "PIDLEASH_TEST_PROBES="+dir)})
 	}
