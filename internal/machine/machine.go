@@ -24,7 +24,7 @@ const (
 	Launching               // the program is being launched
 	Detaching               // what was started is making a daemon, and has not ended
 	Finding                 // what was started has ended, and the daemon is not known yet
-	Rising                  // the program runs, and is not up
+	Rising                  // the program runs, and is not up; the states below have no start timeout
 	Answering               // the program is up, and the caller has been told so
 	Parting                 // the program has ended before the caller was seen to leave
 	Running                 // the program is up, and no caller waits
@@ -60,7 +60,7 @@ const (
 	CallerGone                 // the caller has ended before it was answered
 	Signaled                   // pidleash received Signal; Delivered: so has the program, from the kernel
 	Asked                      // -restart-signal has asked for a restart
-	Present                    // the PID file is there, and is ours
+	Present                    // the PID file is there, and is ours; up to Unknown: what a look finds, if the watch is on
 	Removed                    // nothing is at the file's path; Own: the program had written the file
 	Moving                     // the program has renamed the file for its successor
 	Rewritten                  // another file is there, which the program has written
@@ -276,8 +276,8 @@ func New(p *plan.Plan, answers bool, jitter func() float64) *Machine {
 // Handle takes an event that has happened at now and returns the actions to take, in order.
 func (m *Machine) Handle(now time.Time, e Event) []Action {
 	m.now, m.actions = now, nil
-	looked := Present <= e.Kind && e.Kind <= Unknown
-	if f := rule(m.state, e.Kind); f != nil && (m.watch.on || !looked) {
+	isLook := Present <= e.Kind && e.Kind <= Unknown
+	if f := rule(m.state, e.Kind); f != nil && (m.watch.on || !isLook) {
 		f(m, e)
 	}
 	return m.actions

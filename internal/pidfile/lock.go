@@ -314,9 +314,10 @@ func (t lockTable) takersOf(id identity) (pids []int, sure bool) {
 	if pids = byDevice[own]; pids != nil {
 		return pids, true
 	}
-	if len(byDevice) == 1 {
-		for _, pids = range byDevice {
+	for _, pids = range byDevice {
+		if len(byDevice) == 1 {
+			return pids, false
 		}
 	}
-	return pids, false
+	return nil, false
 }

@@ -16,8 +16,9 @@
 //
 // A PID file is complete whenever it can be seen: it appears by link(2) or rename(2) when its content is
 // written. The claim is a flock(2) on the file's own inode, taken before the file appears. The kernel drops
-// it when the last descriptor is closed, so a crash leaves a file that anybody can see to be stale, and no
-// lock file. Of two starts that see no file one wins: the move into place never replaces a file.
+// it when the last descriptor is closed, so a crash leaves a file that anybody can see to be stale and, where the path
+// was locked, a .NAME.lock that nobody holds; the next start removes both. Of two starts that see no file one wins: the
+// move into place never replaces a file.
 //
 // What it does not promise: processes that neither lock nor look can overwrite or remove the file at any
 // time. When somebody else's file takes the place of one that is being removed, it is away for some microseconds.
