@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"pidleash/internal/daemon"
 	"pidleash/internal/launch"
@@ -32,6 +33,7 @@ type program struct {
 
 	reaper *process.Reaper
 	family *process.Family // nil: the program is not below this process or its caller
+	trace  process.Trace   // instead of the family
 	finder *daemon.Finder  // nil: the program does not become a daemon
 	sweeps bool            // the machine waits for the end of the descendants
 	reason string          // why pidleash has stopped the program; empty: it has not
@@ -87,7 +89,30 @@ func (s *program) follow(h *process.Held) {
 
 // leave is called when the caller has ended: the program is now the service manager's child.
 func (s *program) leave() {
-	s.family = nil
+	s.family, s.trace = nil, process.TraceOf(s.pid())
+}
+
+// escaped is a process of the ended program that has gone to a session of its own; 0: none is known.
+func (s *program) escaped() int {
+	if s.family == nil {
+		return first(s.trace.Copies())
+	}
+	if s.family.IsChildless() {
+		return 0
+	}
+	session, _ := unix.Getsid(0)
+	all, _ := s.family.Descendants()
+	return first(slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(pid int) bool {
+		p, err := process.Read(pid)
+		return err != nil || p.Session == session
+	}))
+}
+
+func first(pids []int) int {
+	if len(pids) == 0 {
+		return 0
+	}
+	return pids[0]
 }
 
 // ended delivers the end of a program that is not a child; nil: none runs.

@@ -4,19 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
 	"pidleash/internal/machine"
 	"pidleash/internal/plan"
-	"pidleash/internal/process"
 	"pidleash/internal/ready"
 	"pidleash/internal/sdnotify"
 	"pidleash/internal/sys"
@@ -135,16 +132,11 @@ func reportLost(l *loop) {
 // reportEscaped warns of a program that has gone to the background, and is not expected to.
 func reportEscaped(l *loop, r machine.Result) {
 	expected := l.plan.Forking || l.plan.KillMode == plan.KillTree || r.Removed || len(l.program.sent) > 0
-	if !l.role.isParent || expected || !r.Known || r.Status != 0 || process.NoChildren() {
+	if expected || r.Status != 0 || !r.Known && l.role.isParent {
 		return
 	}
-	all, _ := l.program.family.Descendants()
-	session, _ := unix.Getsid(0)
-	for _, pid := range slices.Sorted(maps.Keys(all)) {
-		if p, err := process.Read(pid); err == nil && p.Session != session {
-			l.log.Warn(fmt.Sprintf("%s has ended, and PID %d of it lives on in a session of its own; hint: -forking", l.plan.Args[0], pid))
-			return
-		}
+	if pid := l.program.escaped(); pid != 0 {
+		l.log.Warn(fmt.Sprintf("%s has ended, and PID %d of it lives on in a session of its own; hint: -forking", l.plan.Args[0], pid))
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14560 // lines of the program, tests left out
+	productLimit  = 14650 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -34,7 +34,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1420,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   845,
+	"internal/process":   910,
 	"internal/daemon":    460,
 	"internal/pidfile":   2215,
 	"internal/condition": 210,

@@ -378,19 +378,38 @@ func TestSecondTermAfterNewFile(t *testing.T) {
 // A program that goes to the background without -forking is lost, but not silently.
 func TestBackgroundWithoutForking(t *testing.T) {
 	t.Parallel()
-	a := bed.NewAttempt(t)
-	// The program ends when its daemon is there: before that another process would be named.
-	a.Shell(`setsid sh -c 'echo $$ >"$0/pid"; exec sleep 60' "$0" & until [ -s "$0/pid" ]; do sleep 0.01; done`)
-	r := a.Start(t, bed.StartModes[0])
-	r.ExpectCode(t, 0)
-	left := bed.PIDIn(t, a.Other+"/pid")
-	if bed.Ended(left) {
-		t.Fatalf("PID %d has ended", left)
+	for _, m := range bed.StartModes {
+		if strings.Contains(m.Name, "forking") {
+			continue
+		}
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			a := bed.NewAttempt(t)
+			log := a.Other + "/log"
+			a.Options = []string{"-stderr", log}
+			a.Program = []string{bed.CompileC(t, "shapes.c"), "escapes", a.Other + "/pid"}
+			r := a.Start(t, m)
+			left := 0
+			bed.Await(t, "the daemon", func() bool {
+				text, _ := os.ReadFile(a.Other + "/pid")
+				n, _ := fmt.Sscanf(string(text), "%d\n", &left)
+				return n == 1
+			})
+			want := fmt.Sprintf("shapes has ended, and PID %d of it lives on in a session of its own; hint: -forking", left)
+			if m.Name == "foreground" {
+				r.ExpectCode(t, 0)
+				r.ExpectOneLine(t, want)
+			} else {
+				bed.Await(t, want, func() bool {
+					text, _ := os.ReadFile(log)
+					return strings.Contains(string(text)+r.Stderr(), want)
+				})
+			}
+			bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
+			a.Mark.ExpectNobody(t)
+			bed.ExpectEmptyDir(t, a.Dir)
+		})
 	}
-	r.ExpectOneLine(t, fmt.Sprintf("sh has ended, and PID %d of it lives on in a session of its own; hint: -forking", left))
-	bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
-	a.Mark.ExpectNobody(t)
-	bed.ExpectEmptyDir(t, a.Dir)
 }
 
 // Which of two is the daemon nobody can tell. There is one hint in the line, and it is the last word.

@@ -12,6 +12,7 @@
  * usr2 [FILE] [stay]         USR2: starts itself anew, which writes FILE.2; when the old one has
  *                            ended, which removes FILE, the new one renames that to FILE, up to a
  *                            second later; stay: the first one stays in the foreground
+ * escapes FILE               goes to the background by one fork, half a second after the start
  * again [FILE]               USR2: executes itself and goes to the background again
  * renews FILE                a daemon that writes its file anew at the first TERM, and ends by the
  *                            second one
@@ -188,6 +189,16 @@ int main(int argc, char **argv)
 			prctl(PR_SET_NAME, "renamed");
 		}
 		run();
+	} else if (strcmp(kind, "escapes") == 0) {
+		/* The first process ends when the file of the second one is there, and has been there for a while. */
+		if (fork()) {
+			while (access(argv[2], F_OK) != 0)
+				pause_ms(1);
+			pause_ms(500);
+			_exit(0);
+		}
+		setsid();
+		file = argv[2];
 	} else if (strcmp(kind, "again") == 0) {
 		file = argc > 2 ? argv[2] : NULL;
 		signal(SIGUSR2, on_usr2_again);
