@@ -33,7 +33,6 @@ type program struct {
 
 	reaper *process.Reaper
 	family *process.Family // nil: the program is not below this process or its caller
-	trace  process.Trace   // instead of the family
 	finder *daemon.Finder  // nil: the program does not become a daemon
 	sweeps bool            // the machine waits for the end of the descendants
 	reason string          // why pidleash has stopped the program; empty: it has not
@@ -89,13 +88,14 @@ func (s *program) follow(h *process.Held) {
 
 // leave is called when the caller has ended: the program is now the service manager's child.
 func (s *program) leave() {
-	s.family, s.trace = nil, process.TraceOf(s.pid())
+	s.family = nil
+	s.held.KeepTrace()
 }
 
 // escaped is a process of the ended program that has gone to a session of its own; 0: none is known.
 func (s *program) escaped() int {
 	if s.family == nil {
-		return first(s.trace.Copies())
+		return first(s.last.Copies())
 	}
 	if s.family.IsChildless() {
 		return 0

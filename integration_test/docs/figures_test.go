@@ -27,7 +27,7 @@ const (
 // the kernel (watch).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2150,
+	"wrapper":            2160,
 	"watch":              320,
 	"internal/plan":      560,
 	"internal/machine":   1210,

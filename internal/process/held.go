@@ -24,6 +24,7 @@ type Held struct {
 	fd            int          // the pidfd; -1: a child
 	users         atomic.Int32 // goroutines that use fd; -1: closed
 	ended, reaped <-chan struct{}
+	trace         trace
 }
 
 // Hold holds the process that has the PID now: who has read the PID earlier compares Start. The error is ESRCH when

@@ -9,26 +9,14 @@ import (
 	"pidleash/internal/sys"
 )
 
-// Trace is by what a copy of a process is known when that has ended, and is not this process's to wait for.
-type Trace struct {
-	image   string // the path of what it executes
-	words   []byte // its arguments
-	start   Ticks
-	session int
-	user    uint32
+// trace is by what a copy of a process is known when that has ended, and nobody here is the parent of both.
+type trace struct {
+	image string // the path of what it executes; empty: unknown
+	words []byte // its arguments
+	user  uint32
 }
 
-// TraceOf describes a living process. Of one that has ended, or that may not be looked at, there is never a copy.
-func TraceOf(pid int) (t Trace) {
-	p, err := Read(pid)
-	if err == nil {
-		t = traceOf(pid)
-		t.start, t.session = p.Start, p.Session
-	}
-	return t
-}
-
-func traceOf(pid int) (t Trace) {
+func traceOf(pid int) (t trace) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	t.image, _ = os.Readlink(dir + "/exe")
 	t.words, _ = sys.ReadFile(dir+"/cmdline", 4096)
@@ -37,19 +25,27 @@ func traceOf(pid int) (t Trace) {
 	return t
 }
 
+// KeepTrace is for Copies, while the process lives. Nil has none.
+func (h *Held) KeepTrace() {
+	if h != nil {
+		h.trace = traceOf(h.PID)
+	}
+}
+
 // Copies are the living who were forked from the process, have executed nothing since, and have gone to a session of
-// their own, as daemon(3) does. Those that have changed their arguments or their user are not known by that.
-func (t Trace) Copies() (pids []int) {
-	if t.image == "" {
+// their own, as daemon(3) does. Those that have changed their arguments or their user are not known by that, and without
+// KeepTrace nobody is.
+func (h *Held) Copies() (pids []int) {
+	if h == nil || h.trace.image == "" {
 		return nil
 	}
 	table, _ := Table()
 	for pid, p := range table {
-		if !p.Forked || p.Dead() || p.Start < t.start || p.Session == t.session {
+		if !p.Forked || p.Dead() || p.Start < h.Start || p.Session == h.Session {
 			continue
 		}
-		other := traceOf(pid)
-		if other.image == t.image && other.user == t.user && bytes.Equal(other.words, t.words) {
+		t := traceOf(pid)
+		if t.image == h.trace.image && t.user == h.trace.user && bytes.Equal(t.words, h.trace.words) {
 			pids = append(pids, pid)
 		}
 	}
