@@ -62,7 +62,7 @@ func lockPatiently(fd int, id identity, owner uint32) (s lockState, err error) {
 		}
 		s = lockOf(fd, id, owner)
 		isSeen := s.holder != 0 || s.stranger != 0
-		if isSeen && isRefused(fd) || try >= leastTries && time.Now().After(end) {
+		if isSeen && isLockedByOther(fd) || try >= leastTries && time.Now().After(end) {
 			return s, err
 		}
 		time.Sleep(time.Millisecond)
@@ -106,7 +106,7 @@ func (v *view) lockOf(fd int, id identity, owner uint32) (s lockState) {
 		if s = judgeLockers(takers, owner); s != (lockState{}) {
 			return s
 		}
-		refused := isRefused(fd)
+		refused := isLockedByOther(fd)
 		if !refused && !ended {
 			return s
 		}
@@ -234,9 +234,9 @@ func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockSta
 	return v.lockOf(fd, id, owner)
 }
 
-// isRefused reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
+// isLockedByOther reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
 // descriptor nobody can tell.
-func isRefused(fd int) bool {
+func isLockedByOther(fd int) bool {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {
 		_ = sys.Flock(fd, unix.LOCK_UN)
