@@ -146,7 +146,7 @@ func (r *release) contents(format string, b binary, notices []byte) (list []cont
 		add("LICENSE", share+"licenses/pidleash/LICENSE", 0o644)
 		staged("THIRD_PARTY", notices, share+"licenses/pidleash/THIRD_PARTY")
 	}
-	return list, first(err, eachExample(func(name string) { add(name, doc+name, 0o644) }))
+	return list, first(err, eachPage(func(name string) { add(name, doc+name, 0o644) }))
 }
 
 func first(errs ...error) error {
@@ -158,14 +158,23 @@ func first(errs ...error) error {
 	return nil
 }
 
-// eachExample visits the files of examples/: units, scripts and Dockerfiles to copy from.
-func eachExample(visit func(name string)) error {
-	return filepath.WalkDir("examples", func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			visit(name)
+// pages are what there is to read and to copy from. They keep their places to one another, and are not compressed, so
+// that every link of a page leads to its target there, too.
+var pages = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "examples"}
+
+// eachPage visits the files of pages, and those below its directories.
+func eachPage(visit func(name string)) error {
+	for _, root := range pages {
+		if err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				visit(name)
+			}
+			return err
+		}); err != nil {
+			return err
 		}
-		return err
-	})
+	}
+	return nil
 }
 
 // zipped is what gzip -9 -n makes: without a name and a time.

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,4 +64,70 @@ func TestCallerKilledDuringStart(t *testing.T) {
 	bed.Await(t, "the watchdog has ended", func() bool { return bed.Ended(watchdog) })
 	a.Mark.ExpectNobody(t)
 	bed.ExpectEmptyDir(t, a.Dir)
+}
+
+// A daemon of -forking in the foreground that is not known yet outlives its pidleash without a file, and the next start
+// begins another one.
+func TestForkingKilledBeforeKnown(t *testing.T) {
+	t.Parallel()
+	a := unknownDaemon(t)
+	r := a.Start(t, bed.StartModes[1])
+	first := awaitDaemons(t, a, 1)
+	r.Signal(syscall.SIGKILL)
+	r.ExpectSignal(t, syscall.SIGKILL)
+	if left := a.Mark.Bearers(); len(left) != 2 {
+		t.Errorf("PIDs %d live on, want PROGRAM and its daemon", left)
+	}
+	if _, err := os.Lstat(a.PIDFile); !os.IsNotExist(err) {
+		t.Errorf("the PID file: %v, want none", err)
+	}
+	a.Start(t, bed.StartModes[1])
+	if both := awaitDaemons(t, a, 2); !slices.Contains(both, first[0]) {
+		t.Errorf("the daemons are %d, the first one was %d", both, first)
+	}
+}
+
+// With -daemon two others are there, and whoever is killed, they stop the daemon.
+func TestDaemonForkingKilledBeforeKnown(t *testing.T) {
+	t.Parallel()
+	for _, whom := range []string{bed.Pidleash, "pidleash-starter", "pidleash-watchdog"} {
+		t.Run(whom[strings.LastIndexAny(whom, "/-")+1:], func(t *testing.T) {
+			t.Parallel()
+			a := unknownDaemon(t)
+			a.Start(t, bed.StartModes[3])
+			awaitDaemons(t, a, 1)
+			killed := called(a, whom)
+			if len(killed) != 1 {
+				t.Fatalf("%d processes are called %s, want one", len(killed), whom)
+			}
+			bed.Must(t, syscall.Kill(killed[0], syscall.SIGKILL))
+			a.Mark.ExpectNobody(t)
+			bed.ExpectEmptyDir(t, a.Dir)
+		})
+	}
+}
+
+// unknownDaemon is a PROGRAM that has begun a daemon, and does not end, so that no pidleash knows yet which it is.
+func unknownDaemon(t *testing.T) *bed.Attempt {
+	a := bed.NewAttempt(t)
+	a.NewGate(t)
+	a.Shell(`sleep 60 & read x <"$0/gate"`)
+	return a
+}
+
+func awaitDaemons(t *testing.T, a *bed.Attempt, n int) (pids []int) {
+	t.Helper()
+	bed.Await(t, "the daemons", func() bool { pids = called(a, "sleep"); return len(pids) == n })
+	return pids
+}
+
+// called are the processes of an attempt with this first word.
+func called(a *bed.Attempt, name string) (pids []int) {
+	for _, pid := range a.Mark.Bearers() {
+		words, _ := os.ReadFile(bed.ProcFile(pid, "cmdline"))
+		if first, _, _ := strings.Cut(string(words), "\x00"); first == name || strings.HasPrefix(first, name+":") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

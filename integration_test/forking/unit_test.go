@@ -26,6 +26,9 @@ func TestForkingUnit(t *testing.T) {
 			})
 		}
 	}
+	for _, mode := range []string{"control-group", "mixed"} {
+		t.Run("unknown/"+mode, func(t *testing.T) { endsUnknownDaemon(t, machine, mode) })
+	}
 }
 
 var forkingVariants = []forkingVariant{
@@ -247,4 +250,19 @@ func forkingKilledWatchdog(c *forkingCase) {
 	u.Must("stop")
 	u.Over("inactive", "success")
 	u.Content()
+}
+
+// A daemon that is not known when its pidleash is killed is not left to nobody: systemd ends what is left of the unit.
+func endsUnknownDaemon(t *testing.T, machine *bed.Systemd, killMode string) {
+	t.Helper()
+	name := "forking-unknown-" + killMode
+	u := machine.Unit(t, name+".service", "[Service]\nType=exec\nKillMode="+killMode+
+		"\nExecStart=/run/lab/pidleash -forking -pidfile /run/lab/"+name+".pid -- sh -c 'sleep 60 & exec sleep 50'\n")
+	u.Must("start")
+	bed.Await(t, "a daemon beside the program", func() bool { return len(u.Processes()) == 3 })
+	machine.Signal(t, "KILL", u.Property("MainPID"))
+	u.Await("ActiveState", "failed")
+	if left := u.Processes(); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
 }

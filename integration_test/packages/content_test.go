@@ -19,7 +19,7 @@ import (
 	"pidleash/integration_test/bed"
 )
 
-// inPackages are files of every package, below /usr, beside the examples.
+// inPackages are files of every package, below /usr, beside the pages.
 var inPackages = []string{
 	"bin/pidleash",
 	"share/bash-completion/completions/pidleash",
@@ -28,17 +28,68 @@ var inPackages = []string{
 	"share/man/man1/pidleash.1.gz",
 }
 
-// withExamples adds all files of examples/ to those of every package.
-func withExamples(t *testing.T, names ...string) []string {
+const pages = "share/doc/pidleash/"
+
+// withPages adds what there is to read and to copy from to the files of every package.
+func withPages(t *testing.T, names ...string) []string {
 	t.Helper()
-	examples := filesBelow(t, bed.ModuleFile("examples"))
-	if len(examples) == 0 {
-		t.Fatal("there are no examples")
+	for _, dir := range []string{"docs", "examples"} {
+		below := filesBelow(t, bed.ModuleFile(dir))
+		if len(below) == 0 {
+			t.Fatalf("%s is empty", dir)
+		}
+		for name := range below {
+			names = append(names, pages+dir+"/"+name)
+		}
 	}
-	for name := range examples {
-		names = append(names, "share/doc/pidleash/examples/"+name)
+	return append(append(names, pages+"README.md", pages+"SECURITY.md"), inPackages...)
+}
+
+var (
+	linked  = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
+	pointed = regexp.MustCompile(`(\S*/)?(?:docs/[a-z-]+\.md|README\.md|SECURITY\.md)`)
+)
+
+// expectPages checks that a package has all files that it must have, and that what is read in it leads on: each
+// relative link of a page, and each page that an example or the manual page names. files are all paths, from /usr/ on.
+func expectPages(t *testing.T, files []string, want []string) {
+	t.Helper()
+	is := map[string]bool{}
+	for _, file := range files {
+		for is[file] = true; file != "/" && file != "."; is[file] = true {
+			file = filepath.Dir(file)
+		}
 	}
-	return append(names, inPackages...)
+	for _, name := range want {
+		if !is["/usr/"+name] {
+			t.Errorf("it lacks /usr/%s", name)
+		}
+	}
+	links, named := 0, 0
+	for _, file := range append(files, "man/pidleash.1") {
+		name, isPage := strings.CutPrefix(file, "/usr/"+pages)
+		switch text := ""; {
+		case isPage && strings.HasSuffix(name, ".md"):
+			text = bed.ReadFile(t, bed.ModuleFile(name))
+			for _, m := range linked.FindAllStringSubmatch(text, -1) {
+				links++
+				if target := filepath.Join(filepath.Dir(file), m[1]); !is[target] {
+					t.Errorf("%s links %s, which is not in the package", file, target)
+				}
+			}
+		case strings.HasPrefix(name, "examples/"), name == "man/pidleash.1":
+			text = bed.ReadFile(t, bed.ModuleFile(name))
+			for _, path := range pointed.FindAllString(text, -1) {
+				named++
+				if !is[path] {
+					t.Errorf("%s names %s, which is not in the package", file, path)
+				}
+			}
+		}
+	}
+	if links < 50 || named < 4 {
+		t.Errorf("only %d links and %d names of pages were found", links, named)
+	}
 }
 
 // testBill compares the bill of materials with what Go says of the binary.
@@ -108,19 +159,18 @@ func testDeb(t *testing.T, file string) {
 		t.Errorf("beside its files it has %q, %v: scripts and conffiles may act on who runs", control, err)
 	}
 	list := output(t, "dpkg-deb", "--contents", file)
+	var files []string
 	modes := []string{"drwxr-xr-x", "-rwxr-xr-x", "-rw-r--r--"}
 	for line := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
 		if words := strings.Fields(line); !slices.Contains(modes, words[0]) || words[1] != "root/root" {
 			t.Errorf("mode or owner: %s", line)
 		} else if name := words[len(words)-1]; !strings.HasSuffix(name, "/") && !inPlace.MatchString(name) {
 			t.Errorf("%s: nothing is to be configured or enabled", name)
+		} else if !strings.HasSuffix(name, "/") {
+			files = append(files, strings.TrimPrefix(name, "."))
 		}
 	}
-	for _, name := range withExamples(t, "share/doc/pidleash/copyright", "share/zsh/vendor-completions/_pidleash") {
-		if !strings.Contains(list, " ./usr/"+name+"\n") {
-			t.Errorf("it lacks /usr/%s:\n%s", name, list)
-		}
-	}
+	expectPages(t, files, withPages(t, pages+"copyright", "share/zsh/vendor-completions/_pidleash"))
 }
 
 // testRPM has rpm read the package, and check its sums.
@@ -138,13 +188,9 @@ func testRPM(t *testing.T, file string) {
 	if got := rpm("--nosignature", "-qp", "--qf", format); got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
-	list := rpm("--nosignature", "-qpl")
-	for _, name := range withExamples(t, "share/licenses/pidleash/LICENSE", "share/licenses/pidleash/THIRD_PARTY",
-		"share/zsh/site-functions/_pidleash") {
-		if !slices.Contains(strings.Fields(list), "/usr/"+name) {
-			t.Errorf("it lacks /usr/%s:\n%s", name, list)
-		}
-	}
+	files := strings.Fields(rpm("--nosignature", "-qpl"))
+	expectPages(t, files, withPages(t, "share/licenses/pidleash/LICENSE", "share/licenses/pidleash/THIRD_PARTY",
+		"share/zsh/site-functions/_pidleash"))
 	if got := strings.TrimSpace(rpm("--nosignature", "-qp", "--scripts")); got != "" {
 		t.Errorf("it has scripts: %s", got)
 	}
