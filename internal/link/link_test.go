@@ -99,6 +99,22 @@ func TestSendToNobody(t *testing.T) {
 	}
 }
 
+// Whoever waits for a message that is lost sees the end instead, and before that what came earlier.
+func TestLostMessage(t *testing.T) {
+	ours, theirs := pair(t)
+	defer ours.Close()
+	defer theirs.Close()
+	send(t, ours, message{Kind: "started"})
+	send(t, theirs, message{Kind: "ended"})
+	if err := ours.Send(message{Kind: strings.Repeat("x", maxMessage)}); err == nil {
+		t.Error("Send: no error")
+	}
+	expect(t, theirs, message{Kind: "started"})
+	expectEnd(t, theirs)
+	expect(t, ours, message{Kind: "ended"})
+	expectEnd(t, ours)
+}
+
 // What is too long to be received is not sent.
 func TestLongMessage(t *testing.T) {
 	ours, theirs := pair(t)
