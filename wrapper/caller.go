@@ -294,14 +294,19 @@ func (c *caller) sweep() {
 		c.done = true
 		return
 	}
+	var unseen error
 	for _, sig := range c.cursor.Step(time.Now()) {
-		_ = c.family.Kill(sig)
+		unseen = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
 			_ = c.family.Kill(syscall.SIGCONT)
 		}
 	}
-	next := time.Now().Add(sweepInterval)
-	if due := c.cursor.Due(); !due.IsZero() && due.Before(next) {
+	next, due := time.Now().Add(sweepInterval), c.cursor.Due()
+	if unseen != nil && due.IsZero() { // nothing would come any more
+		c.result = &fault.Error{Problem: "the watchdog has ended before it was watching, and nobody can tell whom it has left", Err: unseen}
+		c.done = true
+	}
+	if !due.IsZero() && due.Before(next) {
 		next = due
 	}
 	c.again = at(next)
