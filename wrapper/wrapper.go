@@ -28,6 +28,7 @@ import (
 	"pidleash/internal/link"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 )
 
 // Run runs the program and returns when pidleash is to end: in the foreground when the program has ended, with
@@ -39,8 +40,10 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if err := launch.CheckDir(&p.Context); err != nil {
 		return plan.Outcome{}, err
 	}
-	if _, err := os.Stat("/proc/self"); p.Forking && err != nil {
-		return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
+	if p.Forking {
+		if _, err := sys.ReadFile("/proc/self/stat", 1024); err != nil {
+			return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Err: err, Hint: "mount /proc"}
+		}
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
 	if err != nil {
