@@ -25,7 +25,6 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/launch"
-	"pidleash/internal/link"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
 	"pidleash/internal/sys"
@@ -64,12 +63,8 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	}
 	role.prepare()
 	nameItself()
-	conn, err := link.Attach(fd)
-	if err != nil {
-		return plan.Outcome{}, err
-	}
-	caller, err := newCallerEnd(conn)
-	if err != nil {
+	caller, err := attach(fd)
+	if caller == nil {
 		return plan.Outcome{}, err
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
@@ -85,12 +80,8 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
 	signals.Outlive()
 	nameItself()
-	conn, err := link.Attach(fd)
-	if err != nil {
-		return err
-	}
-	above, err := newCallerEnd(conn)
-	if err != nil {
+	above, err := attach(fd)
+	if above == nil {
 		return err
 	}
 	standBy(p, s, log, above)
