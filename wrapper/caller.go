@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -62,7 +63,9 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 		}
 		received = nil
 	} else {
-		adoptOrphans() // the program becomes a child of this process
+		if err := adoptOrphans(); err != nil { // the program becomes a child of this process
+			return plan.Outcome{}, err
+		}
 	}
 	c := newCaller(p, s, log)
 	c.file = file
@@ -81,10 +84,9 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 
 // standBy is a starter's whole life.
 func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd) {
-	adoptOrphans()
 	c := newCaller(p, s, log)
 	c.above = above
-	err := canStop()
+	err := cmp.Or(adoptOrphans(), canStop())
 	if err == nil {
 		err = c.startKeeper()
 	}

@@ -19,6 +19,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,7 +52,9 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if p.Way != plan.Foreground {
 		return call(p, s, log, program)
 	}
-	foreground.prepare()
+	if err := foreground.prepare(); err != nil {
+		return plan.Outcome{}, err
+	}
 	return keep(p, s, log, program, &foreground, nil)
 }
 
@@ -61,14 +64,14 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	if p.Beside() {
 		role = &watchdog
 	}
-	role.prepare()
+	unprepared := role.prepare()
 	nameItself()
 	caller, err := attach(fd)
 	if caller == nil {
 		return plan.Outcome{}, err
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
-	if err != nil {
+	if err = cmp.Or(unprepared, err); err != nil {
 		caller.fail(err)
 		return plan.Outcome{}, nil
 	}
