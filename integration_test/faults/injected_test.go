@@ -94,7 +94,7 @@ func (r *injectRow) message() string {
 	return strings.ReplaceAll(strings.TrimSuffix(text, ": "+r.in.errno.Error()), "\n", ", then ")
 }
 
-// notAll are calls of which all cannot fail: Go's runtime ends with the first.
+// notAll are calls of which all cannot fail, see spared: Go's runtime ends with the first.
 var notAll = []int{unix.SYS_EPOLL_PWAIT, unix.SYS_FCNTL}
 
 // matrixOf is every place of every mode once, where an earlier mode has not made the same call at the same place, and all
@@ -236,6 +236,32 @@ call of every mode and command, at each place where it is made, with each of ele
 		want += fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n",
 			names[i], often, unix.ErrnoName(r.in.errno), r.mode.name, r.code, r.message(), r.left)
 	}
-	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as always.\n"
+	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as always.\n" + describeMatrix()
 	expectSection(t, "When a call fails", want+"\nThe tests are in integration_test/faults/injected_test.go; `make faults` runs the whole matrix.\n")
+}
+
+// describeMatrix says what the whole is, and what is left out.
+func describeMatrix() string {
+	var modes []string
+	for _, m := range injectModes {
+		modes = append(modes, m.name)
+	}
+	text := "\n" + inLines("The modes and commands are "+strings.Join(modes, ", ")+`. "Once" is tried for each place that a call comes `+
+		`from, which is all functions on the way to it, in the first mode that has the place. "Always" is tried for each call `+
+		`in every mode, but for EINTR: a call that is always interrupted is always made again.`)
+	text += `
+Left alone are these calls, where Go's runtime makes them for itself. Where pidleash makes the same call, it fails.
+
+| the call | what for |
+|---|---|
+`
+	var once []string
+	for _, c := range spared {
+		text += fmt.Sprintf("| %s | %s |\n", c.name, c.why)
+		if slices.Contains(notAll, c.number) {
+			once = append(once, c.name)
+		}
+	}
+	return text + "\n" + inLines(strings.Join(once, " and ")+" are tried once only, as the runtime would end. Calls without errors in their man pages, such as "+
+		"getpid, are left out.")
 }

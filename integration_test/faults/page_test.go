@@ -33,3 +33,21 @@ func expectSection(t *testing.T, title, text string) {
 	}
 	bed.WriteFile(t, page, "# "+strings.Join(sections, "\n\n# ")+"\n", 0o644)
 }
+
+// inLines breaks a paragraph into lines of the page.
+func inLines(text string) string {
+	var lines strings.Builder
+	room := 120
+	for _, word := range strings.Fields(text) {
+		if len(word)+1 > room {
+			lines.WriteString("\n")
+			room = 120
+		} else if room < 120 {
+			lines.WriteString(" ")
+			room--
+		}
+		lines.WriteString(word)
+		room -= len(word)
+	}
+	return lines.String() + "\n"
+}
