@@ -188,8 +188,9 @@ func inTime(condition func() bool) bool {
 	return true
 }
 
-// endLimit is more than any wait of the schedule, and than the time between two looks without events.
-const endLimit = 20 * time.Second
+// endLimit is more than any wait of the schedule, than the time between two looks without events, and than it takes under
+// the tracer to close all numbers one by one, where close_range(2) is refused.
+const endLimit = time.Minute
 
 // program starts one and ends it.
 func (a *injected) program() {
