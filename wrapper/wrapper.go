@@ -41,7 +41,7 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 		return plan.Outcome{}, err
 	}
 	if p.Forking {
-		if _, err := sys.ReadFile("/proc/self/stat", 1024); err != nil {
+		if err := canTell(); err != nil {
 			return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Err: err, Hint: "mount /proc"}
 		}
 	}
@@ -103,6 +103,13 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 		return plan.Outcome{}, nil
 	}
 	return plan.Outcome{}, err
+}
+
+// canTell reports whether /proc is there, and can be listed and read.
+func canTell() error {
+	_, list := os.ReadDir("/proc/self/task")
+	_, read := sys.ReadFile("/proc/self/stat", 1024)
+	return cmp.Or(list, read)
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).
