@@ -79,20 +79,26 @@ func (c *Conn) Send(message any) error {
 		err = sys.Send(c.fd, text, unix.MSG_NOSIGNAL)
 	}
 	if err != nil {
-		_ = sys.Shutdown(c.fd, unix.SHUT_RDWR)
+		c.end()
 	}
 	return err
 }
 
-// Receive waits for a message. io.EOF says that the other side has ended.
+// Receive waits for a message. io.EOF says that the other side has ended. After another error this side has ended, too.
 func (c *Conn) Receive(message any) error {
 	text := make([]byte, maxMessage)
 	n, err := sys.Read(c.fd, text)
-	switch {
-	case err == unix.ECONNRESET || err == nil && n == 0:
+	if err == unix.ECONNRESET || err == nil && n == 0 {
 		return io.EOF
-	case err != nil:
-		return err
 	}
-	return json.Unmarshal(text[:n], message)
+	if err == nil {
+		err = json.Unmarshal(text[:n], message)
+	}
+	if err != nil {
+		c.end()
+	}
+	return err
 }
+
+// end is for a link that has lost a message.
+func (c *Conn) end() { _ = sys.Shutdown(c.fd, unix.SHUT_RDWR) }

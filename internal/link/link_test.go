@@ -115,6 +115,23 @@ func TestLostMessage(t *testing.T) {
 	expectEnd(t, ours)
 }
 
+// Nor does the other side go on as if it had been heard.
+func TestUnreadableMessage(t *testing.T) {
+	ours, theirs := pair(t)
+	defer ours.Close()
+	defer theirs.Close()
+	if err := unix.Send(ours.FD(), []byte("{"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.Receive(&message{}); err == nil || err == io.EOF {
+		t.Errorf("Receive: %v, want an error", err)
+	}
+	if err := ours.Send(message{Kind: "up"}); err != unix.EPIPE {
+		t.Errorf("Send: %v, want %v", err, unix.EPIPE)
+	}
+	expectEnd(t, ours)
+}
+
 // What is too long to be received is not sent.
 func TestLongMessage(t *testing.T) {
 	ours, theirs := pair(t)
