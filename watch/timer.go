@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -24,10 +25,13 @@ const spare = 32
 
 func newTimer(period time.Duration) *timer {
 	t := &timer{fd: -1}
-	if t.open(); t.file == nil {
+	if t.open(); t.file != nil && t.set(period) != nil {
+		t.file.Close()
+		t.file = nil
+	}
+	if t.file == nil {
 		t.go_, t.end = time.NewTicker(period), make(chan struct{})
 	}
-	t.set(period)
 	return t
 }
 
@@ -45,21 +49,25 @@ func (t *timer) open() {
 	t.fd, t.file = fd, file
 }
 
-// set changes the period.
-func (t *timer) set(period time.Duration) {
+// set changes the period. The times are valid: it fails only where a sandbox refuses the call.
+func (t *timer) set(period time.Duration) error {
 	if t.file == nil {
 		t.go_.Reset(period)
-		return
+		return nil
 	}
 	next := unix.NsecToTimespec((now()/period.Nanoseconds() + 1) * period.Nanoseconds())
 	spec := unix.ItimerSpec{Interval: unix.NsecToTimespec(period.Nanoseconds()), Value: next}
-	_ = unix.TimerfdSettime(t.fd, unix.TFD_TIMER_ABSTIME, &spec, nil) // fails only for an invalid time
+	return unix.TimerfdSettime(t.fd, unix.TFD_TIMER_ABSTIME, &spec, nil)
 }
 
 // wait returns at the next tick; false: it was stopped.
 func (t *timer) wait() bool {
 	if t.file != nil {
 		_, err := t.file.Read(t.buf[:])
+		if err != nil && !errors.Is(err, os.ErrClosed) {
+			time.Sleep(FastPoll) // it tells nothing, and somebody has to look
+			return true
+		}
 		return err == nil
 	}
 	select {

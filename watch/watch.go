@@ -85,7 +85,7 @@ func (w *Watch) Renew() bool {
 	if w.at == before && (w.err != nil) == failed {
 		return false
 	}
-	w.timer.set(w.period())
+	_ = w.timer.set(w.period()) // else it stays what it was
 	w.send()
 	return true
 }

@@ -1,6 +1,7 @@
 package wrapper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -62,7 +63,9 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 		}
 		received = nil
 	} else {
-		adoptOrphans() // the program becomes a child of this process
+		if err := adoptOrphans(); err != nil { // the program becomes a child of this process
+			return plan.Outcome{}, err
+		}
 	}
 	c := newCaller(p, s, log)
 	c.file = file
@@ -81,10 +84,9 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 
 // standBy is a starter's whole life.
 func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd) {
-	adoptOrphans()
 	c := newCaller(p, s, log)
 	c.above = above
-	err := canStop()
+	err := cmp.Or(adoptOrphans(), canStop())
 	if err == nil {
 		err = c.startKeeper()
 	}
@@ -295,15 +297,20 @@ func (c *caller) sweep() {
 		c.done = true
 		return
 	}
+	var unseen error
 	for _, sig := range c.cursor.Step(time.Now()) {
 		c.log.Debug("sending", "signal", plan.SignalName(sig), "to", "what the keeper has left")
-		_ = c.family.Kill(sig)
+		unseen = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
 			_ = c.family.Kill(syscall.SIGCONT)
 		}
 	}
-	next := time.Now().Add(sweepInterval)
-	if due := c.cursor.Due(); !due.IsZero() && due.Before(next) {
+	next, due := time.Now().Add(sweepInterval), c.cursor.Due()
+	if unseen != nil && due.IsZero() { // nothing would come any more
+		c.result = &fault.Error{Problem: "the watchdog has ended before it was watching, and nobody can tell whom it has left", Err: unseen}
+		c.done = true
+	}
+	if !due.IsZero() && due.Before(next) {
 		next = due
 	}
 	c.again = at(next)

@@ -75,12 +75,20 @@ type callerEnd struct {
 	gone     bool // the caller ended, or broke the start off, before that
 }
 
-func newCallerEnd(conn *link.Conn) (*callerEnd, error) {
-	peer, err := conn.Peer()
+// attach makes it of the descriptor that the caller has passed; nil: it is of no use, and the caller does not know why if
+// there is an error.
+func attach(fd int) (*callerEnd, error) {
+	conn, err := link.Attach(fd)
 	if err != nil {
 		return nil, err
 	}
-	return &callerEnd{conn: conn, peer: peer, messages: listen(conn)}, nil
+	c := &callerEnd{conn: conn}
+	if c.peer, err = conn.Peer(); err != nil {
+		c.fail(err)
+		return nil, nil
+	}
+	c.messages = listen(conn)
+	return c, nil
 }
 
 // pid is the caller's; 0: there is none.

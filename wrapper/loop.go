@@ -135,6 +135,9 @@ func newRelay(p *plan.Plan, log hclog.Logger, r *role) (*sdnotify.Relay, error) 
 		log.Warn(fmt.Sprintf("NOTIFY_SOCKET: the program's messages cannot be relayed: %v", err))
 	}
 	relay.OwnReady = p.Ready.Given && !asked
+	relay.Lost = func(err error) {
+		log.Warn(fmt.Sprintf("NOTIFY_SOCKET: the service manager cannot be told that the program is up: %v", err))
+	}
 	return relay, nil
 }
 

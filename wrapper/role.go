@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/fault"
 	"pidleash/internal/launch"
 	"pidleash/internal/pidfile"
 	"pidleash/internal/process"
@@ -14,9 +15,9 @@ import (
 
 // role is what differs between the kinds of keepers. It is chosen once, when the process starts.
 type role struct {
-	isParent   bool   // the program is the keeper's child
-	onTerminal bool   // the keeper may have a controlling terminal
-	prepare    func() // runs first, before anything can fail
+	isParent   bool         // the program is the keeper's child
+	onTerminal bool         // the keeper may have a controlling terminal
+	prepare    func() error // runs first
 	// signals are the received signals that are for the program.
 	signals func(*signals.Source) <-chan os.Signal
 	// start starts the program with its files and publishes the claim; nil: there is no claim.
@@ -28,13 +29,23 @@ type role struct {
 var (
 	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
 	supervisor = role{isParent: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
-	watchdog   = role{prepare: signals.Outlive, signals: noSignals, start: startBeside}
+	watchdog   = role{prepare: outlive, signals: noSignals, start: startBeside}
 )
 
 func noSignals(*signals.Source) <-chan os.Signal { return nil }
 
+func outlive() error {
+	signals.Outlive()
+	return nil
+}
+
 // adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
-// program's orphaned descendants. PID 1 is that anyway.
-func adoptOrphans() {
-	_ = sys.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1) // it fails only before Linux 3.4
+// program's orphaned descendants. PID 1 is that anyway. Without, a daemon of -forking would be nobody's, and nobody
+// could stop what a program has left behind; but it fails only before Linux 3.4, and where a sandbox refuses it.
+func adoptOrphans() error {
+	err := sys.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1)
+	if err == nil || os.Getpid() == 1 {
+		return nil
+	}
+	return &fault.Error{Object: "prctl(2)", Problem: "PR_SET_CHILD_SUBREAPER is needed, and was refused", Err: err, Hint: "allow it in the sandbox"}
 }

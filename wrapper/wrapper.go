@@ -19,15 +19,16 @@
 package wrapper
 
 import (
+	"cmp"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
 
 	"pidleash/internal/fault"
 	"pidleash/internal/launch"
-	"pidleash/internal/link"
 	"pidleash/internal/plan"
 	"pidleash/internal/signals"
+	"pidleash/internal/sys"
 )
 
 // Run runs the program and returns when pidleash is to end: in the foreground when the program has ended, with
@@ -39,8 +40,10 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if err := launch.CheckDir(&p.Context); err != nil {
 		return plan.Outcome{}, err
 	}
-	if _, err := os.Stat("/proc/self"); p.Forking && err != nil {
-		return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Hint: "mount /proc"}
+	if p.Forking {
+		if err := canTell(); err != nil {
+			return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Err: err, Hint: "mount /proc"}
+		}
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
 	if err != nil {
@@ -49,7 +52,9 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if p.Way != plan.Foreground {
 		return call(p, s, log, program)
 	}
-	foreground.prepare()
+	if err := foreground.prepare(); err != nil {
+		return plan.Outcome{}, err
+	}
 	return keep(p, s, log, program, &foreground, nil)
 }
 
@@ -59,18 +64,14 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	if p.Beside() {
 		role = &watchdog
 	}
-	role.prepare()
+	unprepared := role.prepare()
 	nameItself()
-	conn, err := link.Attach(fd)
-	if err != nil {
-		return plan.Outcome{}, err
-	}
-	caller, err := newCallerEnd(conn)
-	if err != nil {
+	caller, err := attach(fd)
+	if caller == nil {
 		return plan.Outcome{}, err
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
-	if err != nil {
+	if err = cmp.Or(unprepared, err); err != nil {
 		caller.fail(err)
 		return plan.Outcome{}, nil
 	}
@@ -82,12 +83,8 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
 	signals.Outlive()
 	nameItself()
-	conn, err := link.Attach(fd)
-	if err != nil {
-		return err
-	}
-	above, err := newCallerEnd(conn)
-	if err != nil {
+	above, err := attach(fd)
+	if above == nil {
 		return err
 	}
 	standBy(p, s, log, above)
@@ -106,6 +103,13 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 		return plan.Outcome{}, nil
 	}
 	return plan.Outcome{}, err
+}
+
+// canTell reports whether /proc is there, and can be listed and read.
+func canTell() error {
+	_, list := os.ReadDir("/proc/self/task")
+	_, read := sys.ReadFile("/proc/self/stat", 1024)
+	return cmp.Or(list, read)
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).

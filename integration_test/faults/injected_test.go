@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func (r *injectRow) message() string {
 	return strings.ReplaceAll(strings.TrimSuffix(text, ": "+r.in.errno.Error()), "\n", ", then ")
 }
 
-// notAll are calls of which all cannot fail: Go's runtime ends with the first.
+// notAll are calls of which all cannot fail, see spared: Go's runtime ends with the first.
 var notAll = []int{unix.SYS_EPOLL_PWAIT, unix.SYS_FCNTL}
 
 // matrixOf is every place of every mode once, where an earlier mode has not made the same call at the same place, and all
@@ -120,7 +121,10 @@ func matrixOf(t *testing.T) (rows []*injectRow) {
 	return rows
 }
 
-var onlyError = flag.String("errno", "", "TestInjectedErrors: only the rows of this error, such as EINTR")
+var (
+	onlyErrors = flag.String("errno", "", "TestInjectedErrors: only the rows of these errors, such as EINTR,EIO")
+	onlyModes  = flag.String("mode", "", "TestInjectedErrors: only the rows of modes whose names this regular expression matches")
+)
 
 // TestInjectedErrors is the whole, for make faults.
 func TestInjectedErrors(t *testing.T) {
@@ -128,8 +132,10 @@ func TestInjectedErrors(t *testing.T) {
 		return // TestTellingErrors is the short form
 	}
 	needInjection(t)
+	modes := regexp.MustCompile(*onlyModes)
 	rows := slices.DeleteFunc(matrixOf(t), func(r *injectRow) bool {
-		return *onlyError != "" && *onlyError != unix.ErrnoName(r.in.errno)
+		return *onlyErrors != "" && !slices.Contains(strings.Split(*onlyErrors, ","), unix.ErrnoName(r.in.errno)) ||
+			!modes.MatchString(r.mode.name)
 	})
 	random := bed.Random(t)
 	random.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
@@ -149,14 +155,14 @@ var tellingErrors = []struct {
 	where string // a function on the way to the one call; empty: every call
 	errs  []syscall.Errno
 }{
-	{"foreground", "openat", unix.SYS_OPENAT, "", []syscall.Errno{unix.ENOSPC, unix.EROFS, unix.EMFILE}},
+	{"foreground", "openat", unix.SYS_OPENAT, "", []syscall.Errno{unix.EROFS, unix.EMFILE}},
 	{"foreground", "fchmod", unix.SYS_FCHMOD, "", []syscall.Errno{unix.EPERM}},
 	{"foreground", "flock", unix.SYS_FLOCK, "", []syscall.Errno{unix.EAGAIN, unix.ENOSYS}},
 	{"foreground", "flock", unix.SYS_FLOCK, "pidfile.lock", []syscall.Errno{unix.EINTR}},
-	{"foreground", "write of the PID", unix.SYS_WRITE, "publishPID", []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EINTR}},
+	{"foreground", "write of the PID", unix.SYS_WRITE, "publishPID", []syscall.Errno{unix.ENOSPC, unix.EINTR}},
 	{"foreground", "linkat", unix.SYS_LINKAT, "", []syscall.Errno{unix.EIO}},
 	{"foreground", "clone of the launch", unix.SYS_CLONE, "launch.vfork", []syscall.Errno{unix.EAGAIN, unix.EINTR}},
-	{"foreground", "execve", unix.SYS_EXECVE, "", []syscall.Errno{unix.EIO, unix.ENOMEM}},
+	{"foreground", "execve", unix.SYS_EXECVE, "", []syscall.Errno{unix.ENOMEM}},
 	{"foreground", "rt_sigprocmask of PROGRAM", unix.SYS_RT_SIGPROCMASK, "childPlan).run", []syscall.Errno{unix.ENOSYS}},
 	{"foreground", "inotify_init1", unix.SYS_INOTIFY_INIT1, "", []syscall.Errno{unix.EMFILE}},
 	{"foreground", "a look at the file", unix.SYS_NEWFSTATAT, "leash).look", []syscall.Errno{unix.EIO, unix.EINTR}},
@@ -164,10 +170,16 @@ var tellingErrors = []struct {
 	{"foreground", "waitid", unix.SYS_WAITID, "", []syscall.Errno{unix.ENOSYS}},
 	{"foreground", "wait4", unix.SYS_WAIT4, "", []syscall.Errno{unix.ENOSYS}},
 	{"foreground", "epoll_ctl", unix.SYS_EPOLL_CTL, "", []syscall.Errno{unix.EPERM}},
-	{"its own end", "renameat2", unix.SYS_RENAMEAT2, "", []syscall.Errno{unix.EROFS, unix.EIO}},
-	{"its own end", "unlinkat", unix.SYS_UNLINKAT, "", []syscall.Errno{unix.EROFS, unix.EIO}},
+	{"its own end", "renameat2", unix.SYS_RENAMEAT2, "", []syscall.Errno{unix.EROFS}},
+	{"its own end", "unlinkat", unix.SYS_UNLINKAT, "", []syscall.Errno{unix.EROFS}},
+	{"its own end", "a look before the removal", unix.SYS_NEWFSTATAT, "pidfile.takeAway", []syscall.Errno{unix.EIO}},
 	{"-daemon", "socketpair", unix.SYS_SOCKETPAIR, "", []syscall.Errno{unix.EMFILE}},
 	{"-daemon", "pidfd_open", unix.SYS_PIDFD_OPEN, "", []syscall.Errno{unix.EMFILE, unix.ENOSYS}},
+	{"-daemon", "sendto", unix.SYS_SENDTO, "", []syscall.Errno{unix.ENOMEM}},
+	{"-daemon", "ppoll", unix.SYS_PPOLL, "", []syscall.Errno{unix.EPERM}},
+	{"-forking -follow", "unlinkat", unix.SYS_UNLINKAT, "", []syscall.Errno{unix.EROFS}},
+	{"-user", "epoll_create1", unix.SYS_EPOLL_CREATE1, "", []syscall.Errno{unix.EMFILE}},
+	{"-ready notify", "sendmsg", unix.SYS_SENDMSG, "", []syscall.Errno{unix.ENOMEM}},
 	{"status", "openat of FILE", unix.SYS_OPENAT, "Inspector).Inspect", []syscall.Errno{unix.EIO}},
 	{"stop", "renameat2", unix.SYS_RENAMEAT2, "", []syscall.Errno{unix.EROFS}},
 }
@@ -224,6 +236,32 @@ every call of every mode and command, at each place where it is made, with each 
 		want += fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n",
 			names[i], often, unix.ErrnoName(r.in.errno), r.mode.name, r.code, r.message(), r.left)
 	}
-	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as usual.\n"
+	want += "\n\"signal 15\" is the end of a PROGRAM that was stopped as usual.\n" + describeMatrix()
 	expectSection(t, "When a call fails", want+"\nThe tests are in integration_test/faults/injected_test.go; `make faults` runs the whole matrix.\n")
+}
+
+// describeMatrix says what the whole is, and what is left out.
+func describeMatrix() string {
+	var modes []string
+	for _, m := range injectModes {
+		modes = append(modes, m.name)
+	}
+	text := "\n" + inLines("The modes and commands are "+strings.Join(modes, ", ")+`. "Once" is tried for each place that a call comes `+
+		`from, which is all functions on the way to it, in the first mode that has the place. "Always" is tried for each call `+
+		`in every mode, but for EINTR: a call that is always interrupted is always made again.`)
+	text += `
+Left alone are these calls, where Go's runtime makes them for itself. Where pidleash makes the same call, it fails.
+
+| the call | what for |
+|---|---|
+`
+	var once []string
+	for _, c := range spared {
+		text += fmt.Sprintf("| %s | %s |\n", c.name, c.why)
+		if slices.Contains(notAll, c.number) {
+			once = append(once, c.name)
+		}
+	}
+	return text + "\n" + inLines(strings.Join(once, " and ")+" are tried once only, as the runtime would end. Calls without errors in their man pages, such as "+
+		"getpid, are left out.")
 }

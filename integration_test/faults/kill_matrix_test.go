@@ -547,7 +547,7 @@ func (a *struck) goOn() error {
 
 // judgeEnd has the commands and the next start tell the same as was found, and clean up.
 func (a *struck) judgeEnd(s scene) error {
-	if text := a.stderr(); strings.Contains(text, "goroutine ") && !a.isTooEarly() {
+	if text := a.stderr(); strings.Contains(text, "goroutine ") {
 		return errors.New("Go's runtime speaks")
 	}
 	var err error
@@ -567,12 +567,6 @@ func (a *struck) judgeEnd(s scene) error {
 		return fmt.Errorf("%w; %s", err, s)
 	}
 	return a.nextStart()
-}
-
-// isTooEarly reports a QUIT that came before pidleash could do anything about it, nor has it done anything else: Go's
-// runtime never blocks that signal, and it begins with a handler that prints the goroutines.
-func (a *struck) isTooEarly() bool {
-	return a.row.strike.signal == syscall.SIGQUIT && a.row.moment == atStart && a.forkedAt == 0 && a.found == none && bed.IsEmpty(a.dir)
 }
 
 // expectStatus: pidleash status tells the truth.

@@ -216,8 +216,8 @@ What comes from the terminal from which pidleash was started, to the process tha
 		}
 	}
 	text.WriteString(`
-A QUIT in the very first moment, before pidleash can take it and before it has done anything, makes Go's runtime print
-its goroutines and end with 2.
+No QUIT is so early that Go's runtime prints its goroutines: [early-signals.md](decisions/early-signals.md). In a build
+without the entry code one may be: [transparency.md](transparency.md), "Built in another way".
 `)
 	text.WriteString("\nThe tables and their test are in integration_test/faults/kill_table_test.go and kill_matrix_test.go.\n")
 	expectSection(t, "When pidleash is killed", text.String())

@@ -33,6 +33,8 @@ var refusals = []struct {
 	{"timerfd_create", fmt.Sprint(unix.SYS_TIMERFD_CREATE), "", ""},
 	{"epoll_create1", fmt.Sprint(unix.SYS_EPOLL_CREATE1),
 		`epoll_create1\(2\): .*; hint: `, `epoll_create1\(2\): .*; hint: `},
+	{"prctl for a subreaper", fmt.Sprintf("%d:0:32", unix.SYS_PRCTL),
+		`prctl\(2\): .*; hint: `, `prctl\(2\): .*; hint: `},
 	{"eventfd2", fmt.Sprint(unix.SYS_EVENTFD2), `eventfd2\(2\): .*; hint: `, `eventfd2\(2\): .*; hint: `},
 }
 

@@ -12,7 +12,7 @@ import (
 // mode is a way to run the program.
 type mode struct {
 	name       string
-	options    []string
+	options    []string // DIR is the directory of the PID file, OTHER that of the files of a condition
 	noFile     bool
 	forks      bool // the program turns itself into a daemon
 	background bool // the process that was started returns
@@ -25,6 +25,13 @@ var (
 	restart       = mode{name: "restart", options: []string{"-restart", "always", "-restart-delay", "0"}, restarts: true}
 	daemonRestart = mode{name: "daemon restart", options: []string{"-daemon", "-restart", "always", "-restart-delay", "0"}, restarts: true, background: true}
 	withoutFile   = mode{name: "without file", noFile: true}
+	// heldModes have more than the program and its file that decide.
+	heldModes = []mode{
+		{name: "while", options: []string{"-while", "OTHER/cond"}},
+		{name: "while running", options: []string{"-while-running", "OTHER/cond.pid"}},
+		{name: "daemon while", options: []string{"-daemon", "-while", "OTHER/cond"}, background: true},
+		{name: "supervisor file", options: []string{"-supervisor-pidfile", "DIR/s.pid"}},
+	}
 	// modes are those with a file whose program ends once.
 	modes = []mode{
 		foreground,
@@ -62,7 +69,10 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 	if m.forks || m.background {
 		words = append(words, "-start-timeout", "10m") // others may have all of a machine for long
 	}
-	words = append(append(words, m.options...), r.program, prefix)
+	for _, o := range m.options {
+		words = append(words, strings.NewReplacer("DIR", r.dir, "OTHER", r.other).Replace(o))
+	}
+	words = append(words, r.program, prefix)
 	if m.forks {
 		words = append(words, "daemon")
 	}
@@ -72,7 +82,7 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 // awaitUp waits until the file names a program that handles signals, and returns its PID; 0: the start has failed.
 func (r *race) awaitUp(c *competitor) (pid int) {
 	if !r.poll(func() bool {
-		pid = r.named()
+		pid = r.programOf(c)
 		return pid != 0 && bed.Catches(pid, syscall.SIGUSR2) || c.hasFailed()
 	}) {
 		r.t.Fatalf("PROGRAM is not up: %s; %s", c.describe(), r.describe())
@@ -81,6 +91,17 @@ func (r *race) awaitUp(c *competitor) (pid int) {
 		return 0
 	}
 	return pid
+}
+
+// programOf is who the file names, or without one the child; 0: nobody.
+func (r *race) programOf(c *competitor) int {
+	if !c.mode.noFile {
+		return r.named()
+	}
+	for _, pid := range bed.ChildPIDs(c.run.PID()) {
+		return pid
+	}
+	return 0
 }
 
 func (c *competitor) isOver() bool {
@@ -135,6 +156,9 @@ func (c *competitor) expectEnd(r *race, sig syscall.Signal) error {
 		want = exited3
 	}
 	if c.mode.background && (status == 0 || strings.Contains(c.run.Stderr(), ": stopped before it was up: PID file ")) {
+		return nil
+	}
+	if c.mode.restarts && status == byTerm && c.run.Stderr() == "" { // of the program that came next, or there was none
 		return nil
 	}
 	if status != want {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -57,10 +58,14 @@ func removalAgainstExit(r *race) error {
 
 // At whatever moment a TERM comes, nothing is left. The status is the program's, or that of a death by TERM.
 func TestTermAtStart(t *testing.T) {
-	inEach(t, append([]mode{withoutFile, restart}, modes...), (*race).termAtStart)
+	inEach(t, everyMode(), (*race).termAtStart)
 }
 
-func TestTermAtEnd(t *testing.T) { inEach(t, modes, (*race).termAtEnd) }
+func TestTermAtEnd(t *testing.T) { inEach(t, everyMode(), (*race).termAtEnd) }
+
+func everyMode() []mode {
+	return slices.Concat([]mode{withoutFile, restart, daemonRestart}, heldModes, modes)
+}
 
 // inEach has as many rounds in each mode, in the short form in all of them together.
 func inEach(t *testing.T, modes []mode, round func(r *race, m mode) error) {

@@ -48,6 +48,8 @@ func run(t *testing.T, round func(r *race) error) {
 				t: t, random: bed.Random(t), mark: bed.NewMark(t), dir: dir, file: dir + "/p.pid", other: bed.OpenDir(t),
 				program: bed.CompileC(t, "racer.c"), ends: map[string]int{},
 			}
+			bed.WriteFile(t, r.other+"/cond", "", 0o600)
+			bed.WriteFile(t, r.other+"/cond.pid", fmt.Sprintln(os.Getpid()), 0o600)
 			if load == "busy" {
 				r.spinners = occupy(t)
 			}

@@ -171,7 +171,7 @@ func TestWhileUnknown(t *testing.T) {
 	bed.AwaitWatched(t, r, file)
 	bed.Must(t, os.Chmod(dir, 0))
 	bed.Nudge(t, file)
-	r.AwaitStderr(t, `while `+file+`: permission denied\n`)
+	r.AwaitStderr(t, `while `+file+`: cannot be looked at: permission denied\n`)
 	bed.NudgeInVain(t, file)
 	if bed.Ended(program) {
 		t.Error("PROGRAM has ended")

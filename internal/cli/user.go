@@ -2,17 +2,23 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
 
 	"pidleash/internal/plan"
+	"pidleash/internal/reserve"
 )
 
 // setUser reads "USER" or "USER:GROUP", by name or number. Without the C library there are the users of /etc/passwd
-// and /etc/group only. A number that is not there needs a group, and has no home directory.
+// and /etc/group only. A number that is not there needs a group, and has no home directory. Package os offers these
+// files to Go's poller, which ends the process if it cannot be had.
 func setUser(c *command, value string) error {
+	if err := reserve.Descriptors(); err != nil {
+		return err
+	}
 	name, group, hasGroup := strings.Cut(value, ":")
 	id, isNumber := parseID(name)
 	u := &plan.User{Name: name, UID: id}
@@ -35,6 +41,8 @@ func setUser(c *command, value string) error {
 				u.Groups = append(u.Groups, id)
 			}
 		}
+	case isUnreadable(err):
+		return err
 	case !isNumber:
 		return errors.New("no such user in /etc/passwd")
 	case !hasGroup:
@@ -52,11 +60,20 @@ func setUser(c *command, value string) error {
 	return nil
 }
 
+// isUnreadable reports that the file is there, and nobody can say whether it has the name or number.
+func isUnreadable(err error) bool {
+	var e *fs.PathError
+	return errors.As(err, &e) && !errors.Is(err, fs.ErrNotExist)
+}
+
 func lookUpGroup(name string) (uint32, error) {
 	id, isNumber := parseID(name)
 	if !isNumber {
 		group, err := user.LookupGroup(name)
-		if err != nil {
+		switch {
+		case isUnreadable(err):
+			return 0, err
+		case err != nil:
 			return 0, errors.New("no such group in /etc/group")
 		}
 		id, _ = parseID(group.Gid)

@@ -115,7 +115,7 @@ func (s *Set) look(c *condition) bool {
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
 		return false
 	}
-	s.warnOnce(c, err.Error())
+	s.warnOnce(c, "cannot be looked at: "+err.Error())
 	return c.holds
 }
 

@@ -1,6 +1,7 @@
 // Package link carries the messages between a keeper and its caller, over a socket pair.
 //
-// Messages arrive whole and in order, or not at all. They are text: no descriptor is passed.
+// Messages arrive whole and in order; if one does not, none comes after it, and both sides see the end. They are text:
+// no descriptor is passed.
 //
 // The other side may end at any time: Receive reports that. Close no end during a Send or Receive on it.
 package link
@@ -30,9 +31,9 @@ func Pair() (ours, theirs *Conn, err error) {
 // Attach makes a Conn of an inherited descriptor. It fails if the descriptor is not such a socket.
 func Attach(fd int) (*Conn, error) {
 	kind, err := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil || kind != unix.SOCK_SEQPACKET {
+	if err == unix.EBADF || err == unix.ENOTSOCK || err == nil && kind != unix.SOCK_SEQPACKET {
 		return nil, fmt.Errorf("descriptor %d is not the caller's socket", fd)
-	}
+	} // any other error is Peer's, too, and the other side can be told of that
 	unix.CloseOnExec(fd)
 	return &Conn{fd}, nil
 }
@@ -60,34 +61,44 @@ func (c *Conn) Gone() bool {
 }
 
 // CloseWrite ends sending: the other side receives io.EOF. This end can still receive.
-func (c *Conn) CloseWrite() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
+func (c *Conn) CloseWrite() { _ = sys.Shutdown(c.fd, unix.SHUT_WR) }
 
 // maxMessage is more than any message needs: a few paths, numbers and sentences.
 const maxMessage = 64 << 10
 
 // Send sends a message as JSON. It blocks while the other side has too many unread ones. EPIPE: the other
-// side has ended. EMSGSIZE: the message is longer than 64 KiB.
+// side has ended. EMSGSIZE: the message is longer than 64 KiB. After any error this side has ended, too: whoever waits
+// for a lost message would wait for ever.
 func (c *Conn) Send(message any) error {
 	text, err := json.Marshal(message)
 	switch {
 	case err != nil:
-		return err
 	case len(text) > maxMessage:
-		return unix.EMSGSIZE
+		err = unix.EMSGSIZE
+	default: // MSG_NOSIGNAL: no SIGPIPE when the other side has ended, send(2).
+		err = sys.Send(c.fd, text, unix.MSG_NOSIGNAL)
 	}
-	// MSG_NOSIGNAL: no SIGPIPE when the other side has ended, send(2).
-	return sys.Send(c.fd, text, unix.MSG_NOSIGNAL)
+	if err != nil {
+		c.end()
+	}
+	return err
 }
 
-// Receive waits for a message. io.EOF says that the other side has ended.
+// Receive waits for a message. io.EOF says that the other side has ended. After another error this side has ended, too.
 func (c *Conn) Receive(message any) error {
 	text := make([]byte, maxMessage)
 	n, err := sys.Read(c.fd, text)
-	switch {
-	case err == unix.ECONNRESET || err == nil && n == 0:
+	if err == unix.ECONNRESET || err == nil && n == 0 {
 		return io.EOF
-	case err != nil:
-		return err
 	}
-	return json.Unmarshal(text[:n], message)
+	if err == nil {
+		err = json.Unmarshal(text[:n], message)
+	}
+	if err != nil {
+		c.end()
+	}
+	return err
 }
+
+// end is for a link that has lost a message.
+func (c *Conn) end() { _ = sys.Shutdown(c.fd, unix.SHUT_RDWR) }

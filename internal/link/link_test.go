@@ -99,6 +99,39 @@ func TestSendToNobody(t *testing.T) {
 	}
 }
 
+// Whoever waits for a message that is lost sees the end instead, and before that what came earlier.
+func TestLostMessage(t *testing.T) {
+	ours, theirs := pair(t)
+	defer ours.Close()
+	defer theirs.Close()
+	send(t, ours, message{Kind: "started"})
+	send(t, theirs, message{Kind: "ended"})
+	if err := ours.Send(message{Kind: strings.Repeat("x", maxMessage)}); err == nil {
+		t.Error("Send: no error")
+	}
+	expect(t, theirs, message{Kind: "started"})
+	expectEnd(t, theirs)
+	expect(t, ours, message{Kind: "ended"})
+	expectEnd(t, ours)
+}
+
+// Nor does the other side go on as if it had been heard.
+func TestUnreadableMessage(t *testing.T) {
+	ours, theirs := pair(t)
+	defer ours.Close()
+	defer theirs.Close()
+	if err := unix.Send(ours.FD(), []byte("{"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.Receive(&message{}); err == nil || err == io.EOF {
+		t.Errorf("Receive: %v, want an error", err)
+	}
+	if err := ours.Send(message{Kind: "up"}); err != unix.EPIPE {
+		t.Errorf("Send: %v, want %v", err, unix.EPIPE)
+	}
+	expectEnd(t, ours)
+}
+
 // What is too long to be received is not sent.
 func TestLongMessage(t *testing.T) {
 	ours, theirs := pair(t)

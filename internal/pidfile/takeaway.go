@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"cmp"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,15 +38,16 @@ func takeAway(path string, id identity) error {
 
 func takeAwayAt(at int, dir, base string, id identity) error {
 	name := dir + base
-	if !isIn(at, name, id) {
-		return nil
+	if is, err := isIn(at, name, id); !is {
+		return err
 	}
-	switch hidden, err := moveAway(at, dir, base); {
-	case err == unix.ENOENT:
+	switch hidden, err := moveAway(at, dir, base); err {
+	case unix.ENOENT:
 		return nil
-	case err == nil && !isIn(at, hidden, id):
-		return putBack(at, hidden, name)
-	case err == nil:
+	case nil:
+		if is, err := isIn(at, hidden, id); !is {
+			return cmp.Or(putBack(at, hidden, name), err)
+		}
 		name = hidden
 	} // else there is no room for a name, or a policy allows only to remove
 	if err := sys.Unlinkat(at, name, 0); err != unix.ENOENT {
@@ -79,10 +81,17 @@ func putBack(at int, hidden, name string) error {
 	return &fault.Error{Problem: "another's file was there for a moment, and is " + filepath.Base(hidden) + " now", Err: err}
 }
 
-// isIn reports that the inode is what the name in a directory stands for.
-func isIn(at int, name string, id identity) bool {
+// isIn reports that the inode is what the name in a directory stands for. The error: there is no answer.
+func isIn(at int, name string, id identity) (bool, error) {
 	var st unix.Stat_t
-	return sys.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && identityOf(&st) == id
+	switch err := sys.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err {
+	case nil:
+		return identityOf(&st) == id, nil
+	case unix.ENOENT, unix.ENOTDIR:
+		return false, nil
+	default:
+		return false, err
+	}
 }
 
 // moveNew never replaces a file. Where renameat2(2) cannot promise that (NFS, many file systems in user space)

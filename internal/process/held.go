@@ -121,10 +121,14 @@ func (h *Held) await(over func() bool, events int16, until time.Time) bool {
 	return true
 }
 
-// poll ignores the descriptor of a child, -1. It never takes less time than limit.
+// poll ignores the descriptor of a child, -1. It never takes less time than limit; but where a sandbox refuses poll(2)
+// it has callers look, every second.
 func (h *Held) poll(events int16, limit time.Duration) (ready bool) {
-	n, _ := sys.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: events}}, int((limit+time.Millisecond-1)/time.Millisecond))
-	return n > 0
+	n, err := sys.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: events}}, int((limit+time.Millisecond-1)/time.Millisecond))
+	if err != nil {
+		time.Sleep(min(limit, time.Second))
+	}
+	return n > 0 || err != nil
 }
 
 // Ended returns a channel, always the same, that is closed when the process has ended. Nil and a child have none: of

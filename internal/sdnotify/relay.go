@@ -29,6 +29,9 @@ type Relay struct {
 	Env []string
 	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before Start.
 	OwnReady bool
+	// Lost is called when the service manager did not get READY=1, from any goroutine. Set it before Start; nil: nobody
+	// wants to know.
+	Lost func(error)
 
 	in, out  int
 	address  string        // of in, as NOTIFY_SOCKET has it; empty: nothing is relayed
@@ -95,7 +98,7 @@ func (r *Relay) open() (err error) {
 	if err := sys.Bind(r.in, &unix.SockaddrUnix{}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
-	self, err := unix.Getsockname(r.in)
+	self, err := sys.Getsockname(r.in)
 	if err != nil {
 		return fmt.Errorf("getsockname: %w", err)
 	}
@@ -148,15 +151,18 @@ func (r *Relay) ReportReady() {
 }
 
 // Send says something on pidleash's own account, such as "STATUS=…". Messages are hints for people and the
-// service manager: nothing depends on their arrival, and nobody waits for it.
+// service manager, but for READY=1: nothing depends on their arrival, and nobody waits for it.
 func (r *Relay) Send(message string) {
 	if r.manager == "" {
 		return
 	}
 	text := []byte(fault.Visible(message)) // a newline in a path would begin another message
 	atOnce := func() error { return unix.Sendto(r.out, text, unix.MSG_DONTWAIT, r.to()) }
-	if r.waiting.Load() == 0 && sys.Again(atOnce) != unix.EAGAIN {
-		return
+	if r.waiting.Load() == 0 {
+		if err := sys.Again(atOnce); err != unix.EAGAIN {
+			r.sent(text, err)
+			return
+		}
 	}
 	if r.unsent == nil {
 		r.unsent = make(chan []byte, maxUnsent)
@@ -178,10 +184,22 @@ const maxUnsent = 16
 // sendLater sends what Send could not, in order, however long the service manager takes.
 func (r *Relay) sendLater() {
 	for text := range r.unsent {
-		_ = sys.Again(func() error { return unix.Sendto(r.out, text, 0, r.to()) })
+		r.sent(text, sys.Again(func() error { return unix.Sendto(r.out, text, 0, r.to()) }))
 		r.waiting.Add(-1)
 	}
 }
+
+// sent is told what has become of a message.
+func (r *Relay) sent(text []byte, err error) {
+	if err != nil && r.Lost != nil && slices.ContainsFunc(bytes.FieldsFunc(text, isEnd), isReady) {
+		r.Lost(err)
+	}
+}
+
+func isEnd(r rune) bool { return r == '\n' || r == '\r' }
+
+// isReady: systemd permits one NUL, at the end of the message: programs send their C string with its end.
+func isReady(line []byte) bool { return string(bytes.TrimSuffix(line, []byte{0})) == "READY=1" }
 
 // to is where the service manager is. Package unix knows of the "@". It writes to the value when it is used,
 // so that each message needs its own.
@@ -194,7 +212,7 @@ func (r *Relay) Drain(limit time.Duration) bool {
 		return true
 	}
 	// What is in the queue can still be read, and after it comes the end.
-	if unix.Shutdown(r.in, unix.SHUT_RD) != nil {
+	if sys.Shutdown(r.in, unix.SHUT_RD) != nil {
 		return false
 	}
 	select {
@@ -281,7 +299,7 @@ func (r *Relay) forward(m message) {
 	if len(m.descriptors) > 0 {
 		rights = unix.UnixRights(m.descriptors...)
 	}
-	_ = sys.Again(func() error { return unix.Sendmsg(r.out, text, rights, r.to(), 0) })
+	r.sent(text, sys.Again(func() error { return unix.Sendmsg(r.out, text, rights, r.to(), 0) }))
 }
 
 // filter drops the lines that would make another process the unit's main one, and READY=1 where that is not
@@ -302,8 +320,7 @@ func (r *Relay) filter(text []byte) []byte {
 }
 
 func (r *Relay) drops(line []byte) bool {
-	// systemd permits one NUL, at the end of the message: programs send their C string with its end.
-	if string(bytes.TrimRight(bytes.TrimSuffix(line, []byte{0}), "\r\n")) == "READY=1" {
+	if isReady(bytes.TrimRight(line, "\r\n")) {
 		select {
 		case r.ready <- nil:
 		default: // it has said so before

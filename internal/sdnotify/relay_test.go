@@ -419,6 +419,31 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// That the program is up is not said in vain without a word; everything else is a hint.
+func TestLost(t *testing.T) {
+	b := newBed(t)
+	lost := make(chan error, 10)
+	b.relay.Lost = func(err error) { lost <- err }
+	b.runs()
+	b.relay.manager += ".gone"
+	b.relay.Send("STATUS=lost")
+	b.relay.Send("READY=1")
+	for _, text := range []string{"STATUS=READY=1", "READY=1\x00", "STATUS=1\nREADY=1"} {
+		b.send(text)
+	}
+	if !b.relay.Drain(limit) {
+		t.Error("the relay has not ended")
+	}
+	if len(lost) != 3 {
+		t.Errorf("%d losses were reported, want 3", len(lost))
+	}
+	for range len(lost) {
+		if err := <-lost; err != unix.ENOENT {
+			t.Errorf("lost: %v, want %v", err, unix.ENOENT)
+		}
+	}
+}
+
 // Without a service manager nothing is relayed, sent or waited for.
 func TestNobodyToNotify(t *testing.T) {
 	r, err := NewRelay([]string{"A=1"}, false)

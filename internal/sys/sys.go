@@ -191,6 +191,10 @@ func Bind(fd int, to unix.Sockaddr) error { return Again(func() error { return u
 func Send(fd int, p []byte, flags int) error {
 	return Again(func() error { return unix.Send(fd, p, flags) })
 }
+func Shutdown(fd, how int) error { return Again(func() error { return unix.Shutdown(fd, how) }) }
+func Getsockname(fd int) (unix.Sockaddr, error) {
+	return value(func() (unix.Sockaddr, error) { return unix.Getsockname(fd) })
+}
 func GetsockoptInt(fd, level, option int) (int, error) {
 	return value(func() (int, error) { return unix.GetsockoptInt(fd, level, option) })
 }
