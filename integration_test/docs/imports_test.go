@@ -111,7 +111,8 @@ var rooms = []room{
 		"internal/sys":   "a call that was interrupted is made again",
 	}},
 	{"watch", map[string]string{
-		"internal/sys": "a call that was interrupted is made again",
+		"internal/process": "Path: a look each second that allocates nothing, with unsafe where it is already",
+		"internal/sys":     "a call that was interrupted is made again",
 	}},
 	{"internal/process", map[string]string{
 		"internal/sys": "a call that was interrupted is made again",
