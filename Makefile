@@ -75,11 +75,11 @@ test:
 
 # The long forms of the tests of the gate: every case of a matrix, not a sample.
 # make faults FAULTS=races runs those of one folder.
-FAULTS ?= $(filter faults races soak scale packages,$(notdir $(wildcard integration_test/*)))
+FAULTS ?= $(filter faults races soak scale packages examples,$(notdir $(wildcard integration_test/*)))
 
 .PHONY: faults
 faults:
-	.ci/setup
+	.ci/setup -long
 	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -p=1 -v $(addprefix ./integration_test/,$(FAULTS)) -args -long
 
 # Many wrappers through many events, with what they take and what status says of them. make soak SOAK=30m is long.
@@ -154,13 +154,14 @@ vulnerabilities:
 	*) exit 1 ;; \
 	esac
 
-# How much of each package the end-to-end tests reach, by a binary that counts. make cover COVER=exit runs one folder.
-COVER ?= commands exit file forking signals restart while background sidecar
+# How much of each package the end-to-end tests reach, by a binary that counts. It fails below the minimums of
+# integration_test/coverage, and when a test fails. make cover COVER=exit runs one folder, and asks for no minimum.
+COVER := commands exit file forking signals restart while background sidecar units terminal transparency containers faults
 
 .PHONY: cover
 cover:
 	.ci/setup
-	$(GO) run ./integration_test/coverage -tags $(TAGS) $(COVER)
+	$(GO) run ./integration_test/coverage -tags $(TAGS) $(if $(filter file,$(origin COVER)),-minimum) $(COVER)
 
 # All that can be said of a change: the gate, and what is too long for it or needs the network.
 .PHONY: check
