@@ -1,5 +1,6 @@
-# Targets: build, install, uninstall, dist, test, faults, fuzz, mutation, cross, lint, cover, vulnerabilities, check,
-# bench. `make test` is the tests of the gate, .ci/run the whole of it, `make check` all that can be said of a change.
+# Targets: build, install, uninstall, dist, test, faults, soak, fuzz, mutation, cross, lint, cover, vulnerabilities,
+# check, bench. `make test` is the tests of the gate, .ci/run the whole of it, `make check` all that can be said of a
+# change.
 
 GO   ?= go
 OUT  ?= pidleash
@@ -74,12 +75,20 @@ test:
 
 # The long forms of the tests of the gate: every case of a matrix, not a sample.
 # make faults FAULTS=races runs those of one folder.
-FAULTS ?= $(filter faults races soak scale packages,$(notdir $(wildcard integration_test/*)))
+FAULTS ?= $(filter faults races soak scale packages examples,$(notdir $(wildcard integration_test/*)))
 
 .PHONY: faults
 faults:
-	.ci/setup
+	.ci/setup -long
 	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -p=1 -v $(addprefix ./integration_test/,$(FAULTS)) -args -long
+
+# Many wrappers through many events, with what they take and what status says of them. make soak SOAK=30m is long.
+SOAK ?= 3m
+
+.PHONY: soak
+soak:
+	.ci/setup
+	$(GO) test -timeout 0 -tags $(TAGS) -count=1 -v ./integration_test/soak -args -soak $(SOAK)
 
 # Random inputs for every target, one after the other, FUZZTIME each. What is found is kept in testdata/fuzz beside the
 # test; FUZZ names the targets by a regular expression. What is merely new is not made as short as possible: that takes
@@ -145,8 +154,9 @@ vulnerabilities:
 	*) exit 1 ;; \
 	esac
 
-# How much of each package the end-to-end tests reach, by a binary that counts. make cover COVER=exit runs one folder.
-COVER ?= commands exit file forking signals restart while background sidecar
+# How much of each package the end-to-end tests reach, by a binary that counts. It fails when a
+# test does. make cover COVER=exit runs one folder.
+COVER ?= commands exit file forking signals restart while background sidecar units terminal transparency containers faults
 
 .PHONY: cover
 cover:
@@ -157,6 +167,7 @@ cover:
 .PHONY: check
 check:
 	.ci/run
+	$(MAKE) soak
 	$(MAKE) cover
 	$(MAKE) vulnerabilities
 

@@ -73,7 +73,7 @@ func exhausted(path string) error {
 	if !errors.Is(w.Err(), unix.EMFILE) || !strings.Contains(w.Err().Error(), "max_user_instances") {
 		return fmt.Errorf("no inotify instance is left, but Err is %w", w.Err())
 	}
-	if err := w.polls(func() error { return os.Chmod(path, 0o600) }); err != nil {
+	if err := errors.Join(expectPeriod(w.Watch, "1, 0"), w.polls(func() error { return os.Chmod(path, 0o600) })); err != nil {
 		return fmt.Errorf("polling: %w", err)
 	}
 	if err := os.WriteFile(limit, []byte("8"), 0); err != nil {
@@ -83,8 +83,8 @@ func exhausted(path string) error {
 	if w.Err() != nil {
 		return fmt.Errorf("with instances again: %w", w.Err())
 	}
-	w.Stop()
-	return nil
+	defer w.Stop()
+	return expectPeriod(w.Watch, "5, 0")
 }
 
 // spares has few descriptors, and then enough.

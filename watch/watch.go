@@ -26,6 +26,7 @@ import (
 	"github.com/rjeczalik/notify"
 	"golang.org/x/sys/unix"
 
+	"pidleash/internal/process"
 	"pidleash/internal/sys"
 )
 
@@ -45,6 +46,7 @@ const arrivals = notify.InCreate | notify.InMovedTo | notify.InDeleteSelf | noti
 // Watch watches one path, with two goroutines. Its methods belong to one goroutine, its owner's.
 type Watch struct {
 	path    string
+	own     process.Path // the same, for looks that allocate nothing
 	at      place
 	hint    chan<- struct{}
 	events  chan notify.EventInfo
@@ -60,11 +62,11 @@ type Watch struct {
 // New starts to watch the path, which must be absolute. It sends the first hint at once: the path may have
 // changed before the watch began.
 func New(path string, hint chan<- struct{}) *Watch {
-	w := &Watch{path: path, hint: hint, events: make(chan notify.EventInfo, 1)}
+	w := &Watch{path: path, own: process.At(path), hint: hint, events: make(chan notify.EventInfo, 1)}
 	w.stop, w.done = make(chan struct{}), make(chan struct{})
 	w.err = w.watch()
 	w.timer = newTimer(w.period())
-	go w.tick(see(path))
+	go w.tick(see(w.own))
 	go w.relay()
 	w.send()
 	return w
@@ -77,7 +79,7 @@ func (w *Watch) Err() error { return w.err }
 // then it also sends a hint, as something may have happened in between.
 func (w *Watch) Renew() bool {
 	before, failed := w.at, w.err != nil
-	if w.stopped || !failed && nearest(w.path) == before {
+	if w.stopped || !failed && w.nearest() == before {
 		return false
 	}
 	notify.Stop(w.events)
@@ -130,7 +132,7 @@ func (w *Watch) relay() {
 func (w *Watch) tick(seen sight) {
 	defer close(w.done)
 	for last := int64(0); w.timer.wait(); {
-		at, slow := see(w.path), now()/SlowPoll.Nanoseconds()
+		at, slow := see(w.own), now()/SlowPoll.Nanoseconds()
 		if at != seen || slow != last {
 			w.send()
 		}
@@ -160,29 +162,30 @@ type sight struct {
 	err     error
 }
 
-func see(path string) (s sight) {
+func see(path process.Path) (s sight) {
 	var st unix.Statx_t
-	s.err = sys.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_CTIME|unix.STATX_BTIME, &st)
+	s.err = path.Statx(0, unix.STATX_INO|unix.STATX_CTIME|unix.STATX_BTIME, &st)
 	s.place = place{"", unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, st.Btime}
 	s.changed = st.Ctime
 	return s
 }
 
 // nearest is the path itself, or the nearest existing directory above it.
-func nearest(path string) place {
-	for p := path; ; p = filepath.Dir(p) {
-		if s := see(p); s.err == nil {
+func (w *Watch) nearest() place {
+	for p, at := w.path, w.own; ; at = process.At(p) {
+		if s := see(at); s.err == nil {
 			s.path = p
 			return s.place
 		}
-		if p == filepath.Dir(p) {
+		if p == "/" {
 			return place{path: p}
 		}
+		p = filepath.Dir(p)
 	}
 }
 
 func (w *Watch) watch() error {
-	w.at = nearest(w.path)
+	w.at = w.nearest()
 	path, events := w.at.path, mask
 	if path != w.path {
 		events = arrivals

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pidleash/internal/process"
 )
 
 // limit is how long something may take that happens if all is well. It only ends a test
@@ -263,6 +265,7 @@ func TestHintWithoutEvent(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o644))
 	w := newWatch(t, path)
 	must(t, w.Err())
+	must(t, expectPeriod(w.Watch, "5, 0"))
 	must(t, os.Rename(dir, dir+".old"))
 	w.hint(t)
 }
@@ -288,6 +291,7 @@ func TestPolledPaths(t *testing.T) {
 				if w.Err() == nil || !strings.Contains(w.Err().Error(), reason) {
 					t.Errorf("%s: %v, want %q", path, w.Err(), reason)
 				}
+				must(t, expectPeriod(w.Watch, "1, 0"))
 				must(t, w.polls(func() error { return os.Chmod(path, 0o600) }))
 			})
 		}
@@ -321,17 +325,42 @@ func TestSight(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "dir")
 			path := filepath.Join(dir, "p.pid")
 			must(t, errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(path, nil, 0o644)))
-			old := see(path)
+			old := see(process.At(path))
 			must(t, c.do(path))
 			// Clocks of file systems tick coarsely: a second change may have the time of the one before.
-			for end := time.Now().Add(limit); !c.unseen && see(path) == old && time.Now().Before(end); {
+			for end := time.Now().Add(limit); !c.unseen && see(process.At(path)) == old && time.Now().Before(end); {
 				must(t, c.do(path))
 			}
-			if (see(path) == old) != c.unseen {
+			if (see(process.At(path)) == old) != c.unseen {
 				t.Errorf("seen as the same: %v, want %v", !c.unseen, c.unseen)
 			}
 		})
 	}
+}
+
+// A wrapper without events looks each second for months, and leaves nothing for Go to collect.
+func TestSightAllocatesNothing(t *testing.T) {
+	file := newFile(t)
+	for _, path := range []string{file, file + ".missing"} {
+		at := process.At(path)
+		if n := testing.AllocsPerRun(100, func() { see(at) }); n != 0 {
+			t.Errorf("%s: %v allocations", path, n)
+		}
+	}
+	w := watching(t, file)
+	if n := testing.AllocsPerRun(100, func() { w.Renew() }); n != 0 {
+		t.Errorf("Renew of the same: %v allocations", n)
+	}
+}
+
+// A removal is missed for a second at most where there are no events. The kernel tells when a timer ticks, so that no
+// time need be measured: proc_pid_fdinfo(5).
+func expectPeriod(w *Watch, period string) error {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", w.timer.fd))
+	if !strings.Contains(string(info), "\nit_interval: ("+period+")\n") {
+		return errors.Join(fmt.Errorf("want a tick every (seconds, nanoseconds) (%s): %s", period, info), err)
+	}
+	return nil
 }
 
 // Both kinds tick, take another period, and end who waits for them.

@@ -1,9 +1,10 @@
 // Coverage tells how much of the program the end-to-end tests reach: it builds the binary with counters, runs folders
-// of integration_test with it, and prints the percentage of each package. Arguments name the folders.
+// of integration_test with it, and prints the percentage of each package. Arguments name the folders. It fails if a
+// test does.
 //
-// A process writes its counters when it exits. One that ends by a signal of its own, or becomes PROGRAM, would not:
-// for these the sources are built with a line more, on an overlay. One that is killed by SIGKILL is not counted, nor
-// is one with an environment of its own, without GOCOVERDIR.
+// A process writes its counters when it exits. One that ends by a signal of its own, or becomes PROGRAM, would not, nor
+// would one with an environment of its own: for these some sources are changed, on an overlay. One that is killed by
+// SIGKILL is not counted.
 package main
 
 import (
@@ -14,18 +15,36 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 var tags = flag.String("tags", "", "build tags")
 
-// last has where a process ends past os.Exit: the file, and the line before which it writes its counters.
-var last = []struct{ file, line string }{
-	{"internal/signals/action.go", "	setAction(sig, byDefault)\n	runtime.LockOSThread()\n"},
-	{"internal/launch/launch.go", "	for i, file := range p.Program.candidates {\n		err := sys.Again("},
+// edit is a change of a source, for the build with counters.
+type edit struct {
+	file     string
+	old, new string // DIR stands for the directory of the counters, as Go writes a string
+	every    bool   // wherever the old text stands
 }
 
-const write = "	_ = coverage.WriteCountersDir(os.Getenv(\"GOCOVERDIR\"))\n"
+const imports, write = "import (\n", "	_ = coverage.WriteCountersDir(DIR)\n"
+
+// edits have a process write its counters where it ends past os.Exit, and whatever its environment is; where it cannot,
+// in a chroot(2) for one, it is to say nothing of that.
+func edits(goroot string) []edit {
+	const dies = "	setAction(sig, byDefault)\n	runtime.LockOSThread()\n"
+	const becomes = "	for i, file := range p.Program.candidates {\n		err := sys.Again("
+	emit := filepath.Join(goroot, "src/internal/coverage/cfile/emit.go")
+	return []edit{
+		{file: "internal/signals/action.go", old: dies, new: write + dies},
+		{file: "internal/signals/action.go", old: imports, new: imports + "\t\"runtime/coverage\"\n"},
+		{file: "internal/launch/launch.go", old: becomes, new: write + becomes},
+		{file: "internal/launch/launch.go", old: imports, new: imports + "\t\"runtime/coverage\"\n"},
+		{file: emit, old: "goCoverDir = os.Getenv(\"GOCOVERDIR\")", new: "goCoverDir = DIR"},
+		{file: emit, old: "fmt.Fprintf(os.Stderr, ", new: "fmt.Fprintf(io.Discard, ", every: true},
+	}
+}
 
 func main() {
 	flag.Parse()
@@ -46,7 +65,7 @@ func run(dir string, folders []string) error {
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(counters, 0o777), os.Chmod(counters, 0o777)); err != nil {
 		return err
 	}
-	overlay, err := writeOverlay(".", dir)
+	overlay, err := writeOverlay(".", dir, counters)
 	if err != nil {
 		return err
 	}
@@ -54,15 +73,13 @@ func run(dir string, folders []string) error {
 	if err := command(build); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	// Tests that fail with counters in the way count as well: that they pass is for the gate to say.
+	test := exec.Command("go", "test", "-count=1", "-p=2", "-parallel=4", "-tags", *tags)
 	for _, folder := range folders {
-		test := exec.Command("go", "test", "-count=1", "-tags", *tags, "./integration_test/"+folder)
-		test.Env = append(os.Environ(), "PIDLEASH_TEST_BINARY="+binary, "GOCOVERDIR="+counters)
-		if out, err := test.CombinedOutput(); err != nil {
-			fmt.Printf("%s: %v, %d tests have failed\n", folder, err, strings.Count(string(out), "--- FAIL"))
-		}
+		test.Args = append(test.Args, "./integration_test/"+folder)
 	}
-	return command(exec.Command("go", "tool", "covdata", "percent", "-i="+counters))
+	test.Env = append(os.Environ(), "PIDLEASH_TEST_BINARY="+binary)
+	failed := command(test)
+	return errors.Join(failed, command(exec.Command("go", "tool", "covdata", "percent", "-i="+counters)))
 }
 
 func command(cmd *exec.Cmd) error {
@@ -71,24 +88,30 @@ func command(cmd *exec.Cmd) error {
 }
 
 // writeOverlay writes changed copies of some sources, and the list that go build -overlay takes.
-func writeOverlay(root, dir string) (string, error) {
+func writeOverlay(root, dir, counters string) (string, error) {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", err
+	}
 	replace := map[string]string{}
-	for i, place := range last {
-		text, err := os.ReadFile(filepath.Join(root, place.file))
+	for i, e := range edits(strings.TrimSpace(string(goroot))) {
+		source := e.file
+		if !filepath.IsAbs(source) {
+			source = filepath.Join(root, source)
+		}
+		if earlier, found := replace[e.file]; found {
+			source = earlier
+		}
+		text, err := os.ReadFile(source)
 		if err != nil {
 			return "", err
 		}
-		before, after, found := strings.Cut(string(text), place.line)
-		if !found {
-			return "", fmt.Errorf("%s has no %q", place.file, place.line)
+		if n := strings.Count(string(text), e.old); n == 0 || n > 1 && !e.every {
+			return "", fmt.Errorf("%s has %q %d times", e.file, e.old, n)
 		}
-		before = strings.Replace(before, "import (\n", "import (\n\t\"runtime/coverage\"\n", 1)
-		if !strings.Contains(before, "\t\"os\"\n") {
-			before = strings.Replace(before, "import (\n", "import (\n\t\"os\"\n", 1)
-		}
-		file := filepath.Join(dir, fmt.Sprintf("overlay%d.go", i))
-		replace[place.file] = file
-		if err := os.WriteFile(file, []byte(before+write+place.line+after), 0o644); err != nil {
+		copied := strings.ReplaceAll(string(text), e.old, strings.ReplaceAll(e.new, "DIR", strconv.Quote(counters)))
+		replace[e.file] = filepath.Join(dir, fmt.Sprintf("overlay%d.go", i))
+		if err := os.WriteFile(replace[e.file], []byte(copied), 0o644); err != nil {
 			return "", err
 		}
 	}

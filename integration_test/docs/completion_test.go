@@ -77,6 +77,8 @@ func completionCases(t *testing.T) (cases []completed) {
 // bashCompletion is what has the completion of another command in bash.
 const bashCompletion = "/usr/share/bash-completion/bash_completion"
 
+const zshSetUp = `fpath=(COMPLETIONS $fpath); autoload -U compinit; compinit -u -D; unsetopt beep`
+
 func needFile(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {
@@ -94,7 +96,7 @@ func TestCompletionTyped(t *testing.T) {
 		setUp   string
 	}{
 		{[]string{"bash", "--norc", "--noprofile", "-i"}, bashCompletion, show + `. ` + bashCompletion + `; . COMPLETIONS/pidleash.bash; complete -W own-word prog`},
-		{[]string{"zsh", "-f", "-i"}, "/", show + `fpath=(COMPLETIONS $fpath); autoload -U compinit; compinit -u -D; _prog() { compadd own-word }; compdef _prog prog; unsetopt beep`},
+		{[]string{"zsh", "-f", "-i"}, "/", show + zshSetUp + `; _prog() { compadd own-word }; compdef _prog prog`},
 	} {
 		t.Run(shell.words[0], func(t *testing.T) {
 			t.Parallel()
@@ -151,23 +153,49 @@ func askFish(t *testing.T, cases []completed) (offered [][]string) {
 	return offered
 }
 
+// askZsh types the lines up to the tabulator key, and returns what is handed to compadd of zshcompwid(1).
+func askZsh(t *testing.T, lines []string) (offered []string) {
+	t.Helper()
+	needProgram(t, "zsh")
+	out := t.TempDir() + "/offered"
+	// Calls with -A, -D and -O only ask. They are in front of the first word that is offered, behind "-" or "--".
+	const spy = `compadd() { local -a hits; if [[ ${@[1,(i)(-|--)]} != *-[ADO]\ * ]]; then builtin compadd -O hits "$@"; ` +
+		`print -rl -- $hits >>OUT; fi; builtin compadd "$@" }; unsetopt autolist automenu; pidleash() { echo 'do'ne; }; `
+	setUp := strings.NewReplacer("COMPLETIONS", bed.ModuleFile("completions"), "OUT", out).Replace(spy + zshSetUp)
+	c := bed.NewConsole(t, []string{"PS1=", "TERM=dumb", "LC_ALL=C"}, "zsh", "-f", "-i")
+	c.Types(setUp + "; echo 'rea'dy\n")
+	c.Expect("ready")
+	for _, line := range lines {
+		bed.WriteFile(t, out, "", 0o644)
+		c.Types(line + "\t\n")
+		c.Expect("done")
+		offered = append(offered, bed.ReadFile(t, out))
+	}
+	return offered
+}
+
 // A shell offers exactly the options that -h all and the texts of the commands have.
 func TestCompletionHasEveryOption(t *testing.T) {
 	t.Parallel()
 	needProgram(t, "bash")
 	needProgram(t, "fish")
-	for _, words := range []string{"", "status ", "stop ", "signal ", "wait ", "list "} {
+	lines := []string{"", "status ", "stop ", "signal ", "wait ", "list "}
+	for i, words := range lines {
+		lines[i] = "pidleash " + words + "-"
+	}
+	zsh := askZsh(t, lines)
+	for i, line := range lines {
+		words := strings.TrimSuffix(strings.TrimPrefix(line, "pidleash "), "-")
 		help := append(strings.Fields(words), "-h")
 		if words == "" {
 			help = append(help, "all")
 		}
 		want := shownOptions(bed.Start(t, bed.How{}, help...).Rest(t), `(?m)^  -([a-z-]+)`)
-		line := "pidleash " + words + "-"
 		fish := askFish(t, []completed{{line, ""}})[0]
 		bash, err := exec.Command("bash", "-c", ". "+bed.ModuleFile("completions/pidleash.bash")+
 			"; COMP_WORDS=("+line+"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _pidleash 2>/dev/null; printf '%s\\n' \"${COMPREPLY[@]}\"").Output()
 		bed.Must(t, err)
-		for shell, text := range map[string]string{"fish": strings.Join(fish, "\n"), "bash": string(bash)} {
+		for shell, text := range map[string]string{"fish": strings.Join(fish, "\n"), "bash": string(bash), "zsh": zsh[i]} {
 			if got := shownOptions(text, `(?m)^-([a-z][a-z-]*)$`); !slices.Equal(got, want) {
 				t.Errorf("%s: %s offers\n%q, the options are\n%q", line, shell, got, want)
 			}

@@ -2,10 +2,14 @@ package docs
 
 import (
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"pidleash/integration_test/bed"
 )
 
 // room is a package of the program: what it may import of the others, and why.
@@ -112,7 +116,8 @@ var rooms = []room{
 		"internal/sys":   "a call that was interrupted is made again",
 	}},
 	{"watch", map[string]string{
-		"internal/sys": "a call that was interrupted is made again",
+		"internal/process": "Path: a look each second that allocates nothing, with unsafe where it is already",
+		"internal/sys":     "a call that was interrupted is made again",
 	}},
 	{"internal/process", map[string]string{
 		"internal/sys": "a call that was interrupted is made again",
@@ -144,11 +149,17 @@ var onlyImports = []struct {
 	{"internal/machine", []string{module + "/internal/plan", "syscall", "time"}, "it decides, and touches neither processes nor files nor clocks"},
 }
 
+// keptOut are packages that the program does not have, through whatever library.
+var keptOut = map[string]string{
+	"net": "its initialisation, and what it brings with it, would be paid for at every start of every program",
+}
+
 func TestImports(t *testing.T) {
 	t.Run("table", testImportsTable)
 	t.Run("downwards", testImportsGoDown)
 	t.Run("control", testControlKnowsNoWrapper)
 	t.Run("closed", testClosedRooms)
+	t.Run("kept out", testKeptOut)
 }
 
 // imported has what each room imports, for whatever system.
@@ -234,6 +245,25 @@ func testClosedRooms(t *testing.T) {
 	for _, c := range onlyImports {
 		if !slices.Equal(all[c.room], c.packages) {
 			t.Errorf("%s imports %v, want %v: %s", c.room, all[c.room], c.packages, c.reason)
+		}
+	}
+}
+
+// testKeptOut asks Go for all that is linked, as it is built.
+func testKeptOut(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "-tags", "urfave_cli_no_docs,entry", ".")
+	list.Dir, list.Env = bed.ModuleFile("."), append(os.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, module+"/wrapper") {
+		t.Fatalf("what is linked has no wrapper: %q", linked)
+	}
+	for name, reason := range keptOut {
+		if slices.Contains(linked, name) {
+			t.Errorf("package %s is linked: %s", name, reason)
 		}
 	}
 }

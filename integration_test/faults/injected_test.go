@@ -165,7 +165,7 @@ var tellingErrors = []struct {
 	{"foreground", "execve", unix.SYS_EXECVE, "", []syscall.Errno{unix.ENOMEM}},
 	{"foreground", "rt_sigprocmask of PROGRAM", unix.SYS_RT_SIGPROCMASK, "childPlan).run", []syscall.Errno{unix.ENOSYS}},
 	{"foreground", "inotify_init1", unix.SYS_INOTIFY_INIT1, "", []syscall.Errno{unix.EMFILE}},
-	{"foreground", "a look at the file", unix.SYS_NEWFSTATAT, "leash).look", []syscall.Errno{unix.EIO, unix.EINTR}},
+	{"foreground", "a look at the file", unix.SYS_STATX, "leash).look", []syscall.Errno{unix.EIO, unix.EINTR}},
 	{"foreground", "kill", unix.SYS_KILL, "", []syscall.Errno{unix.EPERM}},
 	{"foreground", "waitid", unix.SYS_WAITID, "", []syscall.Errno{unix.ENOSYS}},
 	{"foreground", "wait4", unix.SYS_WAIT4, "", []syscall.Errno{unix.ENOSYS}},

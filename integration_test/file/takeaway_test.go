@@ -134,7 +134,7 @@ func TestSettleZeroLooksAgain(t *testing.T) {
 	t.Parallel()
 	dir := bed.OpenDir(t)
 	file := dir + "/p.pid"
-	g := bed.StartGated(t, bed.How{}, []string{"stat p.pid"}, "-pidfile", file, "-settle", "0", bed.CompileC(t, "first.c"), "hold")
+	g := bed.StartGated(t, bed.How{}, []string{"statx p.pid nofollow"}, "-pidfile", file, "-settle", "0", bed.CompileC(t, "first.c"), "hold")
 	g.AwaitCall(t) // the first look
 	g.Pass(t)
 	g.Number(t)

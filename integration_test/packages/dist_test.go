@@ -73,26 +73,26 @@ func copySource(t *testing.T) string {
 }
 
 // The same source makes the same bytes, in another directory, of another clock's zone, with another umask and without
-// git. -long has everything compiled for each of them; otherwise the second finds what the first has compiled, and
-// links it.
+// git. -long has everything compiled for each of them, for all architectures; otherwise the second finds what the first
+// has compiled, and links it.
 func TestReproducible(t *testing.T) {
 	t.Parallel()
 	var env []string
+	archs := []string{"arm64"}
 	if bed.Long() {
 		env = []string{"GOCACHE=" + t.TempDir()}
+		archs = distArchs(t)
 	}
-	first := makeDist(t, bed.ModuleFile(), []string{"TZ=Asia/Tokyo"}, "ARCHS=arm64", "VERSION=v1.0.0")
+	these := "ARCHS=" + strings.Join(archs, " ")
+	first := makeDist(t, bed.ModuleFile(), []string{"TZ=Asia/Tokyo"}, these, "VERSION=v1.0.0")
 	second := filepath.Join(t.TempDir(), "second")
 	cmd := exec.Command("sh", "-c", `umask 077; exec make -s "$@"`, "sh", "-C", copySource(t), "dist", "DIST="+second,
-		"COMMIT="+commit, "SOURCE_DATE_EPOCH="+epoch, "ARCHS=arm64", "VERSION=v1.0.0")
+		"COMMIT="+commit, "SOURCE_DATE_EPOCH="+epoch, these, "VERSION=v1.0.0")
 	cmd.Env = append(os.Environ(), append(env, "TZ=America/Lima", "LANG=C.UTF-8", "GOARM64=v8.2")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
-	want := []string{
-		"SHA256SUMS", "THIRD_PARTY", "pidleash-1.0.0-1.aarch64.rpm", "pidleash-1.0.0-linux-arm64",
-		"pidleash-1.0.0-linux-arm64.cdx.json", "pidleash-1.0.0-oci.tar", "pidleash_1.0.0_arm64.deb",
-	}
+	want := distFiles(archs)
 	a, b := filesBelow(t, first), filesBelow(t, second)
 	if names := slices.Sorted(maps.Keys(a)); !slices.Equal(names, want) {
 		t.Errorf("make dist made %q, want %q", names, want)
@@ -112,6 +112,35 @@ func TestReproducible(t *testing.T) {
 	t.Run("deb", func(t *testing.T) { testDeb(t, filepath.Join(first, "pidleash_1.0.0_arm64.deb")) })
 	t.Run("rpm", func(t *testing.T) { testRPM(t, filepath.Join(first, "pidleash-1.0.0-1.aarch64.rpm")) })
 	t.Run("image", func(t *testing.T) { testImage(t, first) })
+}
+
+// distArchs are all that make dist builds for.
+func distArchs(t *testing.T) []string {
+	t.Helper()
+	_, archs, found := strings.Cut(bed.ReadFile(t, bed.ModuleFile("Makefile")), "\nARCHS   ?= ")
+	archs, _, _ = strings.Cut(archs, "\n")
+	if !found || len(strings.Fields(archs)) != len(packaged) {
+		t.Fatalf("make dist builds for %q, this test knows of %d architectures", archs, len(packaged))
+	}
+	return strings.Fields(archs)
+}
+
+// packaged is what Debian and Red Hat call an architecture of Go's.
+var packaged = map[string]struct{ deb, rpm string }{
+	"amd64": {"amd64", "x86_64"}, "arm64": {"arm64", "aarch64"}, "arm": {"armhf", "armv6hl"}, "386": {"i386", "i386"},
+	"riscv64": {"riscv64", "riscv64"}, "ppc64le": {"ppc64el", "ppc64le"}, "s390x": {"s390x", "s390x"},
+}
+
+// distFiles are the names of what is made for these architectures, in their order.
+func distFiles(archs []string) []string {
+	names := []string{"SHA256SUMS", "THIRD_PARTY", "pidleash-1.0.0-oci.tar"}
+	for _, arch := range archs {
+		is := packaged[arch]
+		binary := "pidleash-1.0.0-linux-" + arch
+		names = append(names, binary, binary+".cdx.json", "pidleash-1.0.0-1."+is.rpm+".rpm", "pidleash_1.0.0_"+is.deb+".deb")
+	}
+	slices.Sort(names)
+	return names
 }
 
 // difference shows where two files part, for a message.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"syscall"
 
@@ -22,7 +23,7 @@ type event struct {
 
 var events = []event{
 	{name: "start", in: []state{absent}, do: (*wrapper).start},
-	{name: "another start", in: []state{running, halted, waiting}, do: (*wrapper).startAgain},
+	{name: "another start", in: []state{running, halted, waiting}, only: hasFile, do: (*wrapper).startAgain},
 	{name: "USR1", in: []state{running}, do: forward(syscall.SIGUSR1)},
 	{name: "HUP", in: []state{running}, do: forward(syscall.SIGHUP)},
 	{name: "STOP of PROGRAM", in: []state{running}, do: (*wrapper).halt},
@@ -34,14 +35,16 @@ var events = []event{
 	{name: "-while holds", in: []state{waiting}, weight: 3, do: (*wrapper).open},
 	{name: "another file for -while", in: []state{running, halted}, only: isGated, do: (*wrapper).renew},
 	{name: "-while fails", in: []state{running, halted}, ends: true, only: isGated, weight: 3, do: (*wrapper).shut},
-	{name: "rm", in: []state{running, halted, waiting}, ends: true, do: (*wrapper).remove},
-	{name: "stop", in: []state{running, halted, waiting}, ends: true, do: (*wrapper).stop},
+	{name: "the program of -while-running ends", in: []state{running, halted}, ends: true, only: func(k kind) bool { return k.guided }, do: (*wrapper).leaveGuide},
+	{name: "rm", in: []state{running, halted, waiting}, ends: true, only: hasFile, do: (*wrapper).remove},
+	{name: "stop", in: []state{running, halted, waiting}, ends: true, only: hasFile, do: (*wrapper).stop},
 	{name: "TERM", in: []state{running, waiting}, ends: true, do: (*wrapper).term},
 	{name: "exit of PROGRAM", in: []state{running}, ends: true, only: func(k kind) bool { return !k.restarts }, do: (*wrapper).exit},
 }
 
 func restarts(k kind) bool { return k.restarts }
 func isGated(k kind) bool  { return k.gated }
+func hasFile(k kind) bool  { return !k.bare }
 
 // pick draws one of those that can happen now.
 func (w *wrapper) pick() *event {
@@ -125,7 +128,7 @@ func (w *wrapper) shut() error {
 }
 
 func (w *wrapper) open() error {
-	if err := os.WriteFile(w.gate, nil, 0o644); err != nil {
+	if err := w.renew(); err != nil {
 		return err
 	}
 	return w.isUp(w.keeper)
@@ -133,10 +136,43 @@ func (w *wrapper) open() error {
 
 // renew puts another file in its place: there is one at every moment.
 func (w *wrapper) renew() error {
-	if err := os.WriteFile(w.gate+".new", nil, 0o644); err != nil {
+	text, err := w.guideText()
+	if err == nil {
+		err = os.WriteFile(w.gate+".new", []byte(text), 0o644)
+	}
+	if err != nil {
 		return err
 	}
 	return os.Rename(w.gate+".new", w.gate)
+}
+
+// guideText is what the gate says: nothing, or the PID of a program that runs.
+func (w *wrapper) guideText() (string, error) {
+	if !w.kind.guided {
+		return "", nil
+	}
+	if w.guide == nil {
+		w.guide = exec.Command(w.soak.program)
+		w.guide.Env = append(os.Environ(), string(w.mark))
+		if err := w.guide.Start(); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintln(w.guide.Process.Pid), nil
+}
+
+func (w *wrapper) endGuide() {
+	if w.guide != nil {
+		_ = w.guide.Process.Kill()
+		_ = w.guide.Wait()
+		w.guide = nil
+	}
+}
+
+// leaveGuide has the file of -while-running name a program that has ended.
+func (w *wrapper) leaveGuide() error {
+	w.endGuide()
+	return w.over(killedBy(syscall.SIGTERM))
 }
 
 // removedEnd is how it ends when its file is removed.
@@ -176,6 +212,16 @@ func (w *wrapper) term() error {
 		return err
 	}
 	return w.over(killedBy(syscall.SIGTERM))
+}
+
+// endBare ends one that has no file to remove.
+func (w *wrapper) endBare() error {
+	if w.state == halted {
+		if err := w.goOn(); err != nil {
+			return err
+		}
+	}
+	return w.term()
 }
 
 func (w *wrapper) exit() error {

@@ -27,14 +27,21 @@ var kinds = []kind{
 	{name: "while", options: []string{"-while", "GATE"}, gated: true},
 	{name: "daemon while", options: []string{"-daemon", "-while", "GATE"}, gated: true, background: true},
 	{name: "restart while", options: []string{"-restart", "always", "-restart-delay", "0", "-restart-signal", "ALRM", "-while", "GATE"}, restarts: true, gated: true},
+	{name: "while-running", options: []string{"-while-running", "GATE"}, gated: true, guided: true},
+	{name: "no file", bare: true},
+	{name: "supervisor-pidfile", options: []string{"-supervisor-pidfile", "SECOND", "-restart", "always", "-restart-delay", "0", "-restart-signal", "ALRM"}, restarts: true, second: true},
+	{name: "daemon supervisor-pidfile", options: []string{"-daemon", "-supervisor-pidfile", "SECOND"}, background: true, beside: true, second: true},
 }
 
 type kind struct {
 	name       string
-	options    []string // GATE stands for the file of -while
+	options    []string // GATE stands for the file of -while, SECOND for that of -supervisor-pidfile
 	forks      bool     // PROGRAM turns itself into a daemon
 	restarts   bool     // its end is not the end
 	gated      bool
+	guided     bool // the gate is the PID file of another program
+	bare       bool // it has no PID file
+	second     bool // it has another one, of pidleash itself
 	background bool // the process that was started returns
 	beside     bool // who keeps it forwards nothing, and PROGRAM is no child of its
 }
@@ -43,7 +50,7 @@ type kind struct {
 func length() (whole, pause time.Duration, steady, mortal int) {
 	whole, pause, steady, mortal = time.Minute, 300*time.Millisecond, 1, 1
 	if bed.Long() {
-		whole, pause, steady, mortal = 30*time.Minute, time.Second, 3, 2
+		whole, pause, steady, mortal = 30*time.Minute, time.Second, 2, 2
 	}
 	if *lasting != 0 {
 		whole = *lasting
@@ -60,7 +67,8 @@ func TestSoak(t *testing.T) {
 	for _, k := range kinds {
 		for i := range steady + mortal {
 			w := &wrapper{soak: s, kind: k, steady: i < steady, dir: bed.OpenDir(t), gate: bed.OpenDir(t) + "/gate"}
-			w.file, w.log = w.dir+"/p.pid", w.gate+".log"
+			w.file, w.second, w.log = w.dir+"/p.pid", w.dir+"/second.pid", w.gate+".log"
+			t.Cleanup(w.endGuide)
 			w.random = rand.New(rand.NewPCG(random.Uint64(), 0))
 			s.wrappers = append(s.wrappers, w)
 		}
@@ -139,13 +147,13 @@ func (s *soak) report(t *testing.T) {
 		t.Logf("%6d times %s", n.(*atomic.Int64).Load(), event)
 		return true
 	})
-	t.Logf("%-15s %-24s %-15s %s", "", "private memory, KiB", "descriptors", "threads, in each third")
+	t.Logf("%-25s %-24s %-15s %s", "", "private memory, KiB", "descriptors", "threads, in each third")
 	for _, w := range s.wrappers {
 		if !w.steady {
 			continue
 		}
 		f := thirds(w.figures)
-		t.Logf("%-15s %-24s %-15s %s", w.kind.name,
+		t.Logf("%-25s %-24s %-15s %s", w.kind.name,
 			fmt.Sprint(f[0].private, " ", f[1].private, " ", f[2].private),
 			fmt.Sprint(f[0].descriptors, " ", f[1].descriptors, " ", f[2].descriptors),
 			fmt.Sprint(f[0].threads, " ", f[1].threads, " ", f[2].threads))

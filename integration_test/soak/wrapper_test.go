@@ -33,7 +33,9 @@ type wrapper struct {
 	last   bool
 	dir    string
 	file   string
+	second string // the file of -supervisor-pidfile
 	gate   string
+	guide  *exec.Cmd // the program that the gate names, if it names one
 	log    string
 	random *rand.Rand
 
@@ -91,11 +93,16 @@ func (w *wrapper) live() error {
 		}
 		time.Sleep(time.Duration(w.random.Int64N(int64(2 * w.pause)))) // only the moment is random
 	}
+	defer w.endGuide()
 	if w.state == absent {
 		return nil
 	}
 	w.last = true
-	return w.happen(&event{name: "the end", do: (*wrapper).remove})
+	end := (*wrapper).remove
+	if w.kind.bare {
+		end = (*wrapper).endBare
+	}
+	return w.happen(&event{name: "the end", do: end})
 }
 
 func (w *wrapper) happen(e *event) error {
@@ -105,15 +112,27 @@ func (w *wrapper) happen(e *event) error {
 		return fmt.Errorf("%s, in state %d: %w", e.name, before, err)
 	}
 	w.count(e.name)
-	now := w.expected()
-	w.model.Store(now)
-	if err := now.compare(w.file); err != nil {
+	if err := w.ask(); err != nil {
 		return fmt.Errorf("after %s, in state %d: %w", e.name, before, err)
 	}
 	if w.state == absent || !w.steady || w.last {
 		return nil
 	}
 	return w.measure()
+}
+
+// ask has the answers compared, now and at any time until the next event.
+func (w *wrapper) ask() error {
+	if w.kind.bare {
+		return nil
+	}
+	now := w.expected()
+	w.model.Store(now)
+	if err := now.compare(w.file); err != nil || !w.kind.second || w.state == absent {
+		return err
+	}
+	second := &model{0, []string{fmt.Sprintf(": running, PID %d (pidleash", w.keeper)}}
+	return second.compare(w.second)
 }
 
 func (w *wrapper) expected() *model {
@@ -175,9 +194,12 @@ func (w *wrapper) launch() error {
 		return err
 	}
 	defer log.Close()
-	words := []string{"-pidfile", w.file}
+	var words []string
+	if !w.kind.bare {
+		words = []string{"-pidfile", w.file}
+	}
 	for _, option := range w.kind.options {
-		words = append(words, strings.ReplaceAll(option, "GATE", w.gate))
+		words = append(words, strings.NewReplacer("GATE", w.gate, "SECOND", w.second).Replace(option))
 	}
 	words = append(words, w.soak.program)
 	if w.kind.forks {
@@ -200,15 +222,24 @@ func (w *wrapper) launch() error {
 // isUp returns when PROGRAM runs, and is not the former one.
 func (w *wrapper) isUp(former int) error {
 	if !poll(func() bool {
-		text, _ := os.ReadFile(w.file)
-		pid, err := strconv.Atoi(strings.TrimSuffix(string(text), "\n"))
-		w.program = pid
-		return err == nil && pid != former && bed.Catches(pid, syscall.SIGUSR2)
+		w.program = w.named()
+		return w.program != 0 && w.program != former && bed.Catches(w.program, syscall.SIGUSR2)
 	}) {
 		return errors.New("PROGRAM is not up")
 	}
 	w.state = running
 	return nil
+}
+
+// named is the PROGRAM of the PID file, or the only child where there is none; 0: nobody yet.
+func (w *wrapper) named() int {
+	if w.kind.bare {
+		children := bed.ChildPIDs(w.keeper)
+		return append(children, 0)[0]
+	}
+	text, _ := os.ReadFile(w.file)
+	pid, _ := strconv.Atoi(strings.TrimSuffix(string(text), "\n"))
+	return pid
 }
 
 // findKeeper asks who holds the file, where it is not the process that was started.

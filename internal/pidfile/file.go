@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/process"
 	"pidleash/internal/sys"
 )
 
@@ -32,6 +33,8 @@ func (s State) String() string {
 // File is a published PID file. It is used by one goroutine.
 type File struct {
 	path     string
+	at       process.Path // the same, for Look, which allocates nothing: an idle wrapper looks for years
+	content  [contentLimit]byte
 	pid      int
 	fd       int  // holds the lock, and keeps the inode's number in use
 	unlocked bool // the program locks it, or may: leave that to it
@@ -49,28 +52,39 @@ func (f *File) Path() string { return f.path }
 
 // Look compares what is at the path with the file. The error explains Unknown and is nil otherwise.
 func (f *File) Look() (State, error) {
-	var st unix.Stat_t
-	switch err := sys.Lstat(f.path, &st); err {
+	id, regular, err := f.found()
+	switch err {
 	case nil:
 	case unix.ENOENT, unix.ENOTDIR:
 		return Removed, nil
 	default:
 		return Unknown, err
 	}
-	if identityOf(&st) != f.id {
-		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if id != f.id {
+		if !regular {
 			return Replaced, nil // to open a device or a fifo can do things
 		}
 		return f.lookAtOther()
 	}
-	var content [contentLimit]byte // not allocated: an idle wrapper looks for years
-	switch n, err := sys.Pread(f.fd, content[:], 0); {
+	switch n, err := sys.Pread(f.fd, f.content[:], 0); {
 	case err != nil:
 		return Unknown, err
-	case parsePID(content[:n]) == f.pid:
+	case parsePID(f.content[:n]) == f.pid:
 		return Present, nil
 	}
 	return Changed, nil
+}
+
+// found is what is at the path, as lstat(2) has it. Filters may refuse statx(2), which is as new as Linux 4.11.
+func (f *File) found() (id identity, regular bool, err error) {
+	var st unix.Statx_t
+	err = f.at.Statx(unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_INO, &st)
+	if err == unix.ENOSYS || err == unix.EPERM || err == unix.EACCES {
+		var st unix.Stat_t
+		err = sys.Lstat(f.path, &st)
+		return identityOf(&st), st.Mode&unix.S_IFMT == unix.S_IFREG, err
+	}
+	return identity{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}, st.Mode&unix.S_IFMT == unix.S_IFREG, err
 }
 
 // lookAtOther tells whether the program wrote the inode that has taken the file's place.

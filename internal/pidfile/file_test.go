@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/process"
 )
 
 // A change is something that happens to a published PID file.
@@ -154,7 +155,7 @@ func TestRemoveForbidden(t *testing.T) {
 	f := published(t, dir+"/p.pid", pidInTests)
 	must(t, os.Chmod(dir, 0o755))
 	t.Chdir(dir)
-	f.path = "p.pid" // the way there is not for everybody
+	f.path, f.at = "p.pid", process.At("p.pid") // the way there is not for everybody
 	var state State
 	var err error
 	asNobody(t, func() { state, err = f.Remove() })
@@ -172,7 +173,7 @@ func TestUnreadableReplacement(t *testing.T) {
 	must(t, os.Chmod(f.Path(), 0o600))
 	must(t, os.Chmod(dir, 0o755))
 	t.Chdir(dir)
-	f.path = "p.pid"
+	f.path, f.at = "p.pid", process.At("p.pid")
 	var state State
 	asNobody(t, func() { state, _ = f.Look() })
 	if state != Replaced {
@@ -327,11 +328,16 @@ func TestStateNames(t *testing.T) {
 	}
 }
 
-// A wrapper that is idle looks for months. What a look allocates stays until Go collects it, which it does at 4 MiB:
-// one copy of the path, for lstat(2).
-func TestLookAllocatesThePathOnly(t *testing.T) {
+// A wrapper that is idle looks for months. What a look allocates stays until Go collects it, which it does at 4 MiB.
+func TestLookAllocatesNothing(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	if n := testing.AllocsPerRun(100, func() { f.Look() }); n > lookLimit {
-		t.Errorf("%v allocations", n)
+	for _, want := range []State{Present, Removed} {
+		if n := testing.AllocsPerRun(100, func() { f.Look() }); n != 0 {
+			t.Errorf("%v: %v allocations", want, n)
+		}
+		if state, err := f.Look(); state != want || err != nil {
+			t.Errorf("%v, %v; want %v", state, err, want)
+		}
+		os.Remove(f.Path())
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/process"
 )
 
 // These are the rules of the documentation, written as regular expressions. A file names a PID if its first word is a
@@ -128,7 +129,7 @@ func FuzzOther(f *testing.F) {
 		case noText.MatchString(text[:min(len(text), contentLimit)]) || strings.HasPrefix(strconv.Itoa(pid), text):
 			want = Unfinished
 		}
-		file := &File{path: path, pid: pid, fd: -1}
+		file := &File{path: path, at: process.At(path), pid: pid, fd: -1}
 		if got, err := file.Look(); got != want || err != nil {
 			t.Errorf("%q in place of %d: %v, %v; want %v", content, pid, got, err, want)
 		}

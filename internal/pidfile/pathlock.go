@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/process"
 )
 
 // PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
@@ -135,7 +136,7 @@ func (l *PathLock) Clear() error {
 // file that is removed right after that is no error: the next look finds it so. ErrLostRace: a file is there
 // that does not name the daemon yet, and may be about to.
 func (l *PathLock) Publish(pid int) (*File, error) {
-	f := &File{path: l.Path, pid: pid, fd: -1, isFree: true, unlocked: true}
+	f := &File{path: l.Path, at: process.At(l.Path), pid: pid, fd: -1, isFree: true, unlocked: true}
 	if Named(l.Path) == pid {
 		if err := f.Adopt(); err != nil {
 			return nil, err

@@ -9,6 +9,26 @@ import (
 	"pidleash/internal/sys"
 )
 
+// Path is a path as the kernel takes it, for who looks at it as long as pidleash runs: package unix copies a path for
+// each call, and Go collects what is left of that at 4 MiB.
+type Path []byte
+
+// At has no NUL inside, as no argument of a program has.
+func At(path string) Path { return append([]byte(path), 0) }
+
+// Statx is statx(2), and allocates nothing.
+func (p Path) Statx(flags, mask int, st *unix.Statx_t) error {
+	const here = ^uintptr(-unix.AT_FDCWD - 1)
+	return sys.Again(func() error {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, here, uintptr(unsafe.Pointer(&p[0])), uintptr(flags), uintptr(mask),
+			uintptr(unsafe.Pointer(st)), 0) // the addresses are taken here, see package unsafe: a stack may move
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+}
+
 // peek asks waitid(2) for a child, and leaves it there to be waited for. Zero: there is none now. The error is ECHILD
 // when there cannot be one.
 func peek(kind, id, options int) (pid int, err error) {

@@ -1,6 +1,6 @@
 // gate PATTERN... -- PROGRAM ARG... holds the system calls of PROGRAM, and of what it starts, that change names of
 // files. Each is a text: its name, then the last element of each of its paths, such as "renameat2 p.pid new"; "tmpfile" is
-// openat(2) with O_TMPFILE. One that fits a PATTERN of fnmatch(3), which begins with such a name, is written to descriptor 3, with the PID, and waits for a line from descriptor 4: empty,
+// openat(2) with O_TMPFILE, and statx(2) may end in "nofollow". One that fits a PATTERN of fnmatch(3), which begins with such a name, is written to descriptor 3, with the PID, and waits for a line from descriptor 4: empty,
 // to go on, or the number of an error to fail with. After that descriptor's end everything goes on.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,9 +35,7 @@ static const struct call {
 	{"renameat", SYS_renameat, 1, 3},
 	{"link", SYS_link, 0, 1},
 #endif
-#ifdef SYS_newfstatat
-	{"stat", SYS_newfstatat, 1, -1},
-#endif
+	{"statx", SYS_statx, 1, -1},
 };
 
 enum { COUNT = sizeof calls / sizeof *calls };
@@ -112,6 +110,8 @@ static int hold(char **patterns, struct seccomp_notif *n) {
 			append(text, sizeof text, n->pid, n->data.args[c->first]);
 		if (c->second >= 0)
 			append(text, sizeof text, n->pid, n->data.args[c->second]);
+		if (c->number == SYS_statx && n->data.args[2] & AT_SYMLINK_NOFOLLOW)
+			strcat(text, " nofollow");
 	}
 	if (!fits(patterns, text))
 		return 0;
