@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14750 // lines of the program, tests left out
+	productLimit  = 14800 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -28,15 +28,15 @@ const (
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2200,
-	"watch":              320,
+	"watch":              325,
 	"internal/plan":      560,
 	"internal/machine":   1210,
 	"internal/launch":    1420,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   910,
+	"internal/process":   930,
 	"internal/daemon":    460,
-	"internal/pidfile":   2225,
+	"internal/pidfile":   2245,
 	"internal/condition": 210,
 	"internal/ready":     320,
 	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
