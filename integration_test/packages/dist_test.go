@@ -111,7 +111,7 @@ func TestReproducible(t *testing.T) {
 	t.Run("bill", func(t *testing.T) { testBill(t, first) })
 	t.Run("deb", func(t *testing.T) { testDeb(t, filepath.Join(first, "pidleash_1.0.0_arm64.deb")) })
 	t.Run("rpm", func(t *testing.T) { testRPM(t, filepath.Join(first, "pidleash-1.0.0-1.aarch64.rpm")) })
-	t.Run("image", func(t *testing.T) { testImage(t, first) })
+	t.Run("image", func(t *testing.T) { testImage(t, first, len(archs)) })
 }
 
 // distArchs are all that make dist builds for.
