@@ -48,7 +48,7 @@ func startTraced(in injection, mark bed.Mark, environ []string, program string, 
 	for _, n := range in.calls {
 		numbers += fmt.Sprintf(",%d,", n)
 	}
-	r.cmd.Env = append(environ, "INJECT_CALLS="+numbers, "INJECT_AT="+in.at,
+	r.cmd.Env = append(slices.Clone(environ), "INJECT_CALLS="+numbers, "INJECT_AT="+in.at,
 		fmt.Sprintf("INJECT_ERRNO=%d", int(in.errno)), "INJECT_SPARE="+symbols().runtime)
 	r.cmd.ExtraFiles, r.cmd.Stderr, r.cmd.Stdout = []*os.File{write}, stderr, stdout
 	err = r.cmd.Start()

@@ -38,7 +38,7 @@ func expectSection(t *testing.T, title, text string) {
 func inLines(text string) string {
 	var lines strings.Builder
 	room := 120
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(word)+1 > room {
 			lines.WriteString("\n")
 			room = 120

@@ -124,7 +124,7 @@ func (w *wrapper) shut() error {
 	if err := os.Remove(w.gate); err != nil {
 		return err
 	}
-	return w.over(killedBy(syscall.SIGTERM))
+	return w.over(byTERM)
 }
 
 func (w *wrapper) open() error {
@@ -172,7 +172,7 @@ func (w *wrapper) endGuide() {
 // leaveGuide has the file of -while-running name a program that has ended.
 func (w *wrapper) leaveGuide() error {
 	w.endGuide()
-	return w.over(killedBy(syscall.SIGTERM))
+	return w.over(byTERM)
 }
 
 // removedEnd is how it ends when its file is removed.
@@ -180,7 +180,7 @@ func (w *wrapper) removedEnd() syscall.WaitStatus {
 	if w.state == waiting {
 		return exited(0)
 	}
-	return killedBy(syscall.SIGTERM)
+	return byTERM
 }
 
 func (w *wrapper) remove() error {
@@ -211,7 +211,7 @@ func (w *wrapper) term() error {
 	if err := syscall.Kill(to(w), syscall.SIGTERM); err != nil {
 		return err
 	}
-	return w.over(killedBy(syscall.SIGTERM))
+	return w.over(byTERM)
 }
 
 // endBare ends one that has no file to remove.

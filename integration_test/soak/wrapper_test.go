@@ -257,8 +257,9 @@ func (w *wrapper) findKeeper() error {
 	return nil
 }
 
-func exited(code int) syscall.WaitStatus             { return syscall.WaitStatus(code << 8) }
-func killedBy(sig syscall.Signal) syscall.WaitStatus { return syscall.WaitStatus(sig) }
+func exited(code int) syscall.WaitStatus { return syscall.WaitStatus(code << 8) }
+
+const byTERM = syscall.WaitStatus(syscall.SIGTERM)
 
 // ended waits for the end of the process that was started.
 func (w *wrapper) ended(want syscall.WaitStatus) error {
