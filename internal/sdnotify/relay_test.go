@@ -424,8 +424,8 @@ func TestLost(t *testing.T) {
 	b := newBed(t)
 	lost := make(chan error, 10)
 	b.relay.Lost = func(err error) { lost <- err }
-	b.runs()
 	b.relay.manager += ".gone"
+	b.runs()
 	b.relay.Send("STATUS=lost")
 	b.relay.Send("READY=1")
 	for _, text := range []string{"STATUS=READY=1", "READY=1\x00", "STATUS=1\nREADY=1"} {
