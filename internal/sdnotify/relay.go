@@ -29,8 +29,8 @@ type Relay struct {
 	Env []string
 	// OwnReady: READY=1 is not the program's to say, and is dropped. Set it before Start.
 	OwnReady bool
-	// Lost is called when the service manager did not get READY=1, from any goroutine. Set it before Start; nil: nobody
-	// wants to know.
+	// Lost is called when a service manager that is there did not get READY=1, from any goroutine. Set it before Start;
+	// nil: nobody wants to know.
 	Lost func(error)
 
 	in, out  int
@@ -189,9 +189,10 @@ func (r *Relay) sendLater() {
 	}
 }
 
-// sent is told what has become of a message.
+// sent is told what has become of a message. Where nobody listens, nobody waits for one.
 func (r *Relay) sent(text []byte, err error) {
-	if err != nil && r.Lost != nil && slices.ContainsFunc(bytes.FieldsFunc(text, isEnd), isReady) {
+	nobody := err == unix.ENOENT || err == unix.ECONNREFUSED
+	if err != nil && !nobody && r.Lost != nil && slices.ContainsFunc(bytes.FieldsFunc(text, isEnd), isReady) {
 		r.Lost(err)
 	}
 }

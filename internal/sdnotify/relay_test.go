@@ -424,7 +424,7 @@ func TestLost(t *testing.T) {
 	b := newBed(t)
 	lost := make(chan error, 10)
 	b.relay.Lost = func(err error) { lost <- err }
-	b.relay.manager += ".gone"
+	b.relay.manager += "/below"
 	b.runs()
 	b.relay.Send("STATUS=lost")
 	b.relay.Send("READY=1")
@@ -438,8 +438,8 @@ func TestLost(t *testing.T) {
 		t.Errorf("%d losses were reported, want 3", len(lost))
 	}
 	for range len(lost) {
-		if err := <-lost; err != unix.ENOENT {
-			t.Errorf("lost: %v, want %v", err, unix.ENOENT)
+		if err := <-lost; err != unix.ENOTDIR {
+			t.Errorf("lost: %v, want %v", err, unix.ENOTDIR)
 		}
 	}
 }
