@@ -104,7 +104,7 @@ func (s *program) escaped() int {
 	all, _ := s.family.Descendants()
 	return first(slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(pid int) bool {
 		p, err := process.Read(pid)
-		return err != nil || p.Session == session
+		return err != nil || p.Dead() || p.Session == session
 	}))
 }
 
