@@ -106,7 +106,8 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 	p := l.program
 	key := l.terminal.Ended(status, p.held.Group, func(sig syscall.Signal) bool { return p.sent[sig] })
 	p.held, p.last, p.waiting, p.reaped = nil, p.held, false, nil
-	p.end = daemon.End{Status: status, Known: known, Untouched: len(p.sent) == 0}
+	waits := l.caller != nil && !l.caller.answered
+	p.end = daemon.End{Status: status, Known: known, Untouched: len(p.sent) == 0, BeforeUp: waits}
 	if known {
 		l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status))
 	} else {

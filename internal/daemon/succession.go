@@ -117,6 +117,7 @@ type End struct {
 	Status    syscall.WaitStatus
 	Known     bool // Status is known: of another process's child it comes later, or never
 	Untouched bool // no signal was sent to it
+	BeforeUp  bool // a caller waits: afterwards the service manager must not find the file of a dead process
 }
 
 // Next looks for the successor of a daemon that has ended, where its file names none, see Successor. 0 and more: it is
@@ -127,17 +128,17 @@ func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	}
 	since := now.Sub(f.ended)
 	left := f.Left()
-	isMiddle := e.Status == 0 && e.Untouched && f.ended.Sub(f.found) < middleLimit
 	switch {
 	case len(left) == 0 && f.family.IsChildless():
 		return 0, false
 	case len(left) == 0 && !f.hasFile():
-		return 0, (!f.beside || isMiddle) && since < filePatience // not from one reading of /proc
+		return 0, (!f.beside || e.BeforeUp) && since < filePatience // not from one reading of /proc
 	case f.hasFile() && since < filePatience && (len(left) > 0 || f.mayBeWritten()):
 		return 0, true
 	case len(left) == 0 || since >= guessPatience:
 		return 0, false
 	}
+	isMiddle := e.Status == 0 && e.Untouched && f.ended.Sub(f.found) < middleLimit
 	if isMiddle && !e.Known && since < filePatience {
 		return 0, true
 	}
