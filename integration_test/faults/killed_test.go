@@ -75,9 +75,7 @@ func TestForkingKilledBeforeKnown(t *testing.T) {
 	first := awaitDaemons(t, a, 1)
 	r.Signal(syscall.SIGKILL)
 	r.ExpectSignal(t, syscall.SIGKILL)
-	if left := a.Mark.Bearers(); len(left) != 2 {
-		t.Errorf("PIDs %d live on, want PROGRAM and its daemon", left)
-	}
+	bed.Await(t, "PROGRAM and its daemon live on", func() bool { return len(a.Mark.Bearers()) == 2 })
 	if _, err := os.Lstat(a.PIDFile); !os.IsNotExist(err) {
 		t.Errorf("the PID file: %v, want none", err)
 	}
