@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -75,7 +74,7 @@ func (f *Finder) Follow(h *process.Held, now time.Time) {
 		f.predecessors = append(f.predecessors, f.program)
 	}
 	f.program, f.calm = h, calm{}
-	f.found, f.ended, f.image = now, time.Time{}, imageOf(h.PID)
+	f.found, f.ended, f.image = now, time.Time{}, process.ImageOf(h.PID)
 	if f.beside {
 		if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
 			f.origin = o
@@ -179,21 +178,15 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 	return left[0], false
 }
 
-// isWorker reports one in the daemon's session or group that has not executed the daemon's binary anew. A daemon that is
-// upgraded starts its successor so, and forks its workers.
+// isWorker reports a process in the daemon's session or group that has not executed the daemon's binary anew. A daemon
+// that is upgraded executes that binary for its successor, and only forks its workers.
 func (f *Finder) isWorker(pid int) bool {
 	p, err := process.Read(pid)
 	if err != nil {
 		return true // it has ended
 	}
-	isAnew := !p.Forked && f.image != "" && imageOf(pid) == f.image
+	isAnew := !p.Forked && f.image != "" && process.ImageOf(pid) == f.image
 	return !isAnew && (p.Session == f.program.Session || p.Group == f.program.Group)
-}
-
-// imageOf is the path that a process executes. The binary may have been replaced since.
-func imageOf(pid int) string {
-	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
-	return strings.TrimSuffix(path, " (deleted)")
 }
 
 // Left are the living who came of the program, without the daemon.

@@ -33,8 +33,8 @@ func (s State) String() string {
 // File is a published PID file. It is used by one goroutine.
 type File struct {
 	path     string
-	at       process.Path // the same, for Look, which allocates nothing: an idle wrapper looks for years
-	content  [contentLimit]byte
+	at       process.Path       // the same, for Look, which allocates nothing: an idle wrapper looks for years
+	content  [contentLimit]byte // room for Look
 	pid      int
 	fd       int  // holds the lock, and keeps the inode's number in use
 	unlocked bool // the program locks it, or may: leave that to it

@@ -51,8 +51,8 @@ func (c *content) take() error {
 	return err
 }
 
-// lockPatiently fails with EWOULDBLOCK, and who has the lock, as soon as that can be seen. A shared lock may be that of
-// one who only asks, pidleash status for example, and who was interrupted before its end.
+// lockPatiently fails with EWOULDBLOCK, and tells who has the lock, as soon as that can be seen. It waits for a shared
+// lock, which a process that only asks, such as pidleash status, holds for a moment.
 func lockPatiently(fd int, id identity, owner uint32) (s lockState, err error) {
 	const leastTries = 3 // on a busy machine the time can pass between two of them
 	end := time.Now().Add(unseenPatience)
@@ -132,8 +132,8 @@ func (v *view) pathLockOf(path string) lockState {
 	return v.lockOf(fd, id, ownerOf(path))
 }
 
-// openPathLock opens the file that is locked for a path. fd is -1 if it may not be read; the identity is zero if there is
-// none.
+// openPathLock opens the file that is locked for a path. fd is -1 if that file may not be read; id is zero if there is no
+// such file.
 func openPathLock(path string) (fd int, id identity) {
 	beside := lockPath(path)
 	if _, err := identityAt(beside); err == unix.ENOENT {
@@ -219,16 +219,15 @@ func (v *view) lockersOf(id identity) (pids []int) {
 	return pids
 }
 
-// pidleashOf is lockOf for who only wants to know of a pidleash. It needs the list less often: likely is who probably has
-// the lock, 0: nobody is known.
+// pidleashOf is lockOf for a caller that only asks which pidleash has the lock, and reads the list of all locks less often.
+// likely is the process that probably has the lock; 0: none is known.
 func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockState {
 	if likely != 0 && hasLocked(likely, id, false) {
 		if s := judgeLockers([]int{likely}, owner); s.holder != 0 {
 			return s
 		}
 	}
-	if fd >= 0 && flock(fd, unix.LOCK_SH) == nil { // every pidleash has an exclusive lock
-		_ = sys.Flock(fd, unix.LOCK_UN)
+	if fd >= 0 && share(fd) == nil { // every pidleash has an exclusive lock
 		return lockState{}
 	}
 	return v.lockOf(fd, id, owner)
@@ -236,12 +235,15 @@ func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockSta
 
 // isLockedByOther reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
 // descriptor nobody can tell.
-func isLockedByOther(fd int) bool {
+func isLockedByOther(fd int) bool { return share(fd) == unix.EWOULDBLOCK }
+
+// share takes a shared lock for a moment.
+func share(fd int) error {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {
 		_ = sys.Flock(fd, unix.LOCK_UN)
 	}
-	return err == unix.EWOULDBLOCK
+	return err
 }
 
 // hasLocked reports that a process has a locked descriptor of the inode, proc_pid_fdinfo(5); unknown is the answer

@@ -75,8 +75,7 @@ func mayBeProgram(pid int, own []Own) bool {
 // executes reports that a process executes a file, or that its interpreter does. The binary may have been replaced.
 func executes(pid int, file string) bool {
 	dir := "/proc/" + strconv.Itoa(pid)
-	name, _ := os.Readlink(dir + "/exe")
-	if real, err := filepath.EvalSymlinks(file); err == nil && real == strings.TrimSuffix(name, " (deleted)") {
+	if real, err := filepath.EvalSymlinks(file); err == nil && real == process.ImageOf(pid) {
 		return true
 	}
 	words, _ := sys.ReadFile(dir+"/cmdline", 4096)

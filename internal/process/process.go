@@ -88,6 +88,13 @@ func status(pid int, name string) (string, error) {
 	return line, err
 }
 
+// ImageOf is the path of the binary that a process executes, even if that was removed or replaced since; empty: it cannot
+// be seen.
+func ImageOf(pid int) string {
+	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return strings.TrimSuffix(path, " (deleted)")
+}
+
 // Owner is whose a process is: the users that may signal it have one of these as their own, kill(2).
 type Owner struct{ Real, Saved uint32 }
 
