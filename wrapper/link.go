@@ -75,8 +75,8 @@ type callerEnd struct {
 	gone     bool // the caller ended, or broke the start off, before that
 }
 
-// attach makes it of the descriptor that the caller has passed; nil: it is of no use, and the caller does not know why if
-// there is an error.
+// attach makes a callerEnd of the descriptor that the caller has passed. nil: the link is of no use; the caller has been
+// told why, unless there is an error.
 func attach(fd int) (*callerEnd, error) {
 	conn, err := link.Attach(fd)
 	if err != nil {

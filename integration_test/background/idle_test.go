@@ -29,8 +29,8 @@ func switches(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// An idle keeper wakes every five seconds, in every mode, and no thread of it more often. Each time its threads switch up
-// to ten times, on a busy machine some 30 times; a look every 100 ms would make some 600 switches.
+// An idle keeper wakes every five seconds, in every mode. Its threads then switch up to ten times, on a busy machine some
+// 30 times; a keeper that looked every 100 ms would make some 600 switches.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	lasting := filepath.Join(bed.OpenDir(t), "lasting.pid")

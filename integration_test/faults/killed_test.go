@@ -66,7 +66,7 @@ func TestCallerKilledDuringStart(t *testing.T) {
 	bed.ExpectEmptyDir(t, a.Dir)
 }
 
-// A daemon of -forking in the foreground that is not known yet outlives its pidleash without a file, and the next start
+// With -forking in the foreground, a daemon that is not known yet outlives its pidleash. It has no file, and the next start
 // begins another one.
 func TestForkingKilledBeforeKnown(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,7 @@ func (c crowd) live(t *testing.T, options string) {
 		bed.RemoveFile(t, path)
 	}
 	await(t, "nobody is left", func() bool { return len(mark.Bearers()) == 0 })
-	// Not all may have said why: a thousand that end at once leave some no time within the second that a message has.
+	// Some watchdogs may not have said why: a message is given up after a second, and a thousand end at once.
 	t.Logf("the last of %d was gone %v after the first removal, %d have said why", c.wrappers, time.Since(removed),
 		said("removed, stopping PID"))
 }

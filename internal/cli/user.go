@@ -60,7 +60,7 @@ func setUser(c *command, value string) error {
 	return nil
 }
 
-// isUnreadable reports that the file is there, and nobody can say whether it has the name or number.
+// isUnreadable reports that the file exists but could not be read, so that nobody knows whether it has the name or number.
 func isUnreadable(err error) bool {
 	var e *fs.PathError
 	return errors.As(err, &e) && !errors.Is(err, fs.ErrNotExist)

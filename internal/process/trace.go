@@ -9,7 +9,7 @@ import (
 	"pidleash/internal/sys"
 )
 
-// trace is by what a copy of a process is known when that has ended, and nobody here is the parent of both.
+// trace is what identifies a copy of a process after the process has ended, where pidleash is the parent of neither.
 type trace struct {
 	image string // the path of what it executes; empty: unknown
 	words []byte // its arguments
@@ -32,9 +32,9 @@ func (h *Held) KeepTrace() {
 	}
 }
 
-// Copies are the living who were forked from the process, have executed nothing since, and have gone to a session of
-// their own, as daemon(3) does. Those that have changed their arguments or their user are not known by that, and without
-// KeepTrace nobody is.
+// Copies are the living processes that were forked from this one, have executed nothing since, and have gone to a session
+// of their own, as daemon(3) does. A copy that has changed its arguments or its user is not found. Without KeepTrace
+// there is none.
 func (h *Held) Copies() (pids []int) {
 	if h == nil || h.trace.image == "" {
 		return nil

@@ -114,7 +114,7 @@ func TestSignalsIgnoredAtStart(t *testing.T) {
 	})
 }
 
-// ^C and a new size come from the kernel, to the whole group. What comes through os/signal has lost its origin.
+// At ^C and at a new window size the kernel sends a signal to the whole group. os/signal does not tell who has sent one.
 func TestToGroup(t *testing.T) {
 	binaries(t, func(t *testing.T, binary string) {
 		c := prepare(t, binary, "collect")
