@@ -1,6 +1,7 @@
 package background
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +170,38 @@ func TestDaemonEndsAtOnce(t *testing.T) {
 		a.Mark.ExpectNobody(t)
 		bed.ExpectEmptyDir(t, a.Dir)
 	}
+}
+
+// systemd may read the file after the caller's return, so it outlives a program that ends within a second of "up".
+func TestDaemonEndsEarly(t *testing.T) {
+	t.Parallel()
+	for range 100 { // on a busy machine the second may pass before the program is killed
+		a := bed.Sleeper(t)
+		a.Start(t, bed.StartModes[2]).ExpectCode(t, 0)
+		program, watchdog := bed.PIDIn(t, a.PIDFile), a.Mark.Watchdog()
+		bed.Must(t, syscall.Kill(program, syscall.SIGKILL))
+		named := ""
+		bed.Await(t, "the file names the watchdog, or is gone", func() bool {
+			content, err := os.ReadFile(a.PIDFile)
+			named = strings.TrimSpace(string(content))
+			return err != nil || named == strconv.Itoa(watchdog)
+		})
+		if named == "" {
+			continue
+		}
+		bed.Must(t, syscall.Kill(watchdog, syscall.SIGSTOP))
+		if bed.IsGone(a.PIDFile) {
+			bed.Must(t, syscall.Kill(watchdog, syscall.SIGCONT))
+			continue
+		}
+		r := a.Start(t, bed.StartModes[2])
+		bed.Conclusion{Code: 120, Line: fmt.Sprintf(`already running as PID %d \(pidleash\)`, watchdog)}.Expect(t, r)
+		bed.Must(t, syscall.Kill(watchdog, syscall.SIGCONT))
+		bed.Await(t, "the file is gone", func() bool { return bed.IsGone(a.PIDFile) })
+		a.Mark.ExpectNobody(t)
+		return
+	}
+	t.Error("the file never named the watchdog")
 }
 
 // The directory may go, too: the watchdog does not stand in it.

@@ -149,10 +149,11 @@ func endAgainstStart(r *race) error {
 	mode := r.anyMode()
 	var next *competitor
 	r.toss(r.span, func() { exit(program) }, func() { next = r.start(mode) })
-	for tries := 1; r.awaitUpOther(next, program) == 0; tries++ {
-		if !next.wasRefused() || tries > 100 {
+	// The keeper of a program that ended within a second of "up" stays in the file for a second more.
+	for begin := time.Now(); r.awaitUpOther(next, program) == 0; {
+		if !next.wasRefused() || time.Since(begin) > bed.Patience {
 			defer next.clear()
-			return fmt.Errorf("start %d: %s", tries, next.describe())
+			return errors.New("the next start: " + next.describe())
 		}
 		next.clear()
 		next = r.start(mode)
