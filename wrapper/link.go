@@ -144,9 +144,6 @@ func (l *loop) answerCaller() {
 
 // letGo releases what was inherited from the caller: descriptors, working directory, standard error.
 func (l *loop) letGo() {
-	if log, ok := l.log.(interface{ Drain() }); ok {
-		log.Drain()
-	}
 	if l.plan.Way == plan.Daemon && !l.role.isParent { // with -sidecar the caller has them, and a parent needs them again
 		for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
 			unix.Close(fd)
@@ -156,7 +153,7 @@ func (l *loop) letGo() {
 		if files.Detach() == nil {
 			for to, fd := range files.Stdio {
 				if fd >= 0 && !files.IsNamed(to) {
-					_ = sys.Dup3(fd, to, 0)
+					l.replace(to, fd)
 				}
 			}
 		}
@@ -168,6 +165,15 @@ func (l *loop) letGo() {
 		}
 	}
 	_ = sys.Chdir("/") // so that the caller's file system can be unmounted
+}
+
+// replace makes fd the standard descriptor to.
+func (l *loop) replace(to, fd int) {
+	if log, ok := l.log.(interface{ Redirect(fd int) }); ok && to == 2 {
+		log.Redirect(fd) // after what it still has to write
+		return
+	}
+	_ = sys.Dup3(fd, to, 0)
 }
 
 // leaveCaller forgets the caller, which has ended.

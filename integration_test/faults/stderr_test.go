@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -19,10 +21,10 @@ func withStderr(write *os.File) bed.How {
 	}
 }
 
-// fullPipe is the end for writing of a pipe with no room left, which nobody reads.
-func fullPipe(t *testing.T) *os.File {
+// fullPipe is a pipe with no room left.
+func fullPipe(t *testing.T) (read, write *os.File) {
 	t.Helper()
-	read, write := bed.NewPipe(t)
+	read, write = bed.NewPipe(t)
 	t.Cleanup(func() {
 		read.Close()
 		write.Close()
@@ -44,14 +46,14 @@ func fullPipe(t *testing.T) *os.File {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		t.Fatal(err)
 	}
-	return write
+	return read, write
 }
 
 // A reader who has stopped reading delays nobody: a message is written for every
 // signal here, more than any queue holds.
 func TestStderrFull(t *testing.T) {
 	t.Parallel()
-	write := fullPipe(t)
+	_, write := fullPipe(t)
 	dir := t.TempDir()
 	p := bed.StartTeller(t, withStderr(write), bed.ForEver, "-pidfile", filepath.Join(dir, "p.pid"), "-log-level", "trace")
 	for range 12 {
@@ -64,13 +66,33 @@ func TestStderrFull(t *testing.T) {
 // The same with a removal: its warning cannot be written either.
 func TestStderrFullRemoval(t *testing.T) {
 	t.Parallel()
-	write := fullPipe(t)
+	_, write := fullPipe(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.pid")
 	p := bed.StartTeller(t, withStderr(write), bed.ForEver, "-pidfile", file, "-settle", "0", "-stop", "TERM/0/KILL")
 	bed.RemoveFile(t, file)
 	p.ExpectSignal(t, syscall.SIGKILL)
 	bed.ExpectEmptyDir(t, dir)
+}
+
+// In the background too, where the caller's standard error is left at "up": what was logged before still reaches it.
+func TestStderrFullInBackground(t *testing.T) {
+	t.Parallel()
+	a := bed.Sleeper(t)
+	read, write := fullPipe(t)
+	a.How.Before, a.How.Extra = withStderr(write).Before, withStderr(write).Extra
+	a.Options = []string{"-log-level", "debug"}
+	a.Start(t, bed.StartModes[2]).ExpectCode(t, 0)
+	write.Close()
+	text, err := io.ReadAll(read) // the watchdog lets go of it
+	bed.Must(t, err)
+	lines := strings.TrimLeft(string(text), "\x00")
+	for _, message := range []string{"claimed", "launched"} {
+		if !strings.Contains(lines, message) {
+			t.Errorf("standard error has %q, without %q", lines, message)
+		}
+	}
+	a.Leave(t)
 }
 
 // A reader who went away ends neither pidleash nor PROGRAM: SIGPIPE is about

@@ -41,10 +41,11 @@ type log struct {
 	flushed bool
 }
 
-// logged is a line to write, or where it is reported that all before is written.
+// logged is a line to write, or a descriptor to become standard error.
 type logged struct {
-	line []byte
-	done chan<- struct{}
+	line     []byte
+	redirect bool
+	fd       int
 }
 
 func newLog(level string, json bool) *log {
@@ -117,8 +118,9 @@ func (l *log) write() {
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 	for next := range l.queue {
 		l.writeAll(next.line)
-		if next.done != nil {
-			close(next.done)
+		if next.redirect {
+			_ = sys.Dup3(next.fd, 2, 0)
+			unix.Close(next.fd)
 		}
 		if n := l.dropped.Swap(0); n > 0 {
 			l.writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
@@ -143,22 +145,20 @@ func (l *log) writeAll(p []byte) {
 	}
 }
 
-// Drain waits until what was logged so far is written, but not for ever: standard error is about to be another one.
-func (l *log) Drain() {
-	if l.queue == nil || l.flushed {
-		return
+// Redirect makes fd standard error, once what was logged so far is written. Nobody waits for that: a reader of standard
+// error may have stopped reading. The caller may close fd at once.
+func (l *log) Redirect(fd int) {
+	if l.queue != nil && !l.flushed {
+		if own, err := sys.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			select {
+			case l.queue <- logged{redirect: true, fd: own}:
+				return
+			default:
+				unix.Close(own)
+			}
+		}
 	}
-	done := make(chan struct{})
-	end := time.After(logPatience)
-	select {
-	case l.queue <- logged{done: done}:
-	case <-end:
-		return
-	}
-	select {
-	case <-done:
-	case <-end:
-	}
+	_ = sys.Dup3(fd, 2, 0)
 }
 
 // flush waits until everything is written, but not for ever. No message may follow.

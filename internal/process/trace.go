@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"os"
 	"slices"
 	"strconv"
 
@@ -17,9 +16,8 @@ type trace struct {
 }
 
 func traceOf(pid int) (t trace) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	t.image, _ = os.Readlink(dir + "/exe")
-	t.words, _ = sys.ReadFile(dir+"/cmdline", 4096)
+	t.image = ImageOf(pid)
+	t.words, _ = sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/cmdline", 4096)
 	owner, _ := OwnerOf(pid)
 	t.user = owner.Real
 	return t
