@@ -32,8 +32,7 @@ func manOptions() string {
 }
 
 func manOption(b *strings.Builder, o *option, note string) {
-	text := strings.TrimSuffix(o.meaning(), " (default "+o.fallback()+")")
-	b.WriteString(manEntry("-"+o.name, o.value, strings.TrimSuffix(text, ":")+note))
+	b.WriteString(manEntry("-"+o.name, o.value, strings.TrimSuffix(quotedMeaning(o), ":")+note))
 	if len(o.choices) > 0 && o.choices[0].text != "" {
 		b.WriteString(".RS\n")
 		for _, c := range o.choices {

@@ -12,7 +12,22 @@ func code(text string) string { return "`" + strings.ReplaceAll(text, "|", `\|`)
 
 // pageText is what -h says, with options, variables and commands as code.
 func pageText(o *option) string {
-	return pageWords(strings.TrimSuffix(o.meaning(), " (default "+o.fallback()+")"))
+	return pageWords(quotedMeaning(o))
+}
+
+// quotedMeaning is what -h says but for the default, with values in quotes: a reader must see that they are to be typed
+// as they stand.
+func quotedMeaning(o *option) string {
+	text := strings.TrimSuffix(o.meaning(), " (default "+o.fallback()+")")
+	rest, isList := strings.CutPrefix(text, o.hint())
+	if len(o.choices) == 0 || !isList {
+		return text
+	}
+	list := o.hint()
+	for _, c := range o.choices {
+		list = regexp.MustCompile(`\b`+c.value+`\b`).ReplaceAllString(list, `"`+c.value+`"`)
+	}
+	return list + rest
 }
 
 func pageWords(text string) string {

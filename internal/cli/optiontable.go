@@ -78,7 +78,7 @@ var options = []option{
 
 	{name: "kill-mode", value: "MODE", section: "signals", set: setKillMode, initial: "mixed",
 		brief: "what signals reach: process, mixed, group or tree",
-		text:  "which processes forwarded signals and those of the schedule reach",
+		text:  "which processes get forwarded signals and those of the schedule",
 		choices: []choice{
 			{"process", "PROGRAM only"},
 			{"mixed", "PROGRAM only; when pidleash has stopped it, its remaining descendants get the schedule too"},
