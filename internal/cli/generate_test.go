@@ -111,3 +111,16 @@ func fallbackText(o *option, quote func(string) string) string {
 	}
 	return "none"
 }
+
+// TestManHasValuesAsTyped: a value that begins a sentence is no word of it, "Text" is refused.
+func TestManHasValuesAsTyped(t *testing.T) {
+	for _, o := range slices.Concat(options, commandOptions) {
+		var b strings.Builder
+		manOption(&b, &o, "")
+		for _, c := range o.choices {
+			if !strings.Contains(b.String(), `\fB`+manEscaped(c.value)+`\fR`) {
+				t.Errorf("the manual page does not have %q of -%s in bold", c.value, o.name)
+			}
+		}
+	}
+}
