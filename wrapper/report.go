@@ -43,7 +43,7 @@ func report(l *loop, a machine.Action) {
 	case machine.WaitingFor:
 		l.log.Info("waiting for " + l.conditions.Missing())
 		l.relay.Send("STATUS=Waiting for " + l.conditions.Missing())
-	case machine.Drain:
+	case machine.TermKept:
 		l.log.Info(fmt.Sprintf("received SIGTERM, forwarding it to PID %d in %v", pid, l.plan.Drain))
 		l.relay.Send(fmt.Sprintf("STATUS=Draining for %v", l.plan.Drain))
 	case machine.Restarting:
@@ -178,7 +178,7 @@ func outcomeOf(l *loop) (plan.Outcome, error) {
 	if l.program.command != 0 { // it has just been killed
 		_, _ = sys.Wait4(l.program.command, nil, 0)
 	}
-	if l.program.held == nil && !l.relay.Drain(5*time.Second) { // systemd-notify(1) waits as long
+	if l.program.held == nil && !l.relay.Flush(5*time.Second) { // systemd-notify(1) waits as long
 		l.log.Warn("NOTIFY_SOCKET: the service manager does not read, the program's last messages are lost")
 	}
 	if l.program.reason != "" { // last, so that it stays visible

@@ -155,7 +155,7 @@ const (
 	ConditionFailed // so the program is stopped
 	BrokenOff       // the caller has gone before the program was up
 	WaitingFor      // conditions, before the first start
-	Drain           // a TERM is kept
+	TermKept        // a TERM is kept for -drain
 	Restarting      // after Wait
 	RestartLimit    // no restart is left
 	numTopics

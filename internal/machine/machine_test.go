@@ -1165,7 +1165,7 @@ func TestDrains(t *testing.T) {
 		return playRuns(t, func(s *setup) { s.Drain, s.Restart = 5*time.Second, plan.Restart{} })
 	}
 	p := drains()
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.happens("USR1", "Kill:USR1")
 	p.ticks(5*time.Second, "Kill:TERM,Unwatch")
 	p.happens("TERM", "Kill:TERM") // the program has been told
@@ -1173,7 +1173,7 @@ func TestDrains(t *testing.T) {
 	p.ends(false, 0, "TERM")
 
 	p = drains()
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.later(time.Second)
 	p.happens("TERM", "Kill:TERM,Unwatch")
 	p.ticks(farewell, "Watch") // and no second TERM
@@ -1181,7 +1181,7 @@ func TestDrains(t *testing.T) {
 	p.happens("Ended", closes)
 
 	p = drains()
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.happens("Removed", stops+","+isRemoved) // at once: that is no TERM
 	p.happens("Ended:TERM", "Survey")
 
@@ -1190,7 +1190,7 @@ func TestDrains(t *testing.T) {
 	p.waits(never)
 
 	p = drains()
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.happens("TERM:delivered", "-")
 	p.waits(never)
 	p.happens("TERM", "Kill:TERM,Unwatch") // at once
@@ -1199,7 +1199,7 @@ func TestDrains(t *testing.T) {
 		s.Drain, s.Rewrite = 5*time.Second, map[syscall.Signal]syscall.Signal{syscall.SIGTERM: syscall.SIGQUIT}
 		s.Restart = plan.Restart{Policy: plan.RestartAlways}
 	})
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.ticks(5*time.Second, "Kill:QUIT,Unwatch")
 	p.happens("Ended", "Remove,End") // and no restart
 }
@@ -1209,7 +1209,7 @@ func TestDrainsForThoseWhoRemain(t *testing.T) {
 	p := playRuns(t, func(s *setup) {
 		s.Drain, s.WaitAll, s.KillMode, s.Restart = 5*time.Second, true, plan.KillProcess, plan.Restart{}
 	})
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.happens("Died", "Placeholder")
 	p.happens("Ended", "Survey,Kill:TERM:tree,Unwatch")
 	p.happens("NoneLeft", "Remove,End")
@@ -1222,7 +1222,7 @@ func TestDrainsForTheSuccessor(t *testing.T) {
 	p.happens("Launched", "-")
 	p.happens("Ended", "Seek")
 	p.happens("Found", "Watch")
-	p.happens("TERM", "Report:Drain")
+	p.happens("TERM", "Report:TermKept")
 	p.happens("Ended", "SeekSuccessor")
 	p.happens("Succeeded", "Look,Kill:TERM,Unwatch")
 }

@@ -12,7 +12,7 @@ import (
 // drain keeps a TERM for -drain, and forwards all other signals. What the kernel has sent the program as well cannot be
 // kept; a program that was sent a TERM before need not drain.
 func drain(m *Machine, e Event) {
-	hadOne := m.stop.forwarded != 0 || m.reported[Drain] // or the kernel has sent it one, while another was kept
+	hadOne := m.stop.forwarded != 0 || m.reported[TermKept] // or the kernel has sent it one, while another was kept
 	if m.plan.Drain == 0 || e.Signal != syscall.SIGTERM || e.Delivered || m.rewritten(e.Signal) == 0 || hadOne {
 		forward(m, e)
 		return
@@ -20,7 +20,7 @@ func drain(m *Machine, e Event) {
 	heed(m, e)
 	m.enter(Draining)
 	m.wait(m.plan.Drain)
-	m.report(Drain)
+	m.report(TermKept)
 }
 
 // endDrain: a second TERM goes on at once, for both.

@@ -5,7 +5,7 @@
 // pidleash, so it has to pass on what the program says: every message in order and in full, with its
 // descriptors. Only MAINPID= is dropped, because systemd would refuse all that pidleash passes on after it.
 //
-// It does not promise that the service manager reads, nor that a message arrives that is sent after Drain.
+// It does not promise that the service manager reads, nor that a message arrives that is sent after Flush.
 // A Relay belongs to one goroutine.
 package sdnotify
 
@@ -207,9 +207,9 @@ func isReady(line []byte) bool { return string(bytes.TrimSuffix(line, []byte{0})
 // so that each message needs its own.
 func (r *Relay) to() unix.Sockaddr { return &unix.SockaddrUnix{Name: r.manager} }
 
-// Drain ends the relay. It returns true when everything that was sent before has been passed on, false when
+// Flush ends the relay. It returns true when everything that was sent before has been passed on, false when
 // the service manager has not read it within the limit.
-func (r *Relay) Drain(limit time.Duration) bool {
+func (r *Relay) Flush(limit time.Duration) bool {
 	if r.program.Load() == 0 {
 		return true
 	}
@@ -239,7 +239,7 @@ func (r *Relay) run() {
 			n, controlLen, flags, _, err = unix.Recvmsg(r.in, data, room, unix.MSG_CMSG_CLOEXEC)
 			return err
 		})
-		// An empty message would come with its sender: this is the end, see Drain.
+		// An empty message would come with its sender: this is the end, see Flush.
 		if err != nil || n == 0 && controlLen == 0 {
 			return
 		}

@@ -61,7 +61,7 @@ func socket(t *testing.T) int {
 func (b *bed) runs() *bed {
 	b.relay.Start(-1)
 	b.Cleanup(func() {
-		if !b.relay.Drain(limit) {
+		if !b.relay.Flush(limit) {
 			b.Error("the relay has not ended")
 		}
 		b.relay.close()
@@ -221,24 +221,24 @@ func TestProgramOfAnotherUser(t *testing.T) {
 	as(t, nobody, func() { b.send("READY=1") })
 	b.relay.Start(os.Getpid())
 	b.expect("READY=1")
-	b.relay.Drain(limit)
+	b.relay.Flush(limit)
 }
 
-func TestDrain(t *testing.T) {
+func TestFlush(t *testing.T) {
 	b := newBed(t, me())
 	for i := range 5 {
 		b.send(fmt.Sprint("STATUS=", i))
 	}
 	b.relay.Start(-1)
-	if !b.relay.Drain(limit) {
-		t.Error("Drain has not come to its end")
+	if !b.relay.Flush(limit) {
+		t.Error("Flush has not come to its end")
 	}
 	for i := range 5 {
 		b.expect(fmt.Sprint("STATUS=", i))
 	}
 	err := unix.Sendto(b.program, []byte("late"), 0, &unix.SockaddrUnix{Name: b.relay.address})
 	if err != unix.EPIPE {
-		t.Errorf("a message after Drain: %v, want EPIPE", err)
+		t.Errorf("a message after Flush: %v, want EPIPE", err)
 	}
 	b.relay.Send("STATUS=own")
 	b.expect("STATUS=own")
@@ -254,8 +254,8 @@ func TestStuckManager(t *testing.T) {
 	}
 	b.relay.Send("STATUS=own") // must return
 	b.send("STATUS=of the program")
-	if b.relay.Drain(time.Millisecond) {
-		t.Error("Drain says that all has been passed on")
+	if b.relay.Flush(time.Millisecond) {
+		t.Error("Flush says that all has been passed on")
 	}
 	for range full {
 		b.expect("STATUS=first")
@@ -431,7 +431,7 @@ func TestLost(t *testing.T) {
 	for _, text := range []string{"STATUS=READY=1", "READY=1\x00", "STATUS=1\nREADY=1"} {
 		b.send(text)
 	}
-	if !b.relay.Drain(limit) {
+	if !b.relay.Flush(limit) {
 		t.Error("the relay has not ended")
 	}
 	if len(lost) != 3 {
@@ -455,7 +455,7 @@ func TestNobodyToNotify(t *testing.T) {
 	r.ForgetReady()
 	r.ReportReady()
 	r.Send("STATUS=x")
-	if r.Ready() != nil || r.Pings() != nil || !r.Drain(limit) {
+	if r.Ready() != nil || r.Pings() != nil || !r.Flush(limit) {
 		t.Error("there is something to wait for")
 	}
 }
