@@ -88,8 +88,8 @@ func (s *leash) reportClaim(staleReason string) {
 	s.log.Debug("claimed", "pidfile", s.plan.PIDFile)
 }
 
-// takeBack undoes what the child of a failed launch has published.
-func (s *leash) takeBack(c *pidfile.Claim, pid int) {
+// retract undoes what the child of a failed launch has published.
+func (s *leash) retract(c *pidfile.Claim, pid int) {
 	switch {
 	case c == nil:
 	case c.Successor && c.Visible():
@@ -97,7 +97,7 @@ func (s *leash) takeBack(c *pidfile.Claim, pid int) {
 		s.named = false // it names the child that has failed
 		s.placeholder()
 	default:
-		s.warn(c.TakeBack(pid))
+		s.warn(c.Retract(pid))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 type role struct {
 	isParent   bool         // the program is the keeper's child
 	onTerminal bool         // the keeper may have a controlling terminal
-	prepare    func() error // runs first
+	setUp      func() error // runs first
 	// signals are the received signals that are for the program.
 	signals func(*signals.Source) <-chan os.Signal
 	// start starts the program with its files and publishes the claim; nil: there is no claim.
@@ -27,9 +27,9 @@ type role struct {
 // The foreground is the process that was started. The others are second starts: a supervisor is the program's parent,
 // a watchdog is beside it. A signal to the whole unit must not end the watchdog before it has removed the file.
 var (
-	foreground = role{isParent: true, onTerminal: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
-	supervisor = role{isParent: true, prepare: adoptOrphans, signals: (*signals.Source).C, start: startChild}
-	watchdog   = role{prepare: outlive, signals: noSignals, start: startBeside}
+	foreground = role{isParent: true, onTerminal: true, setUp: adoptOrphans, signals: (*signals.Source).C, start: startChild}
+	supervisor = role{isParent: true, setUp: adoptOrphans, signals: (*signals.Source).C, start: startChild}
+	watchdog   = role{setUp: outlive, signals: noSignals, start: startBeside}
 )
 
 func noSignals(*signals.Source) <-chan os.Signal { return nil }

@@ -26,7 +26,7 @@ func startProgram(l *loop) error {
 			return 0, err
 		}
 		defer files.Close()
-		if err := prepare(l, files); err != nil {
+		if err := beforeLaunch(l, files); err != nil {
 			return 0, err
 		}
 		h, err := l.role.start(l, files, c)
@@ -79,7 +79,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	h, err := process.Hold(pid)
 	if err != nil {
 		_ = sys.Kill(pid, syscall.SIGKILL)
-		l.leash.takeBack(c, pid)
+		l.leash.retract(c, pid)
 		return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 	}
 	l.program.family.Note(h)
@@ -109,8 +109,8 @@ func takeCaller(l *loop, c *pidfile.Claim) (*process.Held, error) {
 // errCallerGone has no hint: the caller that would print it is gone.
 var errCallerGone = errors.New("the caller has gone")
 
-// prepare does what must precede the launch, once the program's files are open.
-func prepare(l *loop, files *launch.Files) error {
+// beforeLaunch does what must precede the launch, once the program's files are open.
+func beforeLaunch(l *loop, files *launch.Files) error {
 	l.noteLogs(files)
 	err := l.leash.publishSupervisor()
 	if err == nil && l.plan.Way != plan.Foreground {
@@ -154,7 +154,7 @@ func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 		DirAsFound: l.program.dirAsFound,
 		Files:      files,
 		Claim:      c,
-		TakeBack:   func(pid int) { l.leash.takeBack(c, pid) },
+		OnFailure:  func(pid int) { l.leash.retract(c, pid) },
 		Ignored:    ignored,
 		Blocked:    blocked,
 		SameGroup:  l.plan.SameGroup,

@@ -52,7 +52,7 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if p.Way != plan.Foreground {
 		return call(p, s, log, program)
 	}
-	if err := foreground.prepare(); err != nil {
+	if err := foreground.setUp(); err != nil {
 		return plan.Outcome{}, err
 	}
 	return keep(p, s, log, program, &foreground, nil)
@@ -64,14 +64,14 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	if p.Beside() {
 		role = &watchdog
 	}
-	unprepared := role.prepare()
+	notSetUp := role.setUp()
 	nameItself()
 	caller, err := attach(fd)
 	if caller == nil {
 		return plan.Outcome{}, err
 	}
 	program, err := launch.Find(p.Args[0], p.Dir)
-	if err = cmp.Or(unprepared, err); err != nil {
+	if err = cmp.Or(notSetUp, err); err != nil {
 		caller.fail(err)
 		return plan.Outcome{}, nil
 	}

@@ -11,9 +11,9 @@
 //  5. Start returns when execve has succeeded, or with what has failed, and why.
 //
 // So the PID file is there, and complete, before the program's first instruction. After a failed execve it was
-// visible for a moment: Spec.TakeBack removes it. Become does the same in this process, without what is about a
-// child, and returns only when it has failed. Every error is a *fault.Error; its code is 126 or 127 when it is about
-// the program's file.
+// visible for a moment: Spec.OnFailure is there to remove it. Become does the same in this process, without what is
+// about a child, and returns only when it has failed. Every error is a *fault.Error; its code is 126 or 127 when it is
+// about the program's file.
 //
 // What is not promised: how the program goes on; that a claim is removed or given up, which is the caller's;
 // anything about the signals that this process collects. Only a child that has failed is waited for.
@@ -41,7 +41,7 @@ type Spec struct {
 	DirAsFound  bool              // Context.Dir is where pidleash was started: entered with pidleash's rights
 	Files       *Files            // its standard input, output and error
 	Claim       *pidfile.Claim    // published by the child
-	TakeBack    func(pid int)     // called with the PID of a child that has failed, before it is reaped
+	OnFailure   func(pid int)     // called with the PID of a child that has failed, before it is reaped
 	Ignored     atstart.SignalSet // by the program; all other signals have their default action
 	Blocked     atstart.SignalSet // by the program
 	DeathSignal syscall.Signal    // sent to it when the thread ends that has called Start
@@ -107,8 +107,8 @@ func Start(s *Spec) (pid int, err error) {
 		return pid, nil
 	}
 	if pid != 0 { // a detached child may have failed before it was there
-		if s.TakeBack != nil {
-			s.TakeBack(pid)
+		if s.OnFailure != nil {
+			s.OnFailure(pid)
 		}
 		reap(pid)
 	}
@@ -119,7 +119,7 @@ func Start(s *Spec) (pid int, err error) {
 func reap(pid int) { _, _ = sys.Wait4(pid, nil, 0) }
 
 // Become makes this process the program, and returns when that is impossible. What the spec says of a child has no
-// effect: Claim, TakeBack, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a failure standard
+// effect: Claim, OnFailure, DeathSignal, SameGroup, Detached, Terminal, Inherit, CloseFrom. After a failure standard
 // error is as before; dispositions, standard input and output, and what the context has changed in the whole process
 // are not.
 //

@@ -134,12 +134,12 @@ func TestPublishReplacesNobody(t *testing.T) {
 	equal(t, "left", names(t, dir), "p.pid")
 }
 
-// expectFailedStart takes a claim back, and looks for what is left.
+// expectFailedStart retracts the claim, and looks for what is left.
 func expectFailedStart(t *testing.T, s *Spec, want fault.Error) {
 	t.Helper()
 	before, tookBack := openDescriptors(t), 0
 	claim := s.Claim
-	s.TakeBack = func(pid int) {
+	s.OnFailure = func(pid int) {
 		if err := unix.Kill(pid, 0); err != nil {
 			t.Errorf("PID %d may be another process's: %v", pid, err)
 		}

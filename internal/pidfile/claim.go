@@ -277,9 +277,9 @@ func (c *Claim) Published(pid int) *File {
 	return f
 }
 
-// TakeBack undoes the claim of a launch that failed, whether or not its child has published. It is called
+// Retract undoes the claim of a launch that failed, whether or not its child has published. It is called
 // before that child is reaped, while nobody else can have the PID. A Successor is for File.Succeed instead.
-func (c *Claim) TakeBack(pid int) error {
+func (c *Claim) Retract(pid int) error {
 	if !c.Visible() {
 		c.Abandon()
 		return nil
@@ -297,7 +297,7 @@ func Publish(path string, pid int, own ...Own) (*File, error) {
 // Claimed claims the path and calls launch, which calls Clear, has the PID written to Write and Temp moved to
 // Path, and returns that PID. After ErrLostRace it does both again: whoever has won the race may be gone at
 // the next look, or else New says who that is. After ErrNotLinked it does so with a named file. Any other error is
-// final. A launch that fails after its child has published undoes that by TakeBack. It need not abandon the claim.
+// final. A launch that fails after its child has published undoes that by Retract. It need not abandon the claim.
 func Claimed(path string, launch func(*Claim) (pid int, err error), own ...Own) (*File, error) {
 	for named := false; ; {
 		c, err := New(path, named, own...)
@@ -329,7 +329,7 @@ func (c *Claim) Publish(pid int) error {
 		return c.PublishError(err)
 	}
 	if c.Beside != "" && sys.Access(c.Beside, unix.F_OK) == nil {
-		if err := c.TakeBack(pid); err != nil {
+		if err := c.Retract(pid); err != nil {
 			return err
 		}
 		return ErrLostRace

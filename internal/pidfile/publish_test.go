@@ -153,19 +153,19 @@ func TestClaimedFails(t *testing.T) {
 	for name, launch := range map[string]func(t *testing.T, c *Claim) error{
 		"before": func(*testing.T, *Claim) error { return broken },
 		"before, taken back": func(t *testing.T, c *Claim) error {
-			must(t, c.TakeBack(pidInTests))
+			must(t, c.Retract(pidInTests))
 			return broken
 		},
 		"after": func(t *testing.T, c *Claim) error {
 			must(t, c.Publish(pidInTests))
-			must(t, c.TakeBack(pidInTests))
+			must(t, c.Retract(pidInTests))
 			return broken
 		},
 		"after, another's file": func(t *testing.T, c *Claim) error {
 			must(t, c.Publish(pidInTests))
 			must(t, os.Remove(c.Path))
 			write(t, c.Path, line(nextPID))
-			must(t, c.TakeBack(pidInTests))
+			must(t, c.Retract(pidInTests))
 			return broken
 		},
 	} {
