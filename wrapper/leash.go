@@ -45,7 +45,7 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 		}
 		s.reportClaim(s.lock.StaleReason)
 	case s.file != nil:
-		return s.succeed(launch)
+		return s.exchange(launch)
 	default:
 		s.file, err = pidfile.Claimed(s.plan.PIDFile, func(c *pidfile.Claim) (int, error) {
 			s.reportClaim(c.StaleReason)
@@ -57,9 +57,9 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 	return err
 }
 
-// succeed launches the program with a new file that replaces the present one in one step.
-func (s *leash) succeed(launch func(*pidfile.Claim) (pid int, err error)) error {
-	c, err := s.file.Successor()
+// exchange launches the program with a new file that takes the place of the present one in one step.
+func (s *leash) exchange(launch func(*pidfile.Claim) (pid int, err error)) error {
+	c, err := s.file.NewExchange()
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *leash) succeed(launch func(*pidfile.Claim) (pid int, err error)) error 
 		c.Abandon()
 		return err
 	}
-	s.file.Succeed(c, pid)
+	s.file.Exchanged(c, pid)
 	s.named = false
 	s.renewWatch()
 	return nil
@@ -92,8 +92,8 @@ func (s *leash) reportClaim(staleReason string) {
 func (s *leash) retract(c *pidfile.Claim, pid int) {
 	switch {
 	case c == nil:
-	case c.Successor && c.Visible():
-		s.file.Succeed(c, pid)
+	case c.Exchanges && c.Visible():
+		s.file.Exchanged(c, pid)
 		s.named = false // it names the child that has failed
 		s.placeholder()
 	default:

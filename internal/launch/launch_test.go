@@ -78,15 +78,15 @@ func watched(t *testing.T, fd int) (order []int) {
 }
 
 // A successor is exchanged for the file there, which keeps the hidden name.
-func TestSuccessor(t *testing.T) {
+func TestExchange(t *testing.T) {
 	dir := t.TempDir()
 	file, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
 	must(t, err)
-	claim, err := file.Successor()
+	claim, err := file.NewExchange()
 	must(t, err)
 	pid, text := output(t, &Spec{Program: Shell(), Args: []string{"sh", "-c", "cat p.pid"}, Context: &plan.Context{Dir: dir}, Claim: claim})
 	equal(t, "the program has read", text, pidText(pid))
-	file.Succeed(claim, pid)
+	file.Exchanged(claim, pid)
 	_, err = file.Remove()
 	must(t, err)
 	equal(t, "left", names(t, dir), "")
@@ -105,7 +105,7 @@ func TestPublishFails(t *testing.T) {
 
 	file, err := pidfile.Publish(filepath.Join(dir, "p.pid"), os.Getpid())
 	must(t, err)
-	claim, err = file.Successor()
+	claim, err = file.NewExchange()
 	must(t, err)
 	must(t, os.Remove(dir+"/p.pid"))
 	expectFailedStart(t, &Spec{Program: Shell(), Args: []string{"sh"}, Claim: claim},

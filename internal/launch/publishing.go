@@ -57,13 +57,13 @@ func (p *childPlan) movePIDFile() syscall.Errno {
 		return errno
 	}
 	flags := uintptr(unix.RENAME_NOREPLACE)
-	if p.Claim.Successor {
+	if p.Claim.Exchanges {
 		flags = unix.RENAME_EXCHANGE
 	}
 	_, errno := kernel(unix.SYS_RENAMEAT2, at, from, at, to, flags)
 	switch {
 	case errno != syscall.EINVAL && errno != syscall.ENOSYS && errno != syscall.EPERM && errno != syscall.EACCES:
-	case p.Claim.Successor:
+	case p.Claim.Exchanges:
 		_, errno = kernel(sysRename, at, from, at, to, 0)
 	default:
 		if _, errno = kernel(unix.SYS_LINKAT, at, from, at, to, 0); errno == 0 {

@@ -19,9 +19,9 @@ type Claim struct {
 	Write       int    // descriptor for writing the empty file, close-on-exec
 	Unnamed     bool   // it has no name yet, open(2), O_TMPFILE: Temp is Write's in /proc, for linkat(2)
 	StaleReason string // why the file that was found at Path does not count; empty: there was none
-	// Successor: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
+	// Exchanges: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
 	// renameat2(2), or where the file system lacks that, replaced by rename(2).
-	Successor bool
+	Exchanges bool
 	// Beside is the lock of a path, see PathLock, that must not be there once the file has its name: somebody may have
 	// locked the path since New has looked, before there was a file to see. Empty: nobody can have locked it.
 	Beside string
@@ -278,7 +278,7 @@ func (c *Claim) Published(pid int) *File {
 }
 
 // Retract undoes the claim of a launch that failed, whether or not its child has published. It is called
-// before that child is reaped, while nobody else can have the PID. A Successor is for File.Succeed instead.
+// before that child is reaped, while nobody else can have the PID. One that Exchanges is for File.Exchanged instead.
 func (c *Claim) Retract(pid int) error {
 	if !c.Visible() {
 		c.Abandon()
@@ -352,7 +352,7 @@ func (c *Claim) PublishError(err error) error {
 		return ErrLostRace
 	case c.Unnamed:
 		return ErrNotLinked
-	case err == unix.ENOENT && c.Successor:
+	case err == unix.ENOENT && c.Exchanges:
 		return ErrRemoved
 	}
 	e := &fault.Error{Object: object(c.Path), Problem: "cannot be written", Err: err}

@@ -211,22 +211,22 @@ func (f *File) Touch(now time.Time) error {
 	return sys.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.fd), times, 0)
 }
 
-// Successor is a claim for a file that is to take this one's place in one step, see Claim.Successor. It does
-// nothing to this one. ErrRemoved: nothing is at the path, which a rename(2) would not find out.
-func (f *File) Successor() (*Claim, error) {
+// NewExchange is a claim for a file that is to take this one's place in one step, see Claim.Exchanges. It does nothing to
+// this one. ErrRemoved: nothing is at the path, which a rename(2) would not find out.
+func (f *File) NewExchange() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
 	}
 	c, err := newFile(f.path, true, f.isFree)
 	if err == nil {
-		c.Successor = true
+		c.Exchanges = true
 	}
 	return c, err
 }
 
-// Succeed makes the file what the claim has published with pid in it. If that took the place of somebody
-// else's file, that one gets its place back, as Look will tell.
-func (f *File) Succeed(c *Claim, pid int) {
+// Exchanged makes the file what the claim has published with pid in it. If that took the place of somebody else's file,
+// that one gets its place back, as Look will tell.
+func (f *File) Exchanged(c *Claim, pid int) {
 	if id, err := identityAt(c.Temp); err == nil {
 		if id != f.id {
 			_ = exchange(c.Temp, c.Path)
@@ -243,14 +243,14 @@ func (f *File) Name(pid int) error {
 	if !isAt(f.path, f.id) {
 		return nil
 	}
-	c, err := f.Successor()
+	c, err := f.NewExchange()
 	if err == nil {
 		if err = writePID(c.Write, pid); err == nil {
 			err = exchange(c.Temp, c.Path)
 		}
 		switch err {
 		case nil:
-			f.Succeed(c, pid)
+			f.Exchanged(c, pid)
 			return nil
 		case unix.ENOENT:
 			err = ErrRemoved
@@ -300,7 +300,7 @@ func (f *File) Restore(pid int) error {
 	case state == Removed && f.IsProgramsOwn():
 		c, err := publishNew(f.path, pid, f.isFree)
 		if err == nil {
-			f.Succeed(c, pid)
+			f.Exchanged(c, pid)
 		}
 		return err
 	}

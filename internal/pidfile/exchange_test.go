@@ -15,7 +15,7 @@ import (
 // nextPID is another program's, of which nobody asks either.
 const nextPID = pidInTests + 111111
 
-// takesPlace does what the child does for a successor, see Claim.Successor.
+// takesPlace does what the child does for an exchange, see Claim.Exchanges.
 func takesPlace(t *testing.T, c *Claim, pid int) {
 	t.Helper()
 	must(t, writePID(c.Write, pid))
@@ -25,7 +25,7 @@ func takesPlace(t *testing.T, c *Claim, pid int) {
 // successor is a claim for the file's place.
 func successor(t *testing.T, f *File) *Claim {
 	t.Helper()
-	c, err := f.Successor()
+	c, err := f.NewExchange()
 	must(t, err)
 	return c
 }
@@ -53,7 +53,7 @@ func checkOwn(t *testing.T, f *File, pid int) {
 	}
 }
 
-func TestSucceed(t *testing.T) {
+func TestExchange(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	t.Cleanup(f.close)
 	c := successor(t, f)
@@ -61,7 +61,7 @@ func TestSucceed(t *testing.T) {
 		t.Errorf("before: %v, %v; want present", state, err)
 	}
 	takesPlace(t, c, nextPID)
-	f.Succeed(c, nextPID)
+	f.Exchanged(c, nextPID)
 	checkOwn(t, f, nextPID)
 }
 
@@ -79,7 +79,7 @@ func TestSuccessorOfNothing(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			f := c.happened(t)
-			if _, err := f.Successor(); !errors.Is(err, ErrRemoved) {
+			if _, err := f.NewExchange(); !errors.Is(err, ErrRemoved) {
 				t.Errorf("%v, want %v", err, ErrRemoved)
 			}
 			if _, err := os.Lstat(f.Path()); err == nil {
@@ -117,7 +117,7 @@ func TestName(t *testing.T) {
 
 // What somebody else has put at the path in the moment before the exchange gets its
 // place back.
-func TestSucceedGivesBack(t *testing.T) {
+func TestExchangeGivesBack(t *testing.T) {
 	for _, c := range changes {
 		if c.state != Replaced && c.state != Unfinished {
 			continue
@@ -133,7 +133,7 @@ func TestSucceedGivesBack(t *testing.T) {
 			must(t, err)
 			list := names(t, dir)
 			takesPlace(t, next, nextPID)
-			f.Succeed(next, nextPID)
+			f.Exchanged(next, nextPID)
 			after, err := os.Lstat(f.Path())
 			if err != nil || !os.SameFile(before, after) {
 				t.Errorf("it is not there any more: %v", err)
@@ -315,10 +315,10 @@ func TestSuccessionLeaksNothing(t *testing.T) {
 		next := successor(t, f)
 		writeOver(t, f.Path(), line(nextPID+1))
 		takesPlace(t, next, nextPID)
-		f.Succeed(next, nextPID)
+		f.Exchanged(next, nextPID)
 		must(t, os.Remove(f.Path()))
 		_ = f.Name(pidInTests)
-		if _, err := f.Successor(); err == nil {
+		if _, err := f.NewExchange(); err == nil {
 			t.Fatal("a claim without a file")
 		}
 		write(t, f.Path(), line(nextPID))
