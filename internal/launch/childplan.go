@@ -15,19 +15,19 @@ import (
 // childPlan is everything that the child needs, in the form in which the kernel takes it.
 type childPlan struct {
 	Spec
-	calls     []call // made in this order
-	kept      []any  // what they point to: the garbage collector does not see it in a number
-	publishAt int    // index of the first call that comes after the PID file
-	temp      *byte  // the hidden file's name
-	path      *byte  // the name under which it is published
-	beside    *byte  // what must not be there then; nil: no matter
-	times     [2]unix.Timespec
-	parent    uintptr // who must still be there for its death signal to come; 0: none is wanted
-	targets   []target
-	env       **byte
-	ownPID    []*[pidDigits]byte // places in env that take the program's PID
-	result    *result            // shared with the child
-	free      func()             // frees result
+	calls      []call // made in this order
+	kept       []any  // what they point to: the garbage collector does not see it in a number
+	publishAt  int    // index of the first call that comes after the PID file
+	temp       *byte  // the hidden file's name
+	path       *byte  // the name under which it is published
+	absentLock *byte  // what must not be there then; nil: no matter
+	times      [2]unix.Timespec
+	parent     uintptr // who must still be there for its death signal to come; 0: none is wanted
+	targets    []target
+	env        **byte
+	ownPID     []*[pidDigits]byte // places in env that take the program's PID
+	result     *result            // shared with the child
+	free       func()             // frees result
 }
 
 // target is one file that execve is tried on.
@@ -81,8 +81,8 @@ func newPlan(s *Spec) (*childPlan, error) {
 	p.addSignals()
 	if p.Claim != nil {
 		p.temp, p.path, p.times = cString(p.Claim.Temp), cString(p.Claim.Path), p.Claim.Stamp()
-		if p.Claim.Beside != "" {
-			p.beside = cString(p.Claim.Beside)
+		if p.Claim.AbsentLock != "" {
+			p.absentLock = cString(p.Claim.AbsentLock)
 		}
 	}
 	p.setEnv()

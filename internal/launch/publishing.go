@@ -35,8 +35,8 @@ func (p *childPlan) publishPID(pid uintptr) bool {
 		kernel(unix.SYS_UTIMENSAT, uintptr(p.Claim.Write), 0, uintptr(unsafe.Pointer(&p.times)), 0, 0)
 		errno = p.movePIDFile()
 	}
-	if errno == 0 && p.beside != nil {
-		if _, absent := kernel(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(p.beside)), unix.F_OK, 0, 0); absent == 0 {
+	if errno == 0 && p.absentLock != nil {
+		if _, absent := kernel(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(p.absentLock)), unix.F_OK, 0, 0); absent == 0 {
 			errno = syscall.EEXIST // the path is somebody else's
 		}
 	}

@@ -22,9 +22,9 @@ type Claim struct {
 	// Exchanges: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
 	// renameat2(2), or where the file system lacks that, replaced by rename(2).
 	Exchanges bool
-	// Beside is the lock of a path, see PathLock, that must not be there once the file has its name: somebody may have
-	// locked the path since New has looked, before there was a file to see. Empty: nobody can have locked it.
-	Beside string
+	// AbsentLock is the file of a PathLock that must not be there once this file has its name: somebody may have locked
+	// the path since New has looked, before there was a file to see. Empty: nobody can have locked it.
+	AbsentLock string
 
 	stamp  time.Time // of the last change, see Stamp; zero: unknown
 	lock   int       // read-only descriptor of the same inode, locked unless isFree, close-on-exec
@@ -68,7 +68,7 @@ func New(path string, named bool, own ...Own) (*Claim, error) {
 		removeHidden(path, own)
 	}
 	if c.beside == nil && !isPathLockLeft(path) {
-		c.Beside = lockPath(path)
+		c.AbsentLock = lockPath(path)
 	}
 	return c, nil
 }
@@ -328,7 +328,7 @@ func (c *Claim) Publish(pid int) error {
 	if err != nil {
 		return c.PublishError(err)
 	}
-	if c.Beside != "" && sys.Access(c.Beside, unix.F_OK) == nil {
+	if c.AbsentLock != "" && sys.Access(c.AbsentLock, unix.F_OK) == nil {
 		if err := c.Retract(pid); err != nil {
 			return err
 		}
