@@ -60,7 +60,6 @@ var rooms = []room{
 		"internal/pidfile": "Take: whom the file names, checked and held",
 		"internal/process": "who is signalled is held by a pidfd",
 		"internal/plan":    "stop goes through a schedule; the name of a watchdog",
-		"internal/sys":     "the arguments of a watchdog are read without Go's poller",
 		"watch":            "wait looks again when the file may have changed",
 		"internal/fault":   "an error has the command's exit code",
 	}},

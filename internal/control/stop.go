@@ -3,7 +3,6 @@ package control
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"pidleash/internal/pidfile"
 	"pidleash/internal/plan"
 	"pidleash/internal/process"
-	"pidleash/internal/sys"
 )
 
 const (
@@ -62,8 +60,7 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	if err := h.Holder.Signal(0); err != nil && err != unix.ESRCH {
 		return false, unsent(h, err)
 	}
-	arguments, _ := sys.ReadFile("/proc/"+strconv.Itoa(h.PID)+"/cmdline", 4096)
-	if !bytes.HasPrefix(arguments, []byte(plan.WatchdogName)) {
+	if !bytes.HasPrefix(process.Arguments(h.PID), []byte(plan.WatchdogName)) {
 		return false, nil
 	}
 	if h.Holder.Wait(time.Now().Add(lingerLimit)) {

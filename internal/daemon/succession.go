@@ -206,7 +206,7 @@ func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
 	}
 	isYoung := func(pid int) bool {
 		p, err := process.Read(pid)
-		return err == nil && p.StartTime().After(since.Add(-time.Second))
+		return err == nil && process.BootTime().Add(p.Start.SinceBoot()).After(since.Add(-time.Second))
 	}
 	return now.Sub(since) < settle || slices.ContainsFunc(f.Left(), isYoung)
 }

@@ -16,7 +16,7 @@ import (
 type clock struct{ now, then func() time.Time }
 
 // wallClock is a variable for tests.
-var wallClock = clock{now: process.Process{}.StartTime, then: bootTimeThen}
+var wallClock = clock{now: process.BootTime, then: bootTimeThen}
 
 // bootSlack is how long after its boot a machine may have made its first device nodes.
 const bootSlack = 10 * time.Second

@@ -78,9 +78,8 @@ func executes(pid int, file string) bool {
 	if real, err := filepath.EvalSymlinks(file); err == nil && real == process.ImageOf(pid) {
 		return true
 	}
-	words, _ := sys.ReadFile(dir+"/cmdline", 4096)
 	paths := []string{dir + "/exe"}
-	for _, word := range strings.SplitN(string(words), "\x00", 4) { // execve(2): the interpreter, its argument, the script
+	for _, word := range strings.SplitN(string(process.Arguments(pid)), "\x00", 4) { // execve(2): the interpreter, its argument, the script
 		if word != "" && !filepath.IsAbs(word) {
 			word = dir + "/cwd/" + word
 		}
@@ -134,9 +133,7 @@ func namedProcess(pid int, written time.Time) (p process.Process, v Verdict, rea
 }
 
 // startTime is when a process started, by the wall clock of today.
-func startTime(p process.Process) time.Time {
-	return wallClock.now().Add(time.Duration(p.Start) * (time.Second / 100))
-}
+func startTime(p process.Process) time.Time { return wallClock.now().Add(p.Start.SinceBoot()) }
 
 func exists(pid int) bool {
 	err := sys.Kill(pid, 0)

@@ -22,7 +22,7 @@ func TestLivePID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := p.StartTime()
+	started := process.BootTime().Add(p.Start.SinceBoot())
 	thread := otherThread(t)
 	for _, c := range []struct {
 		name    string

@@ -25,6 +25,9 @@ import (
 // Ticks is a time since boot, as CLOCK_BOOTTIME counts, in hundredths of a second: USER_HZ wherever Go runs.
 type Ticks int64
 
+// SinceBoot is the same as a duration.
+func (t Ticks) SinceBoot() time.Duration { return time.Duration(t) * (time.Second / 100) }
+
 // Process is what /proc/PID/stat tells of a process; see proc_pid_stat(5).
 type Process struct {
 	Comm    string // the name, of anybody's choice
@@ -93,6 +96,12 @@ func status(pid int, name string) (string, error) {
 func ImageOf(pid int) string {
 	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 	return strings.TrimSuffix(path, " (deleted)")
+}
+
+// Arguments are a process's, each with a NUL behind it, proc_pid_cmdline(5), cut at 4,096 bytes; empty: they are hidden.
+func Arguments(pid int) []byte {
+	text, _ := sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/cmdline", 4096)
+	return text
 }
 
 // Owner is whose a process is: the users that may signal it have one of these as their own, kill(2).
@@ -182,11 +191,11 @@ func lives(pid int, start Ticks) bool {
 	return err == nil && p.Start == start && !p.Dead()
 }
 
-// StartTime is the wall-clock time at which the process started. CLOCK_BOOTTIME is of this time namespace, as
-// starttime; /proc/uptime and btime are not always, and btime is rounded to a second.
-func (p Process) StartTime() time.Time {
+// BootTime is when this machine, or time namespace, began, by the wall clock of today. CLOCK_BOOTTIME is of this time
+// namespace, as starttime; /proc/uptime and btime are not always, and btime is rounded to a second.
+func BootTime() time.Time {
 	var real, boot unix.Timespec
 	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_REALTIME, &real) })
 	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) })
-	return time.Unix(0, real.Nano()-boot.Nano()).Add(time.Duration(p.Start) * (time.Second / 100))
+	return time.Unix(0, real.Nano()-boot.Nano())
 }

@@ -66,7 +66,7 @@ func TestStartTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	const slack = 50 * time.Millisecond
-	if s := p.StartTime(); s.Before(before.Add(-slack)) || s.After(after.Add(slack)) {
+	if s := BootTime().Add(p.Start.SinceBoot()); s.Before(before.Add(-slack)) || s.After(after.Add(slack)) {
 		t.Errorf("started between %v and %v, reckoned %v", before, after, s)
 	}
 }

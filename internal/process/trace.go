@@ -3,24 +3,18 @@ package process
 import (
 	"bytes"
 	"slices"
-	"strconv"
-
-	"pidleash/internal/sys"
 )
 
 // trace is what identifies a copy of a process after the process has ended, where pidleash is the parent of neither.
 type trace struct {
-	image string // the path of what it executes; empty: unknown
-	words []byte // its arguments
-	user  uint32
+	image     string // the path of what it executes; empty: unknown
+	arguments []byte
+	user      uint32
 }
 
-func traceOf(pid int) (t trace) {
-	t.image = ImageOf(pid)
-	t.words, _ = sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/cmdline", 4096)
+func traceOf(pid int) trace {
 	owner, _ := OwnerOf(pid)
-	t.user = owner.Real
-	return t
+	return trace{ImageOf(pid), Arguments(pid), owner.Real}
 }
 
 // KeepTrace is for Copies, while the process lives. Nil has none.
@@ -43,7 +37,7 @@ func (h *Held) Copies() (pids []int) {
 			continue
 		}
 		t := traceOf(pid)
-		if t.image == h.trace.image && t.user == h.trace.user && bytes.Equal(t.words, h.trace.words) {
+		if t.image == h.trace.image && t.user == h.trace.user && bytes.Equal(t.arguments, h.trace.arguments) {
 			pids = append(pids, pid)
 		}
 	}
