@@ -77,7 +77,7 @@ func seekSuccessor(l *loop) {
 		pid, more := finder.Next(time.Now(), l.program.end)
 		switch {
 		case pid == 0 && !more:
-			reportLost(l)
+			reportUnfollowed(l)
 			l.answer(machine.Event{Kind: machine.NoSuccessor})
 			return
 		case pid == 0 || !followNext(l, pid):

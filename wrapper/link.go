@@ -131,7 +131,7 @@ func (l *loop) hear(m message, attached bool) {
 			l.happen(machine.Event{Kind: machine.Refused})
 		}
 	case m.Kind == ended && l.program.finder != nil && !l.program.was(m.PID):
-		l.program.finder.Lost(m.Status)
+		l.program.finder.NoteEnd(m.Status)
 	}
 }
 

@@ -53,7 +53,7 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 		l.programEnded(status, true)
 	default:
 		if l.program.finder != nil {
-			l.program.finder.Lost(status)
+			l.program.finder.NoteEnd(status)
 		}
 		if l.log.IsTrace() {
 			l.log.Trace("reaped", "pid", pid, "status", plan.Describe(status))

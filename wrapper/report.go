@@ -122,8 +122,8 @@ func late(l *loop) error {
 	return notUp(l, fmt.Errorf("is not up after %v", l.plan.StartLimit))
 }
 
-// reportLost names who is left of a daemon that has ended by itself, and is not followed.
-func reportLost(l *loop) {
+// reportUnfollowed names who is left of a daemon that has ended by itself, and is not followed.
+func reportUnfollowed(l *loop) {
 	if left := l.program.finder.Left(); len(left) > 0 && len(l.program.sent) == 0 {
 		l.log.Warn(fmt.Sprintf("PID %d has ended and has left PIDs %v, which nobody watches", l.program.last.PID, left))
 	}

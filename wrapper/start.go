@@ -40,7 +40,7 @@ func startProgram(l *loop) error {
 }
 
 func startChild(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held, error) {
-	spec := spec(l, files, c)
+	spec := newSpec(l, files, c)
 	if !l.plan.Forking {
 		spec.DeathSignal = l.plan.DeathSignal
 	}
@@ -66,7 +66,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	if l.plan.Way == plan.Sidecar {
 		return takeCaller(l, c)
 	}
-	spec := spec(l, files, c)
+	spec := newSpec(l, files, c)
 	spec.Detached = true
 	if l.caller.conn.Gone() { // its orphans would get another parent
 		return nil, errCallerGone
@@ -143,8 +143,8 @@ func (l *loop) closeLogs() {
 	l.logs = nil
 }
 
-// spec is what all ways to start the program share.
-func spec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
+// newSpec is what all ways to start the program share.
+func newSpec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 	ignored, blocked := l.signals.Program(l.plan.Ignored)
 	spec := &launch.Spec{
 		Program:    l.program.file,
@@ -174,7 +174,7 @@ func startCommand(l *loop, command string) (pid int, err error) {
 	}
 	defer files.Close()
 	_ = files.NoInput() // without /dev/null the command still has to run
-	spec := spec(l, files, nil)
+	spec := newSpec(l, files, nil)
 	spec.Program = launch.Shell()
 	spec.Args = []string{"/bin/sh", "-c", command}
 	spec.Env = slices.DeleteFunc(slices.Clone(spec.Env), func(e string) bool { return strings.HasPrefix(e, "MAINPID=") })

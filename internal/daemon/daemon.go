@@ -59,10 +59,10 @@ type Finder struct {
 	program *process.Held   // the daemon; nil: not known yet
 	started int             // PID of the process that was started; 0: it has ended
 
-	calm calm                // of the children
-	own  calm                // of the started process, while the file names it
-	born time.Time           // when the daemon was first seen; zero: not yet
-	lost *syscall.WaitStatus // of the last descendant to end before the daemon was known
+	calm  calm                // of the children
+	own   calm                // of the started process, while the file names it
+	born  time.Time           // when the daemon was first seen; zero: not yet
+	early *syscall.WaitStatus // of the last descendant to end before the daemon was known
 
 	succession
 }
@@ -92,19 +92,19 @@ func (f *Finder) Started(pid int) { f.started = pid }
 // IsStarted reports that a living process is the one that was started.
 func (f *Finder) IsStarted(pid int) bool { return pid == f.started }
 
-// Lost records the end of a process: if the daemon is not known yet, it may have been the daemon.
-func (f *Finder) Lost(status syscall.WaitStatus) {
+// NoteEnd notes the end of a process: if the daemon is not known yet, it may have been the daemon.
+func (f *Finder) NoteEnd(status syscall.WaitStatus) {
 	if f.program == nil {
-		f.lost = &status
+		f.early = &status
 	}
 }
 
 // Code is the exit code of a daemon that ended before it was known; 0: none did.
 func (f *Finder) Code() int {
-	if f.program != nil || f.lost == nil {
+	if f.program != nil || f.early == nil {
 		return 0
 	}
-	return plan.ExitCode(*f.lost)
+	return plan.ExitCode(*f.early)
 }
 
 // Known reports that the daemon has been found.
@@ -150,8 +150,8 @@ func (f *Finder) find(now time.Time) (int, error) {
 	switch {
 	case len(children) == 0 && !f.family.IsChildless() && unchanged < nonePatience:
 		return 0, nil
-	case len(children) == 0 && f.lost != nil:
-		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", plan.Describe(*f.lost))
+	case len(children) == 0 && f.early != nil:
+		return 0, fmt.Errorf("has left a daemon behind that %s before it was known", plan.Describe(*f.early))
 	case len(children) == 0:
 		return 0, errors.New("has ended and has left no daemon behind")
 	case f.decides || unchanged == 0:

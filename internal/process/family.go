@@ -39,7 +39,7 @@ func NewFamily(top int) *Family {
 		started = p.Start
 	}
 	f := &Family{top: top, started: started, excluded: map[int]Ticks{}, seen: map[int]Ticks{}, sessions: map[int]Ticks{}}
-	if top != os.Getpid() || !NoChildren() { // hardly ever; otherwise /proc need not be read
+	if top != os.Getpid() || !noChildren() { // hardly ever; otherwise /proc need not be read
 		f.excludeBelow(top)
 	}
 	return f
@@ -197,7 +197,7 @@ func (f *Family) Children() ([]int, error) {
 }
 
 // IsChildless reports that nobody is below top, as only the kernel can tell, and only of this process.
-func (f *Family) IsChildless() bool { return f.top == os.Getpid() && NoChildren() }
+func (f *Family) IsChildless() bool { return f.top == os.Getpid() && noChildren() }
 
 // Has reports a living process of the family.
 func (f *Family) Has(pid int) bool {

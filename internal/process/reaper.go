@@ -72,8 +72,8 @@ func (r *Reaper) Wait(pid int) (status syscall.WaitStatus, ok bool) {
 // Done goes on watching: after the last Next, once for each delivery of C.
 func (r *Reaper) Done() { r.reaped <- struct{}{} }
 
-// NoChildren is what the kernel says: there is no child, living or not.
-func NoChildren() bool {
+// noChildren is what the kernel says: there is no child, living or not.
+func noChildren() bool {
 	_, err := peek(unix.P_ALL, 0, unix.WEXITED|unix.WNOHANG)
 	return err == unix.ECHILD
 }

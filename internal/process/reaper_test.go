@@ -45,7 +45,7 @@ func TestReaperSeveral(t *testing.T) {
 	if r.C() != nil {
 		t.Error("it tells before it watches")
 	}
-	if !NoChildren() {
+	if !noChildren() {
 		t.Error("there are children at the beginning")
 	}
 	for round := range 3 { // after each the watcher has seen ECHILD
@@ -57,7 +57,7 @@ func TestReaperSeveral(t *testing.T) {
 			want[c.pid] = code + round
 			pids = append(pids, c.pid)
 		}
-		if NoChildren() {
+		if noChildren() {
 			t.Error("there are no children after thirty launches")
 		}
 		for pid, status := range reap(t, r, pids...) {
@@ -65,7 +65,7 @@ func TestReaperSeveral(t *testing.T) {
 				t.Errorf("PID %d: status %#x, want exit %d", pid, status, code)
 			}
 		}
-		if !NoChildren() || r.Next() != 0 {
+		if !noChildren() || r.Next() != 0 {
 			t.Error("there are children after the last")
 		}
 	}
@@ -107,7 +107,7 @@ func TestReaperStopped(t *testing.T) {
 	if status := reap(t, r, c.pid)[c.pid]; !status.Stopped() || status.StopSignal() != syscall.SIGSTOP {
 		t.Errorf("status %#x, want stopped by SIGSTOP", status)
 	}
-	if h.Dead() || NoChildren() {
+	if h.Dead() || noChildren() {
 		t.Error("a stopped child counts as dead")
 	}
 	if err := h.Signal(syscall.SIGCONT); err != nil {
@@ -130,14 +130,14 @@ func TestReaperOrphan(t *testing.T) {
 	if status := reap(t, r, c.pid)[c.pid]; status.ExitStatus() != 3 {
 		t.Errorf("the parent has ended with %#x, want exit 3", status)
 	}
-	if NoChildren() {
+	if noChildren() {
 		t.Error("the orphan is nobody's child")
 	}
 	c.finish()
 	if status := reap(t, r, orphan)[orphan]; status.ExitStatus() != 4 {
 		t.Errorf("the orphan has ended with %#x, want exit 4", status)
 	}
-	if !NoChildren() {
+	if !noChildren() {
 		t.Error("there are children after the orphan")
 	}
 }
