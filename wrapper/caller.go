@@ -32,7 +32,7 @@ type caller struct {
 	plan    *plan.Plan
 	log     hclog.Logger
 	signals *signals.Source
-	file    *launch.Program
+	program *launch.Program
 	above   *callerEnd // of a starter: the link to its caller; nil: this process is the first one
 
 	conn     *link.Conn
@@ -51,7 +51,7 @@ type caller struct {
 }
 
 // call returns when the program is up, or has failed to come up.
-func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program) (plan.Outcome, error) {
+func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program) (plan.Outcome, error) {
 	if err := canStop(); err != nil {
 		return plan.Outcome{}, err
 	}
@@ -68,7 +68,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 		}
 	}
 	c := newCaller(p, s, log)
-	c.file = file
+	c.program = program
 	if err := c.startKeeper(); err != nil {
 		return plan.Outcome{}, err
 	}
@@ -263,7 +263,7 @@ func (c *caller) become() {
 	if err == nil {
 		ignored, blocked := c.signals.Program(c.plan.Ignored)
 		err = launch.Become(&launch.Spec{
-			Program: c.file,
+			Program: c.program,
 			Args:    c.plan.Args,
 			Env:     c.plan.Env,
 			Context: &c.plan.Context,

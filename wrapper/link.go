@@ -113,7 +113,7 @@ func (c *callerEnd) fail(err error) { _ = c.conn.Send(failedMessage(err)) }
 func (l *loop) hear(m message, attached bool) {
 	switch {
 	case !attached && l.caller.answered:
-		l.leaveCaller()
+		l.forgetCaller()
 		l.happen(machine.Event{Kind: machine.Answered})
 		l.endWaited()
 	case !attached:
@@ -176,12 +176,12 @@ func (l *loop) replace(to, fd int) {
 	_ = sys.Dup3(fd, to, 0)
 }
 
-// leaveCaller forgets the caller, which has ended.
-func (l *loop) leaveCaller() {
+// forgetCaller lets go of a caller that has ended.
+func (l *loop) forgetCaller() {
 	l.caller.conn.Close()
 	l.caller = nil
 	l.closeLogs() // for its last words only the caller could ask
 	if !l.role.isParent {
-		l.program.leave()
+		l.program.callerEnded()
 	}
 }

@@ -48,16 +48,16 @@ type loop struct {
 }
 
 // ownOf is what a start says of itself to the PID file.
-func ownOf(file *launch.Program, caller *callerEnd) []pidfile.Own {
+func ownOf(executable *launch.Program, caller *callerEnd) []pidfile.Own {
 	own := []pidfile.Own{{PID: caller.pid()}}
-	for _, path := range file.Files() {
+	for _, path := range executable.Files() {
 		own = append(own, pidfile.Own{Program: path})
 	}
 	return own
 }
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
-func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Program, r *role, caller *callerEnd) (*loop, error) {
+func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, executable *launch.Program, r *role, caller *callerEnd) (*loop, error) {
 	if err := canStop(); err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Pro
 		machine: machine.New(p, caller != nil, rand.Float64),
 		caller:  caller,
 		signals: s,
-		program: newProgram(p, file, caller),
-		leash:   &leash{plan: p, log: log, own: ownOf(file, caller), hints: make(chan struct{}, 1)},
+		program: newProgram(p, executable, caller),
+		leash:   &leash{plan: p, log: log, own: ownOf(executable, caller), hints: make(chan struct{}, 1)},
 	}
 	if r.onTerminal {
 		l.terminal = terminal.Open(p.SameGroup)

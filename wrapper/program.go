@@ -21,8 +21,8 @@ import (
 
 // program is the program, its descendants, and the stop command.
 type program struct {
-	file     *launch.Program
-	launches int
+	executable *launch.Program
+	launches   int
 
 	held    *process.Held   // the running program; nil: none runs
 	last    *process.Held   // the program that ran last; nil: none did
@@ -43,7 +43,7 @@ type program struct {
 }
 
 // newProgram notes the earlier children of this process, or of its caller.
-func newProgram(p *plan.Plan, file *launch.Program, caller *callerEnd) *program {
+func newProgram(p *plan.Plan, executable *launch.Program, caller *callerEnd) *program {
 	top := os.Getpid()
 	if p.Beside() {
 		top = caller.pid()
@@ -52,7 +52,7 @@ func newProgram(p *plan.Plan, file *launch.Program, caller *callerEnd) *program 
 	if p.Beside() {
 		family.Exclude(os.Getpid())
 	}
-	s := &program{file: file, reaper: process.NewReaper(), family: family, sent: map[syscall.Signal]bool{}}
+	s := &program{executable: executable, reaper: process.NewReaper(), family: family, sent: map[syscall.Signal]bool{}}
 	if p.Forking {
 		s.finder = daemon.NewFinder(p, family)
 	}
@@ -86,8 +86,8 @@ func (s *program) follow(h *process.Held) {
 	clear(s.sent)
 }
 
-// leave is called when the caller has ended: the program is now the service manager's child.
-func (s *program) leave() {
+// callerEnded notes that the program is the service manager's child now.
+func (s *program) callerEnded() {
 	s.family = nil
 	s.held.KeepTrace()
 }

@@ -147,7 +147,7 @@ func (l *loop) closeLogs() {
 func newSpec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 	ignored, blocked := l.signals.Program(l.plan.Ignored)
 	spec := &launch.Spec{
-		Program:    l.program.file,
+		Program:    l.program.executable,
 		Args:       l.plan.Args,
 		Env:        l.relay.Env,
 		Context:    &l.plan.Context,

@@ -29,8 +29,8 @@ func steps(t *testing.T, c *Cursor, at time.Duration, want []syscall.Signal, nex
 	if got := c.Step(now); got != nil {
 		t.Fatalf("after %v: %v is due twice", at, got)
 	}
-	if c.AtEnd() != (next < 0) {
-		t.Errorf("after %v: at the end is %v", at, c.AtEnd())
+	if c.atEnd() != (next < 0) {
+		t.Errorf("after %v: at the end is %v", at, c.atEnd())
 	}
 	switch due := c.Due(); {
 	case next < 0 && !due.IsZero():
@@ -53,8 +53,8 @@ func signals(s ...syscall.Signal) []syscall.Signal { return s }
 
 func TestCursorBegins(t *testing.T) {
 	c := mustParse(t, "INT/5s/TERM/10s/KILL").Begin()
-	if c.AtEnd() || !c.Due().IsZero() || c.Last() != 0 {
-		t.Errorf("at the beginning: at the end %v, due %v, last %v", c.AtEnd(), c.Due(), c.Last())
+	if c.atEnd() || !c.Due().IsZero() || c.Last() != 0 {
+		t.Errorf("at the beginning: at the end %v, due %v, last %v", c.atEnd(), c.Due(), c.Last())
 	}
 	steps(t, &c, 0, signals(intr), 5*time.Second, intr)
 	steps(t, &c, 5*time.Second-1, nil, 5*time.Second, intr)
@@ -163,10 +163,10 @@ func FuzzCursor(f *testing.F) {
 			if got := c.Step(now); !slices.Equal(got, want) {
 				t.Fatalf("%q after %v: %v is due, want %v", text, now.Sub(noon), got, want)
 			}
-			if c.Last() != o.last || c.AtEnd() != o.over() {
-				t.Fatalf("%q after %v: last %v, at the end %v; want %v, %v", text, now.Sub(noon), c.Last(), c.AtEnd(), o.last, o.over())
+			if c.Last() != o.last || c.atEnd() != o.over() {
+				t.Fatalf("%q after %v: last %v, at the end %v; want %v, %v", text, now.Sub(noon), c.Last(), c.atEnd(), o.last, o.over())
 			}
-			if due := c.Due(); !c.AtEnd() && !due.After(now) || c.AtEnd() && !due.IsZero() {
+			if due := c.Due(); !c.atEnd() && !due.After(now) || c.atEnd() && !due.IsZero() {
 				t.Fatalf("%q after %v: the next is due at %v", text, now.Sub(noon), due)
 			}
 		}

@@ -117,7 +117,7 @@ func (s Schedule) After(sig syscall.Signal, sent time.Time) Cursor {
 
 // Step returns the signals that are due by now, in order. Call it again at Due.
 func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
-	for !c.AtEnd() && !now.Before(c.due) {
+	for !c.atEnd() && !now.Before(c.due) {
 		if sig := c.rest[0].Signal; sig != 0 {
 			c.last, c.rest = sig, c.rest[1:]
 			signals = append(signals, sig)
@@ -130,18 +130,18 @@ func (c *Cursor) Step(now time.Time) (signals []syscall.Signal) {
 // wait begins the next step if it is a wait.
 func (c *Cursor) wait(from time.Time) {
 	c.due = time.Time{}
-	if !c.AtEnd() && c.rest[0].Signal == 0 {
+	if !c.atEnd() && c.rest[0].Signal == 0 {
 		c.due = from.Add(c.rest[0].Wait)
 		c.rest = c.rest[1:]
 	}
 }
 
-// AtEnd reports whether no further signal will be due.
-func (c *Cursor) AtEnd() bool { return len(c.rest) == 0 || c.rest[0].Forever }
+// atEnd reports whether no further signal will be due.
+func (c *Cursor) atEnd() bool { return len(c.rest) == 0 || c.rest[0].Forever }
 
 // Due is when the next signal is due; zero: at once, or none is left.
 func (c *Cursor) Due() time.Time {
-	if c.AtEnd() {
+	if c.atEnd() {
 		return time.Time{}
 	}
 	return c.due
