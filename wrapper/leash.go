@@ -241,7 +241,7 @@ func (s *leash) remove() {
 // one that the daemon has left.
 func (s *leash) release() {
 	if s.file == nil && s.lock != nil {
-		_ = pidfile.RemoveStale(s.plan.PIDFile, s.own...)
+		s.warn(pidfile.RemoveStale(s.plan.PIDFile, s.own...))
 	}
 	s.warn(s.lock.Release())
 	if s.supervisor != nil {

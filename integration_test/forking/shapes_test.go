@@ -444,3 +444,15 @@ func TestTwoDaemons(t *testing.T) {
 		}
 	}
 }
+
+// TestStaleFileOfDaemonThatStays: a daemon of which only its PID file is left may have closed the directory. Nobody finds
+// out without a word.
+func TestStaleFileOfDaemonThatStays(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	dir := bed.OpenDir(t)
+	bed.Must(t, os.Chown(dir, bed.Nobody, bed.Nobody))
+	r := bed.Start(t, bed.AsNobody(), "-forking", "-pidfile", dir+"/p.pid", "sh", "-c", "echo $$ >"+dir+"/p.pid; chmod 555 "+dir)
+	r.ExpectCode(t, 125)
+	r.AwaitStderr(t, `(?m)^pidleash: pidfile `+dir+`/p\.pid: is stale and cannot be removed: permission denied$`)
+}
