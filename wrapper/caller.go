@@ -244,12 +244,12 @@ func (c *caller) leave(pid int) {
 	}
 	switch p, err := process.Read(pid); {
 	case err != nil || p.Dead():
-		_ = c.conn.Send(message{Kind: refused})
+		_ = c.conn.Send(message{Kind: refused}) // a keeper that is gone closes the link
 	case c.conn.Gone(): // wait will see that the channel is closed
 	default:
 		c.done = true
 		if c.above != nil {
-			_ = c.above.conn.Send(message{Kind: up, PID: pid})
+			_ = c.above.conn.Send(message{Kind: up, PID: pid}) // a caller that is gone needs no answer
 		}
 	}
 }
@@ -274,7 +274,7 @@ func (c *caller) become() {
 		files.Close()
 	}
 	c.result = err
-	_ = c.conn.Send(failedMessage(err))
+	_ = c.conn.Send(failedMessage(err)) // a keeper that is gone holds no file
 }
 
 // keeperGone handles the keeper's end. A keeper that has not answered was killed: the caller then stops the program
@@ -302,7 +302,7 @@ func (c *caller) sweep() {
 		c.log.Debug("sending", "signal", plan.SignalName(sig), "to", "what the keeper has left")
 		unseen = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
-			_ = c.family.Kill(syscall.SIGCONT)
+			_ = c.family.Kill(syscall.SIGCONT) // as unseen as for the signal before
 		}
 	}
 	next, due := time.Now().Add(sweepInterval), c.cursor.Due()

@@ -173,7 +173,7 @@ func (l *loop) replace(to, fd int) {
 		log.Redirect(fd) // after what it still has to write
 		return
 	}
-	_ = sys.Dup3(fd, to, 0)
+	_ = sys.Dup3(fd, to, 0) // both are open
 }
 
 // forgetCaller lets go of a caller that has ended.

@@ -93,7 +93,7 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, executable *laun
 	return l, nil
 }
 
-// canStop reports whether everything is to be had that stopping a program will need, but for threads.
+// canStop reports whether this process can get the descriptors and the calls that it will need to stop a program.
 func canStop() error {
 	if err := reserve.Descriptors(); err != nil {
 		return err

@@ -78,7 +78,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	// The PID is still the program's: the caller reaps nothing before "started".
 	h, err := process.Hold(pid)
 	if err != nil {
-		_ = sys.Kill(pid, syscall.SIGKILL)
+		_ = sys.Kill(pid, syscall.SIGKILL) // it may have ended
 		l.leash.retract(c, pid)
 		return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 	}

@@ -112,5 +112,5 @@ func canTell() error {
 	return cmp.Or(list, read)
 }
 
-// nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).
+// nameItself sets the name of a second start, which is "exe", proc_pid_comm(5). Without /proc nobody sees a name.
 func nameItself() { _ = os.WriteFile("/proc/self/comm", []byte("pidleash"), 0) }

@@ -43,7 +43,7 @@ func (p *childPlan) addPlace() {
 		p.add(nil, unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, keep(p, &limit), 0)
 	}
 	if p.Terminal != 0 {
-		// SIGTTOU is blocked. It fails when the terminal is gone: so be it.
+		// SIGTTOU is blocked. The call fails when the terminal is gone, and then nobody needs it.
 		p.add(nil, unix.SYS_IOCTL, uintptr(p.Terminal), unix.TIOCSPGRP, keep(p, &p.result.pid))
 	}
 }

@@ -132,7 +132,7 @@ func Become(s *Spec) error {
 		return err
 	}
 	defer p.free()
-	// Standard error comes back when it was not to be.
+	// After a failure standard error is this process's again: the message goes there.
 	stderr, err := sys.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
 	if err == nil {
 		defer func() {

@@ -142,7 +142,7 @@ func lockIfStale(file *content, path string, own []Own) (reason string, err erro
 	named := parsePID(file.text)
 	pid, reason := livePID(file.text, file.written(), own)
 	if pid != 0 || file.isNoPIDFile() || file.hasMore() {
-		// Without touching the lock: a daemon may be about to take it itself, and another's file is another's.
+		// Without touching the lock: a daemon may be about to take it itself, and a file that is not replaced is not ours.
 		if s := lockOf(file.fd, file.id, file.stat.Uid); pid != 0 || s.held {
 			return "", heldError(named, s)
 		}
@@ -239,7 +239,7 @@ func (c *Claim) openHidden() error {
 // drop lets go of the file.
 func (c *Claim) drop() {
 	if c.Temp != "" && !c.Unnamed && isAt(c.Temp, c.id) { // else another start has taken it for a leftover
-		_ = sys.Unlink(c.Temp)
+		_ = sys.Unlink(c.Temp) // the next start removes what stays
 	}
 	c.Temp = ""
 	closeFD(&c.Write)
@@ -254,7 +254,7 @@ func (c *Claim) Clear() error { return c.stale.clear(c.Path) }
 func (c *Claim) Abandon() {
 	c.drop()
 	c.stale.close()
-	_ = c.beside.Release()
+	_ = c.beside.Release() // the next start removes what stays
 }
 
 // Visible reports that the hidden file has been moved to Path.

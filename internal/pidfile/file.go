@@ -140,7 +140,7 @@ func (f *File) Adopt() error {
 	return nil
 }
 
-// lockBeside locks the path, because a stranger's lock is on the file. It can be without it, too.
+// lockBeside locks the path, because a stranger's lock is on the file. If that fails, the file goes without a lock.
 func (f *File) lockBeside() {
 	beside := &PathLock{Path: f.path, fd: -1}
 	if beside.lock() == nil {
@@ -193,7 +193,7 @@ func (f *File) removeOther() error {
 
 func (f *File) close() {
 	closeFD(&f.fd)
-	_ = f.beside.Release()
+	_ = f.beside.Release() // the next start removes what stays
 }
 
 // touchInterval keeps the file younger than any sensible age limit.
@@ -231,7 +231,7 @@ func (f *File) Exchanged(c *Claim, pid int) {
 		if id != f.id {
 			_ = exchange(c.Temp, c.Path)
 		}
-		_ = sys.Unlink(c.Temp)
+		_ = sys.Unlink(c.Temp) // the next start removes what stays
 	}
 	f.close()
 	*f = *c.Published(pid)

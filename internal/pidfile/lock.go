@@ -37,8 +37,8 @@ func flock(fd, how int) error { return sys.Flock(fd, how|unix.LOCK_NB) }
 // whoever asks whether a file is locked has that for a moment, see lockOf.
 const unseenPatience = 100 * time.Millisecond
 
-// take locks a stale file for a start. When a stranger has locked it, or somebody unseen shares the lock, as no pidleash
-// does, that is no error, and the file is not locked: then the path must be.
+// take locks a stale file for a start. It is no error if a stranger has locked it, or if somebody unseen shares the lock,
+// which no pidleash does. Then the file is strange and not locked, and the caller locks the path instead.
 func (c *content) take() error {
 	s, err := lockPatiently(c.fd, c.id, c.stat.Uid)
 	if err == unix.EWOULDBLOCK && s.held {
@@ -241,7 +241,7 @@ func isLockedByOther(fd int) bool { return share(fd) == unix.EWOULDBLOCK }
 func share(fd int) error {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {
-		_ = sys.Flock(fd, unix.LOCK_UN)
+		_ = sys.Flock(fd, unix.LOCK_UN) // it is ours
 	}
 	return err
 }

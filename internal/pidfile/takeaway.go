@@ -100,7 +100,7 @@ func moveNew(at int, from, to string) error {
 	err := sys.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
 	if lacksFlags(err) {
 		if err = sys.Linkat(at, from, at, to, 0); err == nil {
-			_ = sys.Unlinkat(at, from, 0)
+			_ = sys.Unlinkat(at, from, 0) // a second name does no harm
 		}
 	}
 	return err

@@ -21,7 +21,7 @@ type Family struct {
 	started  Ticks // when top was; 0: top is this process, which is alive
 	excluded map[int]Ticks
 	seen     map[int]Ticks // at any look
-	sessions map[int]Ticks // of the program alone, and since which start
+	sessions map[int]Ticks // that are the program's alone, since the start of the process that was noted
 	reached  map[int]Ticks // by the last Kill; nil: there was none
 	sent     syscall.Signal
 	cont     bool      // CONT came after it

@@ -147,7 +147,7 @@ func (h *Held) Status() (status syscall.WaitStatus, known bool) {
 	return status, known
 }
 
-// Why is why the status of a process that is no child, and has ended, is unknown.
+// Why tells why the status is unknown. It is for a process that is no child and has ended.
 func (h *Held) Why() string {
 	switch _, _, err := exitStatus(h.fd); err {
 	case nil:
