@@ -122,7 +122,7 @@ func (c *caller) startKeeper() error {
 	ignored, blocked := c.signals.Program(nil)
 	c.keeper, err = launch.Start(&launch.Spec{
 		Program:   launch.Self(),
-		Args:      append([]string{fmt.Sprintf("%s:%d", c.next(), fd)}, c.plan.CommandLine...),
+		Args:      append([]string{fmt.Sprintf("%s:%d", c.nextName(), fd)}, c.plan.CommandLine...),
 		Env:       atstart.Environ(),
 		Ignored:   ignored,
 		Blocked:   blocked,
@@ -139,8 +139,8 @@ func (c *caller) startKeeper() error {
 	return nil
 }
 
-// next is which part the second start has.
-func (c *caller) next() string {
+// nextName is the name of the process that this one starts: it says which part that has.
+func (c *caller) nextName() string {
 	switch {
 	case c.plan.Stays():
 		return plan.SupervisorName
@@ -235,7 +235,7 @@ func (c *caller) leave(pid int) {
 		c.become()
 		return
 	}
-	if c.next() == plan.StarterName {
+	if c.nextName() == plan.StarterName {
 		// The program is the child of the starter, and of this process when that has ended: only then may this
 		// process end, and make it the service manager's.
 		c.isUp = true

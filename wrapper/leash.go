@@ -19,14 +19,14 @@ type leash struct {
 	plan *plan.Plan
 	log  hclog.Logger
 
-	file       *pidfile.File     // nil: there is none, or none yet
-	lock       *pidfile.PathLock // of a daemon's PID file; nil: none
-	supervisor *pidfile.File     // the file of -supervisor-pidfile; nil: none
-	own        []pidfile.Own     // the caller's PID, or 0, and the files that PROGRAM may be
-	named      bool              // the file names the keeper, because no program runs
-	goneSince  time.Time         // since when the path has been empty; zero: a file is there
-	lookErr    error             // why the last look gave no answer
-	state      pidfile.State     // at the last look
+	file          *pidfile.File     // nil: there is none, or none yet
+	lock          *pidfile.PathLock // of a daemon's PID file; nil: none
+	supervisor    *pidfile.File     // the file of -supervisor-pidfile; nil: none
+	own           []pidfile.Own     // the caller's PID, or 0, and the files that PROGRAM may be
+	isPlaceholder bool              // the file names the keeper, because no program runs
+	goneSince     time.Time         // since when the path has been empty; zero: a file is there
+	lookErr       error             // why the last look gave no answer
+	state         pidfile.State     // at the last look
 
 	hints       chan struct{}
 	again       <-chan time.Time // when to look at the daemon's own file again; nil: at the next hint
@@ -69,7 +69,7 @@ func (s *leash) exchange(launch func(*pidfile.Claim) (pid int, err error)) error
 		return err
 	}
 	s.file.Exchanged(c, pid)
-	s.named = false
+	s.isPlaceholder = false
 	s.renewWatch()
 	return nil
 }
@@ -94,7 +94,7 @@ func (s *leash) retract(c *pidfile.Claim, pid int) {
 	case c == nil:
 	case c.Exchanges && c.Visible():
 		s.file.Exchanged(c, pid)
-		s.named = false // it names the child that has failed
+		s.isPlaceholder = false // it names the child that has failed
 		s.placeholder()
 	default:
 		s.warn(c.Retract(pid))
@@ -116,21 +116,21 @@ func (s *leash) begin() (err error) {
 		if err != nil {
 			return err
 		}
-		s.named = true
+		s.isPlaceholder = true
 	}
 	return s.publishSupervisor()
 }
 
 // placeholder makes the file name the keeper: readers find a live process, and a removal still means stop.
 func (s *leash) placeholder() {
-	if !s.named {
-		s.named = s.rewrite(os.Getpid())
+	if !s.isPlaceholder {
+		s.isPlaceholder = s.rewrite(os.Getpid())
 	}
 }
 
 // linger makes the file name the keeper for a moment, if the file is still ours.
 func (s *leash) linger() {
-	if s.file == nil || s.named {
+	if s.file == nil || s.isPlaceholder {
 		return
 	}
 	if state, _ := s.file.Look(); state == pidfile.Present {

@@ -56,7 +56,7 @@ const (
 	stepExec
 )
 
-func newPlan(s *Spec) (*childPlan, error) {
+func newChildPlan(s *Spec) (*childPlan, error) {
 	shared, free, err := newResult()
 	if err != nil {
 		return nil, s.failure("cannot be started: no shared page", err)

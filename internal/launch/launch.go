@@ -72,7 +72,7 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 // The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const). The runtime ends no
 // thread but with a goroutine that is locked to it, golang.org/issue/14592: none that may be locked to this one ends.
 func Start(s *Spec) (pid int, err error) {
-	p, err := newPlan(s)
+	p, err := newChildPlan(s)
 	if err != nil {
 		return 0, err
 	}
@@ -127,7 +127,7 @@ func reap(pid int) { _, _ = sys.Wait4(pid, nil, 0) }
 func Become(s *Spec) error {
 	inPlace := Spec{Program: s.Program, Args: s.Args, Context: s.Context, DirAsFound: s.DirAsFound, Files: s.Files}
 	inPlace.Ignored, inPlace.Blocked, inPlace.SameGroup = s.Ignored, s.Blocked, true
-	p, err := newPlan(&inPlace)
+	p, err := newChildPlan(&inPlace)
 	if err != nil {
 		return err
 	}

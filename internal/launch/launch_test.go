@@ -394,7 +394,7 @@ func TestDeathSignal(t *testing.T) {
 
 // No signal comes from a parent that has ended before it was asked for: the child looks who its parent is then.
 func TestDeathSignalComesTooLate(t *testing.T) {
-	p, err := newPlan(&Spec{Program: Shell(), Args: []string{"sh", "-c", "exit 3"}, DeathSignal: syscall.SIGKILL})
+	p, err := newChildPlan(&Spec{Program: Shell(), Args: []string{"sh", "-c", "exit 3"}, DeathSignal: syscall.SIGKILL})
 	must(t, err)
 	defer p.free()
 	for _, c := range []struct {
