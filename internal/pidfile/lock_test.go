@@ -139,13 +139,14 @@ func TestLockHolderIsOfThatFileSystem(t *testing.T) {
 func TestInheritedLockIsHeld(t *testing.T) {
 	path := in(t, "p.pid")
 	write(t, path, line(deadPID(t)))
-	cmd := exec.Command("sh", "-c", `exec 9<"$0"; flock 9 || exit; echo locked; exec cat`, path)
+	cmd := exec.Command("sh", "-c", `exec 9<"$0"; flock 9 || exit; exec cat`, path)
 	stdin, err := cmd.StdinPipe()
 	must(t, err)
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	fmt.Fprintln(stdin, "locked") // it is cat that answers: before that its name is another one
 	var word string
 	if _, err := fmt.Fscan(stdout, &word); err != nil {
 		t.Skip("no flock(1)")
