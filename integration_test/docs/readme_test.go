@@ -119,6 +119,29 @@ func runExample(t *testing.T, command string) {
 	}
 }
 
+// TestReadmeRecipes runs the README's recipes that are a command.
+func TestReadmeRecipes(t *testing.T) {
+	t.Parallel()
+	all := strings.Join(pageBlocks(t, "README.md", "sh"), "")
+	recipes := regexp.MustCompile(`(?m)^pidleash .*$`).FindAllString(all, -1)
+	if len(recipes) != 2 || !strings.Contains(recipes[0], "-restart ") || !strings.Contains(recipes[1], "-while ") {
+		t.Fatalf("the README has the recipes %q, one of restarts and one of a helper were expected", recipes)
+	}
+	runExample(t, recipes[0])
+
+	dir := t.TempDir()
+	helper, main := filepath.Join(dir, "helper"), filepath.Join(dir, "main.pid")
+	bed.WriteFile(t, helper, "#!/bin/sh\necho up\nexec sleep 600\n", 0o755)
+	bed.WriteFile(t, main, "", 0o644)
+	command := strings.NewReplacer("/usr/local/bin/helper", helper, "/shared/main.pid", main).Replace(recipes[1])
+	sh := exec.Command("sh", "-c", "exec "+command)
+	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(bed.Pidleash)+":"+os.Getenv("PATH"))
+	r := bed.Launch(t, sh)
+	r.Expect(t, "up")
+	bed.Must(t, os.Remove(main))
+	r.ExpectCode(t, 0)
+}
+
 // TestPageCommands runs what docs/commands.md shows. The daemons are scripts of
 // their names, and /run is a directory of the test's.
 func TestPageCommands(t *testing.T) {
