@@ -49,7 +49,7 @@ func report(l *loop, a machine.Action) {
 	case machine.Restarting:
 		reportRestart(l, a)
 	case machine.RestartLimit:
-		l.log.Warn(fmt.Sprintf("not restarting: the limit of %d within %v is reached", l.plan.Restart.Limit, l.plan.Restart.Window))
+		l.log.Warn(fmt.Sprintf("not restarting: %d restarts within %v", l.plan.Restart.Limit, l.plan.Restart.Window))
 	}
 }
 
@@ -66,7 +66,7 @@ func traceEvent(l *loop, kind machine.Kind, actions []machine.Action) {
 func reportLaunch(l *loop) {
 	l.log.Debug("launched", "program", l.plan.Args[0], "pid", l.program.pid())
 	if again := l.program.launches - 1; again > 0 {
-		l.relay.Send(fmt.Sprintf("STATUS=Restarted as PID %d, restarts so far: %d", l.program.pid(), again))
+		l.relay.Send(fmt.Sprintf("STATUS=Restarted as PID %d, %d times so far", l.program.pid(), again))
 	} else if l.conditions != nil {
 		l.relay.Send("STATUS=")
 	}
@@ -125,7 +125,7 @@ func late(l *loop) error {
 // reportUnfollowed names who is left of a daemon that has ended by itself, and is not followed.
 func reportUnfollowed(l *loop) {
 	if left := l.program.finder.Left(); len(left) > 0 && len(l.program.sent) == 0 {
-		l.log.Warn(fmt.Sprintf("PID %d has ended and has left PIDs %v, which nobody watches", l.program.last.PID, left))
+		l.log.Warn(fmt.Sprintf("PID %d has ended, and of it PIDs %v live on, which nobody watches", l.program.last.PID, left))
 	}
 }
 

@@ -351,7 +351,7 @@ func TestLostDaemonIsNamed(t *testing.T) {
 	bed.Must(t, os.Chmod(s.PIDFile, 0o644))
 	bed.Await(t, "a look at the file", func() bool { return looks() > before })
 	bed.Must(t, syscall.Kill(pid, syscall.SIGKILL))
-	want := fmt.Sprintf("PID %d has ended and has left PIDs [%d], which nobody watches", pid, next)
+	want := fmt.Sprintf("PID %d has ended, and of it PIDs [%d] live on, which nobody watches", pid, next)
 	bed.Await(t, want, func() bool { return strings.Contains(bed.ReadFile(t, log), want) })
 	bed.Must(t, syscall.Kill(next, syscall.SIGKILL))
 	s.Mark.ExpectNobody(t)

@@ -322,7 +322,7 @@ func TestRestartByEnvironment(t *testing.T) {
 	r.begins(t)
 	r.Tell(t, "exit 4")
 	r.ExpectCode(t, 4)
-	r.AwaitStderr(t, `not restarting: the limit of 2 within 1h0m0s is reached\n$`)
+	r.AwaitStderr(t, `not restarting: 2 restarts within 1h0m0s\n$`)
 
 	r = startRestarted(t, h, "-restart", "no")
 	r.Tell(t, "exit 4")

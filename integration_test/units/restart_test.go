@@ -110,7 +110,7 @@ func restartUnitLimit(c *bed.ProtocolCase) {
 	u.Program.Do("kill 11")
 	u.Over("failed", "signal")
 	u.Want("ExecMainStatus", "11")
-	if lines := u.Messages("-p", "warning..warning"); !slices.Equal(lines, []string{"pidleash: not restarting: the limit of 1 within 1h0m0s is reached"}) {
+	if lines := u.Messages("-p", "warning..warning"); !slices.Equal(lines, []string{"pidleash: not restarting: 1 restarts within 1h0m0s"}) {
 		c.Errorf("pidleash's lines %q", lines)
 	}
 }
@@ -213,7 +213,7 @@ func restartUnitNotify(c *bed.ProtocolCase) {
 	})
 	u.Must("kill", "--kill-whom=main", "--signal=HUP")
 	again(u, main)
-	u.Await("StatusText", "Restarted as PID "+u.PID+", restarts so far: 1")
+	u.Await("StatusText", "Restarted as PID "+u.PID+", 1 times so far")
 	u.Send("READY=1\\nSTATUS=second")
 	u.Want("StatusText", "second")
 	u.Want("ActiveState", "active")

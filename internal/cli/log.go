@@ -123,7 +123,7 @@ func (l *log) write() {
 			unix.Close(next.fd)
 		}
 		if n := l.dropped.Swap(0); n > 0 {
-			l.writeAll(fmt.Appendf(nil, "pidleash: messages lost, because standard error was not read: %d\n", n))
+			l.writeAll(fmt.Appendf(nil, "pidleash: %d messages lost: standard error was not read\n", n))
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestLogDropsAndCounts(t *testing.T) {
 	if kept < logQueue || kept > logQueue+1 { // one is in the writer's hand
 		t.Errorf("%d messages of %d were kept, want the queue's %d", kept, sent, logQueue)
 	}
-	if want := fmt.Sprintf("pidleash: messages lost, because standard error was not read: %d\n", sent-kept); !strings.Contains(text, want) {
+	if want := fmt.Sprintf("pidleash: %d messages lost: standard error was not read\n", sent-kept); !strings.Contains(text, want) {
 		t.Errorf("the loss of %d is not told in:\n%s", sent-kept, text)
 	}
 	if strings.Count(text, "messages lost") != 1 {
