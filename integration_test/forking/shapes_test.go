@@ -383,6 +383,19 @@ func TestSecondTermAfterNewFile(t *testing.T) {
 	})
 }
 
+// Who is to write the file anew is missed by one reading of /proc, and not lost.
+func TestSuccessorThatNobodySees(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "flees", "FILE")
+		pid := s.settled(t, "the daemon")
+		bed.Await(t, "its handler of USR2", func() bool { return comm(pid) == "published" })
+		bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		s.succeeded(t, "the daemon after USR2", pid)
+		s.leave(t)
+	})
+}
+
 // startSettled starts a daemon that is found before it has a session of its own, in which it then has a worker.
 func startSettled(t *testing.T, background bool, options ...string) (s *shaped, pid int) {
 	t.Helper()
