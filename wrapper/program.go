@@ -129,6 +129,7 @@ func (s *program) was(pid int) bool { return s.last != nil && s.last.PID == pid 
 // send sends a signal and names its target for messages.
 func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err error) {
 	s.sent[sig] = true
+	s.held.Regroup()
 	switch {
 	case to == machine.ToTree:
 		return "all descendants", s.sendToTree(sig)

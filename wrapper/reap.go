@@ -28,6 +28,7 @@ func (l *loop) reap() {
 			return
 		}
 		if pid == l.program.pid() && l.program.held.Dead() {
+			l.program.held.Regroup() // only now: afterwards /proc does not tell
 			l.happen(machine.Event{Kind: machine.Died})
 		}
 		if status, ok := l.program.reaper.Wait(pid); ok {

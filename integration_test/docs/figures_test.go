@@ -34,7 +34,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1420,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   930,
+	"internal/process":   940,
 	"internal/daemon":    460,
 	"internal/pidfile":   2245,
 	"internal/condition": 210,

@@ -48,8 +48,14 @@ var everyWay = []by{byPath, byFollow, byNone}
 // startShape starts one, in whose words FILE stands for the daemon's own file.
 func startShape(t *testing.T, background bool, b by, words ...string) *shaped {
 	t.Helper()
+	return startShapeWith(t, nil, background, b, words...)
+}
+
+// startShapeWith also has options of pidleash.
+func startShapeWith(t *testing.T, options []string, background bool, b by, words ...string) *shaped {
+	t.Helper()
 	s := &shaped{Attempt: bed.NewAttempt(t), daemon: background}
-	options := []string{"-forking"}
+	options = append(options, "-forking")
 	if background {
 		options = append(options, "-daemon")
 	} else {
@@ -375,6 +381,68 @@ func TestSecondTermAfterNewFile(t *testing.T) {
 		s.Mark.ExpectNobody(t)
 		bed.ExpectEmptyDir(t, s.Dir)
 	})
+}
+
+// Who is to write the file anew is missed by one reading of /proc, and not lost.
+func TestSuccessorThatNobodySees(t *testing.T) {
+	t.Parallel()
+	inShapes(t, []by{byPath, byFollow}, func(t *testing.T, background bool, b by) {
+		s := startShape(t, background, b, "flees", "FILE")
+		pid := s.settled(t, "the daemon")
+		bed.Await(t, "its handler of USR2", func() bool { return comm(pid) == "published" })
+		bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		s.succeeded(t, "the daemon after USR2", pid)
+		s.leave(t)
+	})
+}
+
+// startSettled starts a daemon that is found before it has a session of its own, in which it then has a worker.
+func startSettled(t *testing.T, background bool, options ...string) (s *shaped, pid int) {
+	t.Helper()
+	s = startShapeWith(t, options, background, byNone, "settles")
+	pid = s.succeeded(t, "the daemon")
+	bed.Await(t, "its handler of USR1", func() bool { return comm(pid) == "published" })
+	bed.Must(t, syscall.Kill(pid, syscall.SIGUSR1))
+	bed.Await(t, "its worker", func() bool { return comm(pid) == "settled" })
+	return s, pid
+}
+
+// A daemon that makes its session after it was found is stopped with all that it has there.
+func TestSessionAfterTheStart(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]string{nil, {"-kill-mode", "group"}, {"-stop-command", "kill $MAINPID"}} {
+		t.Run(strings.Join(options, " "), func(t *testing.T) {
+			inShapes(t, []by{byNone}, func(t *testing.T, background bool, _ by) {
+				s, _ := startSettled(t, background, options...)
+				s.leave(t)
+			})
+		})
+	}
+}
+
+// A forwarded signal comes without a look at the file before it.
+func TestSessionAfterTheStartForwards(t *testing.T) {
+	t.Parallel()
+	s, _ := startSettled(t, false, "-kill-mode", "group")
+	s.run.Signal(syscall.SIGTERM)
+	s.run.ExpectCode(t, 0)
+	s.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, s.Dir)
+}
+
+// Its worker is none that succeeds it.
+func TestSessionAfterTheStartCrash(t *testing.T) {
+	t.Parallel()
+	s, pid := startSettled(t, false)
+	bed.Must(t, syscall.Kill(pid, syscall.SIGKILL))
+	s.run.ExpectSignal(t, syscall.SIGKILL)
+	left := s.shapes()
+	s.run.AwaitStderr(t, fmt.Sprintf("PID %d has ended, and of it PIDs \\[%d\\] live on, which nobody watches", pid, left[0]))
+	for _, worker := range left {
+		bed.Must(t, syscall.Kill(worker, syscall.SIGKILL))
+	}
+	s.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, s.Dir)
 }
 
 // A program that goes to the background without -forking is lost, but not silently.

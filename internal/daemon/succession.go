@@ -21,6 +21,9 @@ import (
 const (
 	// filePatience is how long a daemon's own file may take to name the successor.
 	filePatience = 2 * time.Second
+	// unseenPatience is how long no reading of /proc may show anybody who could write that file. One reading is no
+	// snapshot: who goes to the background again forks and ends faster than it can be read.
+	unseenPatience = 100 * time.Millisecond
 	// guessPatience is how long the looks for a successor without a file may take at most.
 	guessPatience = 3 * time.Second
 	// middleLimit is how soon after it was found a middle process of a double fork has ended.
@@ -34,6 +37,7 @@ type succession struct {
 	image        string    // the path that the daemon executes; empty: unknown
 	found        time.Time // when the daemon was found
 	ended        time.Time // when its end was first asked about; zero: it lives
+	writer       time.Time // when somebody who may write the file was last seen, or ended
 	wrote        bool      // the daemon has written a file of its own
 	unnamed      time.Time // since when the file does not name the daemon; zero: it does
 }
@@ -123,7 +127,7 @@ type End struct {
 // too early to tell.
 func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	if f.ended.IsZero() {
-		f.ended = now
+		f.ended, f.writer = now, now
 	}
 	since := now.Sub(f.ended)
 	left := f.Left()
@@ -132,7 +136,7 @@ func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 		return 0, false
 	case len(left) == 0 && !f.hasFile():
 		return 0, (!f.beside || e.BeforeUp) && since < filePatience // not from one reading of /proc
-	case f.hasFile() && since < filePatience && (len(left) > 0 || f.mayBeWritten()):
+	case f.hasFile() && since < filePatience && (len(left) > 0 || f.mayBeWritten(now)):
 		return 0, true
 	case len(left) == 0 || since >= guessPatience:
 		return 0, false
@@ -144,18 +148,19 @@ func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	return f.guess(now, left, isMiddle && e.Known)
 }
 
-// mayBeWritten reports that somebody lives who may be the successor, and write the file.
-func (f *Finder) mayBeWritten() bool {
+// mayBeWritten reports that somebody may live who may be the successor, and write the file.
+func (f *Finder) mayBeWritten(now time.Time) bool {
 	if !f.beside {
 		return true // not from one reading of /proc
 	}
 	table, _ := process.Table()
 	for pid, p := range table {
 		if p.Start >= f.origin.start && f.origin.bore(pid) {
+			f.writer = now
 			return true
 		}
 	}
-	return false
+	return now.Sub(f.writer) < unseenPatience
 }
 
 // guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one that is no

@@ -78,6 +78,17 @@ func peekChild(pid int) (int, error) { return peek(unix.P_PID, pid, unix.WEXITED
 // Same reports that both hold the same process.
 func (h *Held) Same(other *Held) bool { return h.PID == other.PID && h.Start == other.Start }
 
+// Regroup reads the group and the session again while it has none of its own: a daemon may call setsid(2) after it was
+// found. One that it shares with others can only be the first. Nil has none.
+func (h *Held) Regroup() {
+	if h == nil || h.Group == h.PID {
+		return
+	}
+	if p, err := Read(h.PID); err == nil && p.Start == h.Start && p.Group == h.PID {
+		h.Group, h.Session = p.Group, p.Session
+	}
+}
+
 // Signal has the errors of pidfd_send_signal(2): EPERM, and ESRCH when the process has ended and was waited for. One
 // that was not waited for takes any signal.
 func (h *Held) Signal(sig syscall.Signal) error {

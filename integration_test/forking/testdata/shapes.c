@@ -14,6 +14,9 @@
  *                            second later; stay: the first one stays in the foreground
  * escapes FILE               goes to the background by one fork, half a second after the start
  * again [FILE]               USR2: executes itself and goes to the background again
+ * flees FILE                 the same, by so many forks that hardly one reading of /proc shows it
+ * settles                    a daemon that makes a session of its own, and a worker in it, at USR1; then
+ *                            its name is "settled"
  * renews FILE                a daemon that writes its file anew at the first TERM, and ends by the
  *                            second one
  */
@@ -90,6 +93,14 @@ static void on_hup(int sig)
 	(void)sig;
 	unlink(own);
 	execute();
+}
+
+static void on_usr1_settle(int sig)
+{
+	(void)sig;
+	setsid();
+	if (fork() > 0)
+		prctl(PR_SET_NAME, "settled");
 }
 
 static void on_usr2_again(int sig)
@@ -203,6 +214,15 @@ int main(int argc, char **argv)
 		file = argc > 2 ? argv[2] : NULL;
 		signal(SIGUSR2, on_usr2_again);
 		twice();
+	} else if (strcmp(kind, "flees") == 0) {
+		file = argv[2];
+		signal(SIGUSR2, on_hup);
+		for (int i = 0; i < 40; i++)
+			twice();
+	} else if (strcmp(kind, "settles") == 0) {
+		signal(SIGUSR1, on_usr1_settle);
+		if (fork())
+			_exit(0);
 	} else if (strcmp(kind, "renews") == 0) {
 		file = argv[2];
 		signal(SIGTERM, on_term_renew);
