@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -129,6 +130,9 @@ func logHint(path string, err error) string {
 	var st unix.Stat_t
 	dir, user := filepath.Dir(path), strconv.Itoa(os.Geteuid())
 	exists := sys.Stat(path, &st) == nil
+	if hint := safeopen.Remedy(path, err); hint != "" {
+		return hint
+	}
 	switch err {
 	case unix.EBADF:
 		return "it must be open at the start; in the background only 0, 1 and 2 are"
@@ -140,8 +144,6 @@ func logHint(path string, err error) string {
 			return "it is a symbolic link: create what it leads to"
 		}
 		return "choose another directory: the file system of " + dir + " takes no files"
-	case unix.EISDIR:
-		return "name a file in it"
 	case unix.ENXIO:
 		if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
 			return "it is a socket: pass it as a descriptor, /dev/fd/N"
@@ -150,10 +152,7 @@ func logHint(path string, err error) string {
 	case unix.EROFS:
 		return "choose a directory that can be written"
 	case unix.EACCES, unix.EPERM:
-		switch {
-		case sys.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil:
-			return "user " + user + " may not enter " + dir
-		case exists:
+		if exists {
 			return "user " + user + " may not write this file, which is user " + strconv.Itoa(int(st.Uid)) + "'s"
 		}
 		return "choose a directory that user " + user + " may write"
@@ -211,8 +210,8 @@ func CheckDir(c *plan.Context) error {
 		return nil
 	}
 	hint := "create it, or name another with -chdir"
-	if dir := barred(c.Dir + "/"); dir != "" && err == unix.EACCES {
-		hint = barredHint(dir)
+	if err == unix.EACCES {
+		hint = cmp.Or(safeopen.Barred(c.Dir+"/"), hint)
 	}
 	return &fault.Error{Object: "directory " + c.Dir, Problem: "cannot be entered", Err: err, Hint: hint}
 }
