@@ -48,7 +48,7 @@ var lineLimits = map[string]int{
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2260,
+	"internal/cli":       2290,
 }
 
 // excess lets a type have more than others.
