@@ -37,7 +37,7 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if p.Way != plan.Foreground && os.Getpid() == 1 {
 		return plan.Outcome{}, &fault.Error{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
 	}
-	if err := launch.CheckDir(&p.Context); err != nil {
+	if err := cmp.Or(launch.CheckDir(&p.Context), launch.CheckRead(p)); err != nil {
 		return plan.Outcome{}, err
 	}
 	if p.Forking {

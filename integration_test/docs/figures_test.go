@@ -18,14 +18,14 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14850 // lines of the program, tests left out
+	productLimit  = 14900 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
 // needed more: whose locks count, who is asked before the list of them all, and clocks that were set (pidfile); the
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer of
 // the kernel (watch); a message or another way for each call that is refused (all); a
-// remedy for each refusal of a file (pidfile, safeopen).
+// remedy for each refusal of a file (pidfile, safeopen), and files that can never be what they are for (launch).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2200,

@@ -215,3 +215,24 @@ func CheckDir(c *plan.Context) error {
 	}
 	return &fault.Error{Object: "directory " + c.Dir, Problem: "cannot be entered", Err: err, Hint: hint}
 }
+
+// CheckRead refuses what can never be a file that the program writes: that of -follow, and those of -ready-file.
+func CheckRead(p *plan.Plan) error {
+	for i, path := range append([]string{p.Follow}, p.ReadyFiles...) {
+		if path == "" {
+			continue
+		}
+		fd, err := safeopen.Follow(path, unix.O_PATH)
+		if err != nil {
+			continue // it may come
+		}
+		var st unix.Stat_t
+		err = sys.Fstat(fd, &st)
+		unix.Close(fd)
+		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+			object := []string{"follow ", "ready-file "}[min(i, 1)] + path
+			return &fault.Error{Object: object, Problem: "is not a regular file", Hint: "name the file that the program writes"}
+		}
+	}
+	return nil
+}
