@@ -216,6 +216,23 @@ func CheckDir(c *plan.Context) error {
 	return &fault.Error{Object: "directory " + c.Dir, Problem: "cannot be entered", Err: err, Hint: hint}
 }
 
+// PassedSockets counts the descriptors that the service manager has passed to this process, sd_listen_fds(3). Whoever
+// came in between may have closed them: where a number is free this process has opened something of its own.
+func PassedSockets() (n int) {
+	said, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	for n < said {
+		flags, err := sys.FcntlInt(uintptr(plan.FirstFD+n), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // CheckRead refuses what can never be a file that the program writes: that of -follow, and those of -ready-file.
 func CheckRead(p *plan.Plan) error {
 	for i, path := range append([]string{p.Follow}, p.ReadyFiles...) {
