@@ -27,6 +27,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/launch"
 	"pidleash/internal/plan"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 	"pidleash/internal/sys"
 )
@@ -41,6 +42,9 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 		return plan.Outcome{}, err
 	}
 	if p.Forking {
+		if err := reserve.Descriptors(); err != nil { // or /proc could not be read for that reason alone
+			return plan.Outcome{}, err
+		}
 		if err := canTell(); err != nil {
 			return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Err: err, Hint: "mount /proc"}
 		}
