@@ -27,6 +27,7 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/launch"
 	"pidleash/internal/plan"
+	"pidleash/internal/process"
 	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 	"pidleash/internal/sys"
@@ -109,11 +110,12 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	return plan.Outcome{}, err
 }
 
-// canTell reports whether /proc is there, and can be listed and read.
+// canTell reports whether /proc is there, of this PID namespace, and can be listed and read.
 func canTell() error {
 	_, list := os.ReadDir("/proc/self/task")
 	_, read := sys.ReadFile("/proc/self/stat", 1024)
-	return cmp.Or(list, read)
+	_, own := process.Children(os.Getpid())
+	return cmp.Or(list, read, own)
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5).
