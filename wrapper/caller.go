@@ -54,6 +54,9 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, file *launch.Progra
 	if err := canStop(); err != nil {
 		return plan.Outcome{}, err
 	}
+	if process.IsForeign() { // and a keeper would never know that nobody is left
+		return plan.Outcome{}, &fault.Error{Object: "keeper", Problem: "/proc is that of another PID namespace", Hint: "mount /proc"}
+	}
 	received := s.C()
 	if p.Way == plan.Sidecar {
 		// This comes first: from now on signals sent to this process are for the program.

@@ -198,7 +198,16 @@ func TestProcOfAnotherNamespace(t *testing.T) {
 			r.ExpectCode(t, 0)
 		})
 	}
-	r := bed.Start(t, bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child"}}, "-forking", "sh", "-c", "sleep 60 &")
-	r.ExpectCode(t, 125)
-	r.ExpectOneLine(t, "-forking: cannot tell the daemon without /proc: /proc is that of another PID namespace; hint: mount /proc")
+	for option, line := range map[string]string{
+		"-forking": "-forking: cannot tell the daemon without /proc: /proc is that of another PID namespace; hint: mount /proc",
+		"-daemon":  "keeper: /proc is that of another PID namespace; hint: mount /proc",
+		"-sidecar": "keeper: /proc is that of another PID namespace; hint: mount /proc",
+	} {
+		dir := bed.OpenDir(t)
+		h := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "sh", "-c", `"$@"; exit $?`, "sh"}}
+		r := bed.Start(t, h, option, "-pidfile", dir+"/p.pid", "sleep", "60")
+		r.ExpectCode(t, 125)
+		r.ExpectOneLine(t, line)
+		bed.ExpectEmptyDir(t, dir)
+	}
 }

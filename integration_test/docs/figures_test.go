@@ -26,10 +26,10 @@ const (
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer of
 // the kernel (watch); a message or another way for each call that is refused (all); a remedy for each
 // refusal of a file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a
-// /proc of another namespace (process).
+// /proc of another namespace (process, wrapper).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2200,
+	"wrapper":            2205,
 	"watch":              325,
 	"internal/plan":      560,
 	"internal/machine":   1210,
