@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -54,6 +53,9 @@ type caller struct {
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program) (plan.Outcome, error) {
 	if err := canStop(); err != nil {
 		return plan.Outcome{}, err
+	}
+	if process.IsForeign() { // and a keeper would never know that nobody is left
+		return plan.Outcome{}, &fault.Error{Object: "keeper", Problem: "/proc is that of another PID namespace", Hint: "mount /proc"}
 	}
 	received := s.C()
 	if p.Way == plan.Sidecar {
@@ -117,7 +119,7 @@ func (c *caller) startKeeper() error {
 	}
 	fd := plan.FirstFD
 	if c.plan.Way == plan.Daemon {
-		fd += passedSockets()
+		fd += launch.PassedSockets()
 	}
 	ignored, blocked := c.signals.Program(nil)
 	c.keeper, err = launch.Start(&launch.Spec{
@@ -156,15 +158,6 @@ func keeperError(err error) error {
 		return &fault.Error{Object: "keeper", Problem: "cannot be started from /proc/self/exe", Err: e.Err, Hint: "mount /proc"}
 	}
 	return &fault.Error{Object: "keeper", Problem: "cannot be started", Err: err, Hint: fault.Hint(err)}
-}
-
-// passedSockets counts the descriptors that the service manager has passed to this process, sd_listen_fds(3).
-func passedSockets() int {
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil || n < 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return 0
-	}
-	return n
 }
 
 // wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end of the

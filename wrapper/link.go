@@ -145,7 +145,8 @@ func (l *loop) answerCaller() {
 // letGo releases what was inherited from the caller: descriptors, working directory, standard error.
 func (l *loop) letGo() {
 	if l.plan.Way == plan.Daemon && !l.role.isParent { // with -sidecar the caller has them, and a parent needs them again
-		for fd := plan.FirstFD; fd < plan.FirstFD+passedSockets(); fd++ {
+		n := launch.PassedSockets()
+		for fd := plan.FirstFD; fd < plan.FirstFD+n; fd++ {
 			unix.Close(fd)
 		}
 	}

@@ -144,7 +144,11 @@ func (s *program) send(sig syscall.Signal, to machine.Target) (whom string, err 
 // sendToTree signals every descendant. Without a family only the known process groups can be reached.
 func (s *program) sendToTree(sig syscall.Signal) error {
 	if s.family != nil {
-		return s.family.Kill(sig)
+		err := s.family.Kill(sig)
+		if err != nil && s.held != nil { // /proc does not tell of the descendants
+			_ = s.held.Signal(sig)
+		}
+		return err
 	}
 	members, err := s.members()
 	for pid, start := range members {

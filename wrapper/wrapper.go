@@ -27,6 +27,8 @@ import (
 	"pidleash/internal/fault"
 	"pidleash/internal/launch"
 	"pidleash/internal/plan"
+	"pidleash/internal/process"
+	"pidleash/internal/reserve"
 	"pidleash/internal/signals"
 	"pidleash/internal/sys"
 )
@@ -37,10 +39,13 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 	if p.Way != plan.Foreground && os.Getpid() == 1 {
 		return plan.Outcome{}, &fault.Error{Object: "process 1", Problem: "must stay, everything ends with it", Hint: "leave -daemon and -sidecar out"}
 	}
-	if err := launch.CheckDir(&p.Context); err != nil {
+	if err := cmp.Or(launch.CheckDir(&p.Context), launch.CheckRead(p)); err != nil {
 		return plan.Outcome{}, err
 	}
 	if p.Forking {
+		if err := reserve.Descriptors(); err != nil { // or /proc could not be read for that reason alone
+			return plan.Outcome{}, err
+		}
 		if err := canTell(); err != nil {
 			return plan.Outcome{}, &fault.Error{Object: "-forking", Problem: "cannot tell the daemon without /proc", Err: err, Hint: "mount /proc"}
 		}
@@ -105,11 +110,12 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	return plan.Outcome{}, err
 }
 
-// canTell reports whether /proc is there, and can be listed and read.
+// canTell reports whether /proc is there, of this PID namespace, and can be listed and read.
 func canTell() error {
 	_, list := os.ReadDir("/proc/self/task")
 	_, read := sys.ReadFile("/proc/self/stat", 1024)
-	return cmp.Or(list, read)
+	_, own := process.Children(os.Getpid())
+	return cmp.Or(list, read, own)
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5). Without /proc nobody sees a name.

@@ -190,3 +190,35 @@ func TestKilledWatchdogLeavesProgram(t *testing.T) {
 	bed.Conclusion{}.Expect(t, third)
 	bed.ExpectEmptyDir(t, a.Dir)
 }
+
+// Of the sockets that the service manager has passed a script in between may have closed some: their numbers are those of
+// what the watchdog has opened itself, and it goes on with all of that. PROGRAM has what was left.
+func TestSocketsThatAreClosed(t *testing.T) {
+	t.Parallel()
+	for _, m := range bed.StartModes {
+		for _, said := range []string{"1", "8", "100", "1000000"} {
+			if !strings.HasPrefix(m.Name, "daemon") {
+				continue
+			}
+			t.Run(m.Name+" "+said, func(t *testing.T) {
+				t.Parallel()
+				a := bed.NewAttempt(t)
+				a.How.Before = []string{"sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=` + said + `; exec "$@" 3<"$0"`, a.Other}
+				if a.Program = []string{"sleep", "60"}; strings.Contains(m.Name, "forking") {
+					a.Shell("sleep 60 &")
+				}
+				bed.Conclusion{}.Expect(t, a.Start(t, m))
+				bed.Await(t, "PROGRAM is executed", a.IsSleeping)
+				if got := linksOf(t, bed.PIDIn(t, a.PIDFile))["3"]; got != a.Other {
+					t.Errorf("PROGRAM has %q as descriptor 3", got)
+				}
+				r := bed.Start(t, bed.How{}, "status", a.PIDFile)
+				r.ExpectCode(t, 0)
+				if line := r.Line(t); !strings.HasSuffix(line, fmt.Sprintf("held by pidleash PID %d", a.Mark.Watchdog())) {
+					t.Errorf("status: %s", line)
+				}
+				a.Leave(t)
+			})
+		}
+	}
+}

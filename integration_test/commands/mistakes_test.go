@@ -40,6 +40,12 @@ var missteps = []misstep{
 	{words: "version", code: 127, line: "version: not found in PATH; hint: pidleash -version"},
 	{words: "-pidfile DIR/x stop", code: 127, line: "stop: not found in PATH; hint: a command comes before every option: pidleash stop"},
 
+	{words: "---pidfile DIR/x" + ran, code: 125, line: "no option ---pidfile; hint: did you mean -pidfile"},
+	{words: "-=x" + ran, code: 125, line: "no option -=x; hint: pidleash -h all"},
+	{words: "\u2014pidfile DIR/x" + ran, code: 127, line: "\u2014pidfile: not found in PATH; hint: did you mean -pidfile, with a plain hyphen"},
+	{words: "-nice 1 \u2013\u2013pidfle=DIR/x" + ran, code: 127, line: "\u2013\u2013pidfle=DIR/x: not found; hint: did you mean -pidfile, with a plain hyphen"},
+	{words: "-- \u2013daemon" + ran, code: 127, line: "\u2013daemon: not found in PATH; hint: give its full path"},
+
 	// A value that is missing.
 	{words: "-pidfile -settle 5s" + ran, code: 125, line: "option -pidfile needs a value in front of -settle; hint: -pidfile FILE"},
 	{words: "-stdout --daemon" + ran, code: 125, line: "option -stdout needs a value in front of --daemon; hint: -stdout FILE"},
@@ -127,6 +133,8 @@ func TestNoMistakes(t *testing.T) {
 		{words: "-log-level info true"},
 		{words: "-stop-command true -pidfile DIR/x.pid ./p"},
 		{words: "./p -no-such-option"},
+		{words: "-h=false ./p"},
+		{words: "-version=false ./p"},
 	} {
 		t.Run(c.words, func(t *testing.T) {
 			t.Parallel()

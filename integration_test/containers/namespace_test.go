@@ -160,3 +160,54 @@ func TestStopWhereProcHides(t *testing.T) {
 		})
 	}
 }
+
+// Where /proc is that of another namespace, its numbers mean nothing here: who has one of them here is not signaled.
+func TestProcOfAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	for mode, program := range map[string]string{"mixed": `rm "$0"; sleep 0.5`, "tree": `rm "$0"; exec sleep 60`} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			// The wrapper gets the number that the parent has in this namespace, an innocent process that of its child.
+			parent := exec.Command("sh", "-c", "sleep 60 & echo $!; read x; kill $!; wait")
+			input, err := parent.StdinPipe()
+			bed.Must(t, err)
+			output, err := parent.StdoutPipe()
+			bed.Must(t, err)
+			bed.Must(t, parent.Start())
+			defer func() {
+				input.Close()
+				_ = parent.Wait() // by its child's signal
+			}()
+			var child int
+			_, err = fmt.Fscan(output, &child)
+			bed.Must(t, err)
+			const script = `
+				mkdir "$0/proc"; mount -t proc none "$0/proc"; last="$0/proc/sys/kernel/ns_last_pid"
+				parent=$1 child=$2; shift 2
+				echo $((child - 1)) >"$last"; sleep 60 & innocent=$!
+				echo $((parent - 1)) >"$last"; "$@" & wrapper=$!
+				wait $wrapper || :
+				echo $((innocent - child)) $((wrapper - parent))
+				kill -0 $innocent`
+			dir := bed.OpenDir(t)
+			r := bed.Start(t, bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "--mount",
+				"sh", "-ec", script, dir, fmt.Sprint(parent.Process.Pid), fmt.Sprint(child)}},
+				"-stop", "KILL", "-kill-mode", mode, "-pidfile", dir+"/p.pid", "sh", "-c", program, dir+"/p.pid")
+			r.Expect(t, "0 0")
+			r.ExpectCode(t, 0)
+		})
+	}
+	for option, line := range map[string]string{
+		"-forking": "-forking: cannot tell the daemon without /proc: /proc is that of another PID namespace; hint: mount /proc",
+		"-daemon":  "keeper: /proc is that of another PID namespace; hint: mount /proc",
+		"-sidecar": "keeper: /proc is that of another PID namespace; hint: mount /proc",
+	} {
+		dir := bed.OpenDir(t)
+		h := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "sh", "-c", `"$@"; exit $?`, "sh"}}
+		r := bed.Start(t, h, option, "-pidfile", dir+"/p.pid", "sleep", "60")
+		r.ExpectCode(t, 125)
+		r.ExpectOneLine(t, line)
+		bed.ExpectEmptyDir(t, dir)
+	}
+}

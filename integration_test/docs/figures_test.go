@@ -18,28 +18,30 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14800 // lines of the program, tests left out
+	productLimit  = 14900 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
 // needed more: whose locks count, who is asked before the list of them all, and clocks that were set (pidfile); the
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer of
-// the kernel (watch); a message or another way for each call that is refused (all).
+// the kernel (watch); a message or another way for each call that is refused (all); a remedy for each
+// refusal of a file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a
+// /proc of another namespace (process, wrapper).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2200,
+	"wrapper":            2205,
 	"watch":              325,
 	"internal/plan":      560,
 	"internal/machine":   1210,
-	"internal/launch":    1420,
+	"internal/launch":    1435,
 	"internal/atstart":   250,
 	"internal/signals":   450,
 	"internal/process":   940,
 	"internal/daemon":    460,
-	"internal/pidfile":   2245,
+	"internal/pidfile":   2265,
 	"internal/condition": 210,
 	"internal/ready":     320,
-	"internal/safeopen":  490, // what root opens by name, where other users may have a hand in it
+	"internal/safeopen":  525, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   140,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller
 	"internal/terminal":  185,
@@ -47,7 +49,7 @@ var lineLimits = map[string]int{
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2260,
+	"internal/cli":       2290,
 }
 
 // excess lets a type have more than others.

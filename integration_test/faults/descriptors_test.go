@@ -18,7 +18,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			works, refused := 0, 0
-			for limit := 6; limit < 30; limit++ {
+			for limit := 4; limit < 30; limit++ {
 				if fewDescriptors(t, m, limit) {
 					works++
 				} else {

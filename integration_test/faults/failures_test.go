@@ -67,6 +67,15 @@ func program(name, text string, mode os.FileMode) func(*testing.T, *bed.Attempt)
 	}
 }
 
+// asNobody adds options for a user without rights.
+func asNobody(options ...string) func(*testing.T, *bed.Attempt) {
+	return func(t *testing.T, a *bed.Attempt) {
+		bed.NeedRoot(t)
+		a.How = bed.AsNobody()
+		bed.WithOptions(options...)(t, a)
+	}
+}
+
 // noDaemon is said of a program that leaves nothing behind.
 const noDaemon = "sh: has ended and has left no daemon behind"
 
@@ -93,6 +102,16 @@ var failures = []failure{
 		arrange: bed.WithOptions("-stdout", "OTHER/no/log")},
 	{name: "stderr is a directory", Conclusion: bed.Conclusion{Code: 125, Line: "stderr .*: cannot be opened: is a directory; hint: name a file in it"},
 		arrange: bed.WithOptions("-stderr", "OTHER")},
+	{name: "priority that is refused", Conclusion: bed.Conclusion{Code: 125, Line: "nice -5: cannot be set: permission denied; hint: .*CAP_SYS_NICE"},
+		arrange: asNobody("-nice", "-5")},
+	{name: "OOM score that is refused", Conclusion: bed.Conclusion{Code: 125, Line: "oom-score-adj -1000: cannot be set: permission denied; hint: .*CAP_SYS_RESOURCE"},
+		arrange: asNobody("-oom-score-adj", "-1000")},
+	{name: "log is a directory", not: "sidecar", Conclusion: bed.Conclusion{Code: 125, Line: "ready-file .*: is not a regular file; hint: name the file that the program writes"},
+		arrange: bed.WithOptions("-ready", "log", "-ready-file", "OTHER")},
+	{name: "daemon's file is a device", not: "sidecar, foreground, daemon", Conclusion: bed.Conclusion{Code: 125, Line: "follow /dev/null: is not a regular file; hint: "},
+		arrange: bed.WithOptions("-follow", "/dev/null")},
+	{name: "output is no log", not: "sidecar", Conclusion: bed.Conclusion{Code: 125, Line: "-ready log: neither -stdout nor -stderr is a regular file; hint: -ready-file FILE"},
+		arrange: bed.WithOptions("-ready", "log", "-stdout", "/dev/null")},
 	{name: "no directory to enter", Conclusion: bed.Conclusion{Code: 125, Line: "directory .*/no: cannot be entered: no such file or directory; hint: "},
 		arrange: bed.WithOptions("-chdir", "OTHER/no")},
 	{name: "directory the user may not enter", Conclusion: bed.Conclusion{Code: 125, Line: "directory .*/d: cannot be entered: permission denied; hint: user nobody "},

@@ -254,7 +254,7 @@ var refusals = []refusal{
 		}},
 	{name: "directory", file: "p.pid", stderr: "is a directory; hint: ", stays: []string{"p.pid"},
 		make: func(t *testing.T, dir string) { bed.Must(t, os.Mkdir(dir+"/p.pid", 0o755)) }},
-	{name: "fifo", file: "p.pid", stderr: "is not a regular file", stays: []string{"p.pid"},
+	{name: "fifo", file: "p.pid", stderr: "is not a regular file; hint: name another path", stays: []string{"p.pid"},
 		make: func(t *testing.T, dir string) { bed.Must(t, syscall.Mkfifo(dir+"/p.pid", 0o644)) }},
 	{name: "no PID file", file: "p.pid", stderr: "is not a PID file; hint: ", stays: []string{"p.pid"},
 		make: func(t *testing.T, dir string) {
@@ -262,18 +262,25 @@ var refusals = []refusal{
 		}},
 	{name: "missing directory", file: "no/p.pid", stderr: "no directory DIR/no; hint: ",
 		make: func(*testing.T, string) {}},
+	{name: "missing directory on the way back", file: "d/no/../p.pid", stays: []string{"d"},
+		stderr: "no directory DIR/d/no/..; hint: create it",
+		make:   func(t *testing.T, dir string) { bed.Must(t, os.Mkdir(dir+"/d", 0o755)) }},
+	{name: "name that is too long", file: strings.Repeat("p", 256), stderr: "file name too long; hint: choose a shorter path",
+		make: func(*testing.T, string) {}},
+	{name: "links in a circle", file: "l/p.pid", stderr: "too many levels of symbolic links; hint: its symbolic links lead in a circle", stays: []string{"l"},
+		make: func(t *testing.T, dir string) { bed.Must(t, os.Symlink("l", dir+"/l")) }},
 	{name: "file system that takes no files", file: "d/p.pid", stays: []string{"d"},
 		stderr: "cannot be created in DIR/d: its file system takes no files; hint: choose a directory",
 		make:   func(t *testing.T, dir string) { bed.Must(t, os.Symlink("/proc", dir+"/d")) }},
-	{name: "file as directory", file: "f/p.pid", stderr: "its directory is not a directory", stays: []string{"f"},
+	{name: "file as directory", file: "f/p.pid", stderr: "its directory is not a directory; hint: name a file in a directory", stays: []string{"f"},
 		make: func(t *testing.T, dir string) { bed.WriteFile(t, dir+"/f", "", 0o644) }},
 	{name: "directory that may not be written", file: "d/p.pid", nobody: true, stderr: "permission denied; hint: .*65534", stays: []string{"d"},
 		make: func(t *testing.T, dir string) { bed.Must(t, os.Mkdir(dir+"/d", 0o755)) }},
-	{name: "directory that may not be entered", file: "d/p.pid", nobody: true, stderr: "permission denied", stays: []string{"d"},
+	{name: "directory that may not be entered", file: "d/p.pid", nobody: true, stderr: "permission denied; hint: user 65534 may not enter directory DIR/d", stays: []string{"d"},
 		make: func(t *testing.T, dir string) { bed.Must(t, os.Mkdir(dir+"/d", 0o700)) }},
-	{name: "file that may not be read", file: "p.pid", nobody: true, stderr: "permission denied", stays: []string{"p.pid"},
+	{name: "file that may not be read", file: "p.pid", nobody: true, stderr: "permission denied; hint: user 65534 may not read this file, which is user 0's", stays: []string{"p.pid"},
 		make: func(t *testing.T, dir string) { bed.WriteFile(t, dir+"/p.pid", bed.NoSuchPID, 0o600) }},
-	{name: "stale file that may not be removed", file: "p.pid", nobody: true, stderr: "is stale and cannot be removed: operation not permitted", stays: []string{"p.pid"},
+	{name: "stale file that may not be removed", file: "p.pid", nobody: true, stderr: "is stale and cannot be removed: operation not permitted; hint: choose a directory where user 65534 may remove files", stays: []string{"p.pid"},
 		make: func(t *testing.T, dir string) {
 			bed.Must(t, os.Chmod(dir, 0o777|os.ModeSticky))
 			bed.WriteFile(t, dir+"/p.pid", bed.NoSuchPID, 0o644)
@@ -282,30 +289,37 @@ var refusals = []refusal{
 
 func TestRefusals(t *testing.T) {
 	for _, c := range refusals {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			dir, markers := bed.OpenDir(t), bed.OpenDir(t)
-			c.make(t, dir)
-			h := bed.How{}
-			if c.nobody {
-				bed.NeedRoot(t)
-				h = bed.AsNobody()
-			}
-			r := bed.Start(t, h, "-pidfile", filepath.Join(dir, c.file), "touch", markers+"/marker")
-			r.ExpectCode(t, 125)
-			r.ExpectOneLine(t, "pidfile "+filepath.Join(dir, c.file)+": .*"+strings.ReplaceAll(c.stderr, "DIR", dir))
-			bed.ExpectFiles(t, dir, c.stays...)
-			bed.ExpectEmptyDir(t, markers)
-		})
+		for _, options := range [][]string{nil, {"-forking"}} { // which locks the path before it reads the file
+			t.Run(strings.Join(append(options, c.name), " "), func(t *testing.T) {
+				t.Parallel()
+				c.expect(t, options)
+			})
+		}
 	}
+}
+
+func (c *refusal) expect(t *testing.T, options []string) {
+	dir, markers := bed.OpenDir(t), bed.OpenDir(t)
+	c.make(t, dir)
+	h, path := bed.How{}, dir+"/"+c.file
+	if c.nobody {
+		bed.NeedRoot(t)
+		h = bed.AsNobody()
+	}
+	r := bed.Start(t, h, append(options, "-pidfile", path, "touch", markers+"/marker")...)
+	r.ExpectCode(t, 125)
+	r.ExpectOneLine(t, "pidfile "+path+": .*"+strings.ReplaceAll(c.stderr, "DIR", dir))
+	bed.ExpectFiles(t, dir, c.stays...)
+	bed.ExpectEmptyDir(t, markers)
 }
 
 // What a mount can do to a directory; the script shows what is in it at the end.
 func TestRefusalsOfFileSystems(t *testing.T) {
 	for name, c := range map[string]struct{ script, stderr, stays string }{
-		"read-only": {`mount -t tmpfs -o ro none "$0"`, "read-only file system; hint: ", ""},
-		"full":      {`mount -t tmpfs -o size=16k none "$0"; head -c 1M /dev/zero 2>&- >"$0/fill" || :`, "no space left on device; hint: make room", "fill\n"},
-		"no inodes": {`mount -t tmpfs -o nr_inodes=2 none "$0"; : >"$0/fill"`, "no space left on device; hint: make room", "fill\n"},
+		"read-only":   {`mount -t tmpfs -o ro none "$0"`, "read-only file system; hint: ", ""},
+		"full":        {`mount -t tmpfs -o size=16k none "$0"; head -c 1M /dev/zero 2>&- >"$0/fill" || :`, "no space left on device; hint: make room", "fill\n"},
+		"mount point": {`: >"$0/p.pid"; mount --bind "$0/p.pid" "$0/p.pid"`, "is stale and cannot be removed: device or resource busy; hint: it is a mount point", "p.pid\n"},
+		"no inodes":   {`mount -t tmpfs -o nr_inodes=2 none "$0"; : >"$0/fill"`, "no space left on device; hint: make room", "fill\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

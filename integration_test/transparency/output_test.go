@@ -154,6 +154,11 @@ func TestOutputHints(t *testing.T) {
 			func(t *testing.T, dir string) { bed.Must(t, os.Symlink("/proc", dir+"/d")) }},
 		"link": {"l", "no such file or directory; hint: it is a symbolic link: create what it leads to",
 			func(t *testing.T, dir string) { bed.Must(t, os.Symlink("no/where", dir+"/l")) }},
+		"file as directory": {"f/f", "not a directory; hint: name a file in a directory",
+			func(t *testing.T, dir string) { bed.WriteFile(t, dir+"/f", "", 0o644) }},
+		"circle": {"l", "too many levels of symbolic links; hint: its symbolic links lead in a circle",
+			func(t *testing.T, dir string) { bed.Must(t, os.Symlink("l", dir+"/l")) }},
+		"long": {strings.Repeat("f", 256), "file name too long; hint: choose a shorter path", func(*testing.T, string) {}},
 		"socket": {"s", "no such device or address; hint: it is a socket: pass it as a descriptor, /dev/fd/N",
 			func(t *testing.T, dir string) {
 				bed.Must(t, unix.Mknod(dir+"/s", unix.S_IFSOCK|0o666, 0))

@@ -39,9 +39,9 @@ func Main(args []string) int {
 	switch {
 	case err != nil:
 		return log.fail(err)
-	case cmd.given["help"].IsSet():
+	case cmd.given["help"].isOn():
 		return log.print(topic(cmd.files))
-	case cmd.given["version"].IsSet():
+	case cmd.given["version"].isOn():
 		return log.print(version())
 	}
 	outcome, err := run(args[0], &cmd.config, source, log)
@@ -175,10 +175,13 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		HideHelpCommand: true,
 		HideVersion:     true,
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return c.translate(err, hint) },
-		ExitErrHandler:  func(*cli.Context, error) {}, // the default exits
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			_ = c.take(options[:2]) // how to report the mistake, as far as the words before it tell
+			return c.translate(err, hint)
+		},
+		ExitErrHandler: func(*cli.Context, error) {}, // the default exits
 		Action: func(ctx *cli.Context) error {
-			if c.given["help"].IsSet() || c.given["version"].IsSet() {
+			if c.given["help"].isOn() || c.given["version"].isOn() {
 				c.files = ctx.Args().Slice()
 				return nil
 			}

@@ -16,7 +16,9 @@ const helpWord, everything = "help", "all"
 
 // help is the whole program, given the words behind "help". It returns the exit code.
 func help(words []string) int {
-	log := newLog(defaultLogLevel, false)
+	c := newCommand(options)
+	_ = c.take(options[:2])
+	log := newLog(c.logLevel, c.logJSON)
 	defer log.flush()
 	topics := []string{everything, "-h", "--h", "-help", "--help"}
 	if len(words) > 0 && !slices.Contains(topics, words[0]) && subcommandNamed(words[0]) == nil {

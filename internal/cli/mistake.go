@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"slices"
@@ -21,20 +22,27 @@ func mistake(problem, hint string) error { return &fault.Error{Problem: problem,
 // translate says in our words what package flag has found.
 func (c *command) translate(err error, hint string) error {
 	text := err.Error()
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
-		var names []string
-		for _, g := range c.given {
-			names = append(names, g.names...)
+	for _, unknown := range []string{"flag provided but not defined: ", "bad flag syntax: "} {
+		if name, ok := strings.CutPrefix(text, unknown); ok {
+			return mistake("no option "+name, cmp.Or(meant(c.given, strings.TrimLeft(name, "-=")), hint))
 		}
-		if meant := resembling(strings.TrimPrefix(name, "-"), names); meant != nil {
-			hint = "did you mean -" + strings.Join(meant, " or -")
-		}
-		return mistake("no option "+name, hint)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
 		return mistake("option "+name+" needs a value", hint)
 	}
 	return mistake(text, hint)
+}
+
+// meant is a hint at the options that a word resembles; empty: none.
+func meant(given map[string]*given, word string) string {
+	var names []string
+	for _, g := range given {
+		names = append(names, g.names...)
+	}
+	if list := resembling(word, names); word != "" && list != nil {
+		return "did you mean -" + strings.Join(list, " or -")
+	}
+	return ""
 }
 
 // resembling lists the names that begin with a word, if they are few, else those that are a slip or two away from it.
@@ -185,6 +193,9 @@ func (c *command) explain(err error) error {
 	return &explained
 }
 
+// dashes are what a web page or an editor makes of the hyphens of an option, U+2010 to U+2015 and U+2212.
+const dashes = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+
 // programHint is what was probably meant by a program that is not found; empty: no idea.
 func (c *command) programHint(program []string) string {
 	name, before := program[0], len(c.config.CommandLine)-len(program)
@@ -194,8 +205,12 @@ func (c *command) programHint(program []string) string {
 	if _, hint := unexpanded(name); hint != "" {
 		return hint
 	}
+	option, _, _ := strings.Cut(strings.TrimLeft(name, dashes), "=")
+	otherDash := meant(c.given, option)
 	switch {
 	case before > 0 && c.config.CommandLine[before-1] == "--":
+	case strings.IndexAny(name, dashes) == 0 && otherDash != "":
+		return otherDash + ", with a plain hyphen"
 	case before > 0 && subcommandNamed(name) != nil:
 		return "a command comes before every option: pidleash " + name + " ..."
 	case before > 0:

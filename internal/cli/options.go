@@ -39,6 +39,15 @@ func (g *given) Apply(set *flag.FlagSet) error {
 func (g *given) Names() []string { return g.names }
 func (g *given) IsSet() bool     { return g != nil && len(g.values) > 0 }
 
+// isOn reports that a switch is given, and not as off. To one with two names the library gives a second value.
+func (g *given) isOn() bool {
+	if !g.IsSet() {
+		return false
+	}
+	on, err := strconv.ParseBool(g.values[0])
+	return on || err != nil
+}
+
 // String, Set and IsBoolFlag make it a flag.Value.
 func (g *given) String() string { return "" }
 func (g *given) Set(value string) error {

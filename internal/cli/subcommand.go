@@ -87,7 +87,7 @@ func (s *subcommand) main(args []string) int {
 	switch {
 	case err != nil:
 		return log.fail(err)
-	case c.given["help"].IsSet():
+	case c.given["help"].isOn():
 		return log.print(withOptions(*s.text, options))
 	}
 	warnVariables(log)

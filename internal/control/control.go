@@ -30,6 +30,7 @@ func refusal(h *pidfile.Hold) error {
 	switch h.Verdict {
 	case pidfile.Unreadable:
 		e := failure(h.Path, fault.Refused, h.Reason)
+		e.Hint = h.Hint
 		if h.Held {
 			e.Hint = "pidleash stop needs only the lock"
 		}

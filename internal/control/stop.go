@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -90,12 +91,10 @@ func awaitRelease(h *pidfile.Hold, until time.Time) error {
 
 func remove(h *pidfile.Hold) error {
 	err := h.Remove()
-	if err == nil {
-		return nil
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		e.Code = fault.Refused
 	}
-	e := failure(h.Path, fault.Refused, "cannot be removed")
-	e.Err = err
-	return e
+	return err
 }
 
 // unleash removes the file and waits for the end. If the same pidleash has a file there again, it goes too.

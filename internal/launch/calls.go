@@ -60,13 +60,13 @@ func (p *childPlan) addPrivileged() {
 	}
 	if nice := p.Context.Nice; nice != nil {
 		failure := &fault.Error{Object: "nice " + strconv.Itoa(*nice), Problem: "cannot be set"}
-		failure.Hint = "below the present value only root may, or who has RLIMIT_NICE"
+		failure.Hint = "below the present value it needs CAP_SYS_NICE, which root may lack in a container, or RLIMIT_NICE"
 		p.add(failure, unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, uintptr(*nice))
 	}
 	if adjust := p.Context.OOMScoreAdj; adjust != nil {
 		text, file := strconv.Itoa(*adjust), cString("/proc/self/oom_score_adj")
 		failure := &fault.Error{Object: "oom-score-adj " + text, Problem: "cannot be set"}
-		failure.Hint = "below the present value only root may"
+		failure.Hint = "below the present value it needs CAP_SYS_RESOURCE, which root may lack in a container"
 		p.add(failure, unix.SYS_OPENAT, cwd, keep(p, file), unix.O_WRONLY|unix.O_CLOEXEC)
 		p.add(failure, unix.SYS_WRITE, 0, keep(p, cString(text)), uintptr(len(text))).onResult = true
 	}

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -129,6 +130,9 @@ func logHint(path string, err error) string {
 	var st unix.Stat_t
 	dir, user := filepath.Dir(path), strconv.Itoa(os.Geteuid())
 	exists := sys.Stat(path, &st) == nil
+	if hint := safeopen.Remedy(path, err); hint != "" {
+		return hint
+	}
 	switch err {
 	case unix.EBADF:
 		return "it must be open at the start; in the background only 0, 1 and 2 are"
@@ -140,8 +144,6 @@ func logHint(path string, err error) string {
 			return "it is a symbolic link: create what it leads to"
 		}
 		return "choose another directory: the file system of " + dir + " takes no files"
-	case unix.EISDIR:
-		return "name a file in it"
 	case unix.ENXIO:
 		if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
 			return "it is a socket: pass it as a descriptor, /dev/fd/N"
@@ -150,10 +152,7 @@ func logHint(path string, err error) string {
 	case unix.EROFS:
 		return "choose a directory that can be written"
 	case unix.EACCES, unix.EPERM:
-		switch {
-		case sys.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS) != nil:
-			return "user " + user + " may not enter " + dir
-		case exists:
+		if exists {
 			return "user " + user + " may not write this file, which is user " + strconv.Itoa(int(st.Uid)) + "'s"
 		}
 		return "choose a directory that user " + user + " may write"
@@ -211,8 +210,46 @@ func CheckDir(c *plan.Context) error {
 		return nil
 	}
 	hint := "create it, or name another with -chdir"
-	if dir := barred(c.Dir + "/"); dir != "" && err == unix.EACCES {
-		hint = barredHint(dir)
+	if err == unix.EACCES {
+		hint = cmp.Or(safeopen.Barred(c.Dir+"/"), hint)
 	}
 	return &fault.Error{Object: "directory " + c.Dir, Problem: "cannot be entered", Err: err, Hint: hint}
+}
+
+// PassedSockets counts the descriptors that the service manager has passed to this process, sd_listen_fds(3). Whoever
+// came in between may have closed them: where a number is free this process has opened something of its own.
+func PassedSockets() (n int) {
+	said, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	for n < said {
+		flags, err := sys.FcntlInt(uintptr(plan.FirstFD+n), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// CheckRead refuses what can never be a file that the program writes: that of -follow, and those of -ready-file.
+func CheckRead(p *plan.Plan) error {
+	for i, path := range append([]string{p.Follow}, p.ReadyFiles...) {
+		if path == "" {
+			continue
+		}
+		fd, err := safeopen.Follow(path, unix.O_PATH)
+		if err != nil {
+			continue // it may come
+		}
+		var st unix.Stat_t
+		err = sys.Fstat(fd, &st)
+		unix.Close(fd)
+		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+			object := []string{"follow ", "ready-file "}[min(i, 1)] + path
+			return &fault.Error{Object: object, Problem: "is not a regular file", Hint: "name the file that the program writes"}
+		}
+	}
+	return nil
 }

@@ -195,7 +195,7 @@ func TestFailures(t *testing.T) {
 		{name: "no directory", program: "good", spec: Spec{Context: &plan.Context{Dir: "DIR/nothing"}}, want: fault.Error{Object: "directory DIR/nothing", Problem: "cannot be entered", Err: unix.ENOENT}},
 		{name: "no directory for the user", program: "good", root: true, spec: Spec{Context: &plan.Context{Dir: "DIR/nothing", User: nobody}}, want: fault.Error{Object: "directory DIR/nothing", Problem: "cannot be entered", Err: unix.EACCES, Hint: "user nobody must be able to enter it"}},
 		{name: "no directory as found", program: "good", root: true, spec: Spec{Context: &plan.Context{Dir: "DIR/nothing", User: nobody}, DirAsFound: true}, want: fault.Error{Object: "directory DIR/nothing", Problem: "cannot be entered", Err: unix.ENOENT}},
-		{name: "OOM score", program: "good", spec: Spec{Context: &plan.Context{OOMScoreAdj: &tooLow}}, want: fault.Error{Object: "oom-score-adj -2000", Problem: "cannot be set", Err: unix.EINVAL, Hint: "below the present value only root may"}},
+		{name: "OOM score", program: "good", spec: Spec{Context: &plan.Context{OOMScoreAdj: &tooLow}}, want: fault.Error{Object: "oom-score-adj -2000", Problem: "cannot be set", Err: unix.EINVAL, Hint: "below the present value it needs CAP_SYS_RESOURCE, which root may lack in a container"}},
 		{name: "descriptor", program: "good", spec: Spec{Inherit: []Descriptor{{999, 5}}}, want: fault.Error{Object: "DIR/good", Problem: "cannot get descriptor 5", Err: unix.EBADF}},
 		{name: "descriptor that stays", program: "good", spec: Spec{Inherit: []Descriptor{{999, 999}}}, want: fault.Error{Object: "DIR/good", Problem: "cannot get descriptor 999", Err: unix.EBADF}},
 	} {

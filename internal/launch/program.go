@@ -12,6 +12,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/plan"
+	"pidleash/internal/safeopen"
 	"pidleash/internal/sys"
 )
 
@@ -126,26 +127,10 @@ func (p *Program) notExecutable(file string, err error) error {
 		e.Problem, e.Err = "is a directory", nil
 	case err == unix.EACCES && sys.Statfs(p.from(file), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0:
 		e.Hint = "its file system is mounted noexec"
-	case err == unix.EACCES && barred(p.from(file)) != "":
-		e.Hint = barredHint(barred(p.from(file)))
 	case err == unix.EACCES:
-		e.Hint = "chmod +x"
+		e.Hint = cmp.Or(safeopen.Barred(p.from(file)), "chmod +x")
 	}
 	return e
-}
-
-// barred is the first directory on the way to a file that this process may not enter; empty: it may enter all.
-func barred(file string) string {
-	for i, c := range file {
-		if c == '/' && i > 0 && sys.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
-			return file[:i]
-		}
-	}
-	return ""
-}
-
-func barredHint(dir string) string {
-	return "user " + strconv.Itoa(os.Geteuid()) + " may not enter directory " + dir
 }
 
 // execError explains why execve refused a file that looked executable. user executes it; nil: pidleash's.

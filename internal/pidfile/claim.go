@@ -122,7 +122,7 @@ func lockStale(path string, own []Own) (file *content, reason string, err error)
 		case unix.ENOENT:
 			return nil, "", nil
 		default:
-			return nil, "", openError(err)
+			return nil, "", openError(path, err)
 		}
 		if reason, err = lockIfStale(file, path, own); err == nil {
 			return file, reason, nil
@@ -219,7 +219,7 @@ func (c *Claim) openHidden() error {
 		temp = dir + hiddenName(base)
 	}
 	if err != nil {
-		return createError(filepath.Clean(dir), err)
+		return createError(c.Path, err)
 	}
 	c.Temp = temp
 	if c.id, err = identityOfFD(c.Write); err != nil {
@@ -356,8 +356,11 @@ func (c *Claim) PublishError(err error) error {
 		return ErrRemoved
 	}
 	e := &fault.Error{Object: object(c.Path), Problem: "cannot be written", Err: err}
-	if err == unix.ENOSPC || err == unix.EDQUOT {
+	switch err {
+	case unix.ENOSPC, unix.EDQUOT:
 		e.Hint = "make room in " + filepath.Dir(c.Path)
+	case unix.EFBIG:
+		e.Hint = "ulimit -f, or LimitFSIZE= in a unit"
 	}
 	return e
 }

@@ -1,13 +1,17 @@
 package pidfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 	"pidleash/internal/sys"
 )
 
@@ -34,21 +38,25 @@ func withPath(path string, err error) error {
 }
 
 // openError says why open has failed.
-func openError(err error) *fault.Error {
+func openError(path string, err error) *fault.Error {
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
 		return refused
 	}
-	switch err {
-	case unix.ELOOP:
+	var st unix.Stat_t
+	exists, hint := sys.Lstat(path, &st) == nil, safeopen.Remedy(path, err)
+	switch {
+	case err == unix.ELOOP && exists:
 		return &fault.Error{Problem: "is a symbolic link", Hint: "name the file that it points to"}
-	case unix.ENOTDIR:
-		return &fault.Error{Problem: "its directory is not a directory"}
-	case unix.EISDIR:
-		return &fault.Error{Problem: "is a directory", Hint: "name a file in it"}
-	case unix.ENXIO:
-		return &fault.Error{Problem: "is not a regular file"}
+	case err == unix.ENOTDIR:
+		return &fault.Error{Problem: "its directory is not a directory", Hint: hint}
+	case err == unix.EISDIR:
+		return &fault.Error{Problem: "is a directory", Hint: hint}
+	case err == unix.ENXIO:
+		return &fault.Error{Problem: "is not a regular file", Hint: "name another path"}
+	case err == unix.EACCES && exists:
+		hint = fmt.Sprintf("user %d may not read this file, which is user %d's", unix.Geteuid(), st.Uid)
 	}
-	return &fault.Error{Problem: "cannot be read", Err: err}
+	return &fault.Error{Problem: "cannot be read", Err: err, Hint: hint}
 }
 
 // errMore is the cause when a file names a PID, and has more than that.
@@ -66,27 +74,44 @@ func notReplaced(file *content, reason string) *fault.Error {
 // errNoFiles is the cause when a directory is there, and open(2) with O_CREAT says ENOENT: proc(5).
 var errNoFiles = errors.New("its file system takes no files")
 
-// createError says why a file cannot be made in a directory.
-func createError(dir string, err error) *fault.Error {
+// createError says why a file cannot be made beside the one at the path.
+func createError(path string, err error) *fault.Error {
+	dir, _ := filepath.Split(path) // and not Dir, which takes no/../x.pid for a file that needs no directory "no"
+	dir = cmp.Or(strings.TrimRight(dir, "/"), "/")
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
 		return refused
 	}
-	if err == unix.ENOENT || err == unix.ENOTDIR {
+	hint := safeopen.Remedy(path, err)
+	switch err {
+	case unix.ENOTDIR:
+		return openError(path, err)
+	case unix.ENOENT:
 		if sys.Access(dir, unix.F_OK) != nil {
 			return &fault.Error{Problem: "no directory " + dir, Hint: "create it, or RuntimeDirectory= in a unit"}
 		}
 		err = errNoFiles
-	}
-	hint := ""
-	switch err {
 	case unix.EACCES, unix.EPERM:
-		hint = fmt.Sprintf("choose a directory that user %d may write", unix.Geteuid())
+		hint = cmp.Or(hint, fmt.Sprintf("choose a directory that user %d may write", unix.Geteuid()))
+	}
+	switch err {
 	case errNoFiles, unix.EROFS:
 		hint = "choose a directory that can be written, such as /run"
 	case unix.ENOSPC, unix.EDQUOT:
 		hint = "make room there"
 	}
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
+}
+
+// removalError says why a file cannot be removed; nil: it can.
+func removalError(path, problem string, err error) error {
+	if err == nil {
+		return nil
+	}
+	hint := safeopen.Remedy(path, err)
+	if err == unix.EACCES || err == unix.EPERM {
+		hint = fmt.Sprintf("choose a directory where user %d may remove files", unix.Geteuid())
+	}
+	return &fault.Error{Object: object(path), Problem: problem, Err: err, Hint: hint}
 }
 
 // heldError says that a program runs at this path. pid is what the file names; 0: nothing. Where the holder of the

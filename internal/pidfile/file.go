@@ -172,10 +172,7 @@ func (f *File) Remove() (State, error) {
 		err = f.removeOther()
 	}
 	f.close()
-	if err != nil {
-		return state, &fault.Error{Object: object(f.path), Problem: "cannot be removed", Err: err}
-	}
-	return state, nil
+	return state, removalError(f.path, "cannot be removed", err)
 }
 
 // removeOther removes the inode that the program has put in the file's place.

@@ -111,4 +111,6 @@ func (h *Hold) Close() {
 }
 
 // Remove removes the file if it is still the one that was inspected.
-func (h *Hold) Remove() error { return takeAway(h.Path, h.id) }
+func (h *Hold) Remove() error {
+	return removalError(h.Path, "cannot be removed", takeAway(h.Path, h.id))
+}

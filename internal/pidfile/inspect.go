@@ -41,6 +41,7 @@ type Report struct {
 	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: none that can be seen
 	Held    bool      // a pidleash holds the file: Holder, or somebody who cannot be seen from here
 	Reason  string    // why it is not Running
+	Hint    string    // what to do about it; empty: nothing is known
 
 	id     identity
 	locked identity      // the inode that is locked if Held: id, or the one beside it
@@ -68,7 +69,9 @@ func (i *Inspector) Inspect(path string) Report {
 	case unix.ENOENT, unix.ENOTDIR:
 		return r.as(Missing, "no such file")
 	default:
-		return r.as(Unreadable, openError(err).Text())
+		e := openError(path, err)
+		r.Hint = e.Hint
+		return r.as(Unreadable, e.Text())
 	}
 	defer file.close()
 	r.id, r.owner = file.id, file.stat.Uid

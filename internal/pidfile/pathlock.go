@@ -94,7 +94,7 @@ func (l *PathLock) lock() error {
 	for {
 		fd, err := openNoFollow(path, unix.O_RDONLY|unix.O_CREAT, lockMode)
 		if err != nil {
-			return createError(filepath.Dir(l.Path), err)
+			return createError(l.Path, err)
 		}
 		id, err := identityOfFD(fd)
 		var s lockState

@@ -34,7 +34,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pidleash/internal/fault"
 	"pidleash/internal/safeopen"
 	"pidleash/internal/sys"
 )
@@ -116,15 +115,12 @@ func (c *content) close() {
 
 // clear closes a stale file, which is locked, and removes it if it is still at the path. Nil is none, and so is
 // a closed one.
-func (c *content) clear(path string) (err error) {
+func (c *content) clear(path string) error {
 	if c == nil || c.fd < 0 {
 		return nil
 	}
 	defer c.close() // whoever replaces a stale file unlinks it before unlocking it
-	if err = takeAway(path, c.id); err != nil {
-		return &fault.Error{Object: object(path), Problem: "is stale and cannot be removed", Err: err}
-	}
-	return nil
+	return removalError(path, "is stale and cannot be removed", takeAway(path, c.id))
 }
 
 func (c *content) isStrange() bool { return c != nil && c.strange }

@@ -76,6 +76,9 @@ func IsForeign() bool {
 	return self != strconv.Itoa(os.Getpid())
 }
 
+// errForeign: who has these numbers there is somebody else here, and would get the signals.
+var errForeign = errors.New("/proc is that of another PID namespace")
+
 // IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID file of
 // an earlier container may name one.
 func IsProcess(pid int) bool {
@@ -122,6 +125,9 @@ func (o Owner) MayBeSignaledBy(user uint32) bool { return user == o.Real || user
 
 // Table tells of all processes that can be seen, by PID. Those that end meanwhile may be missing.
 func Table() (map[int]Process, error) {
+	if IsForeign() {
+		return nil, errForeign
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -142,6 +148,9 @@ func Table() (map[int]Process, error) {
 
 // Children lists the PIDs of a process's children, zombies too.
 func Children(parent int) (pids []int, err error) {
+	if IsForeign() {
+		return nil, errForeign
+	}
 	dir := "/proc/" + strconv.Itoa(parent) + "/task/"
 	tasks, err := os.ReadDir(dir)
 	for _, task := range tasks {

@@ -46,6 +46,9 @@ func Prepare(r *plan.Ready, logs []*Log) (w *Waiter, err error) {
 		w.logs = append(w.logs, new(*l))
 	}
 	w.c = w.met
+	if r.Kind == plan.ReadyLog && len(logs) == 0 {
+		return nil, &fault.Error{Object: "-ready log", Problem: "neither -stdout nor -stderr is a regular file", Hint: "-ready-file FILE"}
+	}
 	if r.Kind != plan.ReadyFD {
 		return w, nil
 	}
