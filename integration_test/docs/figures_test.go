@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14900 // lines of the program, tests left out
+	productLimit  = 14950 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -26,7 +26,7 @@ const (
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer of
 // the kernel (watch); a message or another way for each call that is refused (all); a remedy for each
 // refusal of a file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a
-// /proc of another namespace (process, wrapper).
+// /proc of another namespace, and a daemon that makes its session late (process, wrapper).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2205,
