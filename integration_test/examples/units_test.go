@@ -184,9 +184,9 @@ func reloaded(u *bed.LedUnit) {
 	})
 	if u.Name == "notify-reload.service" {
 		u.Send(`RELOADING=1\nMONOTONIC_USEC=` + strconv.FormatInt(bed.Monotonic(u.T), 10))
-		u.Want("ActiveState", "reloading")
+		u.Await("ActiveState", "reloading")
 		u.Send("READY=1")
-		u.Want("ActiveState", "active")
+		u.Await("ActiveState", "active") // where the HUP comes from a command, that has to end, too
 	}
 }
 
