@@ -57,6 +57,20 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 	return err
 }
 
+// clear removes the stale file that was found at a locked path. If that fails the path is let go: release would only
+// fail and say so again.
+func (s *leash) clear() error {
+	if s.lock == nil {
+		return nil
+	}
+	err := s.lock.Clear()
+	if err != nil {
+		s.warn(s.lock.Release())
+		s.lock = nil
+	}
+	return err
+}
+
 // exchange launches the program with a new file that takes the place of the present one in one step.
 func (s *leash) exchange(launch func(*pidfile.Claim) (pid int, err error)) error {
 	c, err := s.file.NewExchange()

@@ -121,8 +121,8 @@ func beforeLaunch(l *loop, files *launch.Files) error {
 		l.ready.Close() // of the last run
 		l.ready, err = ready.Prepare(&l.plan.Ready, l.logs)
 	}
-	if err == nil && l.leash.lock != nil {
-		err = l.leash.lock.Clear()
+	if err == nil {
+		err = l.leash.clear()
 	}
 	return err
 }

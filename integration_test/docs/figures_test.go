@@ -29,7 +29,7 @@ const (
 // namespace, and a daemon that makes its session late (process, wrapper).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2205,
+	"wrapper":            2220,
 	"watch":              325,
 	"internal/plan":      560,
 	"internal/machine":   1210,
