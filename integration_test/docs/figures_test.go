@@ -36,7 +36,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1435,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   955,
+	"internal/process":   957,
 	"internal/daemon":    460,
 	"internal/pidfile":   2265,
 	"internal/condition": 210,
