@@ -51,7 +51,7 @@ type caller struct {
 
 // call returns when the program is up, or has failed to come up.
 func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program) (plan.Outcome, error) {
-	if err := canStop(); err != nil {
+	if err := canStop(p); err != nil {
 		return plan.Outcome{}, err
 	}
 	if process.IsForeign() { // and a keeper would never know that nobody is left
@@ -88,7 +88,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd) {
 	c := newCaller(p, s, log)
 	c.above = above
-	err := cmp.Or(adoptOrphans(), canStop())
+	err := cmp.Or(adoptOrphans(), canStop(p))
 	if err == nil {
 		err = c.startKeeper()
 	}

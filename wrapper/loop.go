@@ -58,7 +58,7 @@ func ownOf(executable *launch.Program, caller *callerEnd) []pidfile.Own {
 
 // newLoop acquires everything that stopping the program will need, before the program can use it up.
 func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, executable *launch.Program, r *role, caller *callerEnd) (*loop, error) {
-	if err := canStop(); err != nil {
+	if err := canStop(p); err != nil {
 		return nil, err
 	}
 	l := &loop{
@@ -93,10 +93,16 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, executable *laun
 	return l, nil
 }
 
-// canStop reports whether this process can get the descriptors and the calls that it will need to stop a program.
-func canStop() error {
+// canStop reports whether this process can get the descriptors and the calls that it will need to stop a program, and
+// may signal it.
+func canStop(p *plan.Plan) error {
 	if err := reserve.Descriptors(); err != nil {
 		return err
+	}
+	if p.User != nil {
+		if err := reserve.Right(p.User.UID); err != nil {
+			return err
+		}
 	}
 	return reserve.Calls()
 }

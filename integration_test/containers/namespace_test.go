@@ -211,3 +211,28 @@ func TestProcOfAnotherNamespace(t *testing.T) {
 		bed.ExpectEmptyDir(t, dir)
 	}
 }
+
+// A program that was started without pidleash is running, whoever has its number in the /proc of another namespace; and
+// without any /proc a number that is the start's own is stale.
+func TestNumbersWithoutOwnProc(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	for name, proc := range map[string]string{"another": ":", "none": "mount -t tmpfs none /proc"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := bed.OpenDir(t) + "/p.pid"
+			here := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", proc + `
+				sleep 60 & echo $! >"$0"; touch -d "1 hour ago" "$0"
+				"$@" && exit 99; echo $?
+				cat "$0" >&2; echo 1 >"$0"; exec "$@"`, file}}
+			r := bed.Start(t, here, "-pidfile", file, "cat", file)
+			r.Expect(t, "120")
+			if pid := r.Line(t); pid == "1" {
+				t.Error("the program has not written its own PID")
+			}
+			r.ExpectCode(t, 0)
+			r.AwaitStderr(t, "pidfile "+file+": already running as PID [23], held by nobody: it was started without pidleash; ")
+			r.AwaitStderr(t, "\n[23]\n")
+		})
+	}
+}

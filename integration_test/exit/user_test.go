@@ -130,3 +130,25 @@ func TestUserRefused(t *testing.T) {
 		}
 	}
 }
+
+// A container may let its root become another user, and not signal that user's processes: such a program would run
+// without a leash.
+func TestUserThatCannotBeSignaled(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	for _, mode := range bed.StartModes {
+		t.Run(mode.Name, func(t *testing.T) {
+			t.Parallel()
+			a := bed.NewAttempt(t)
+			a.How.Before = []string{"setpriv", "--bounding-set=-kill"}
+			a.Options = []string{"-user", "nobody"}
+			line := "^pidleash: CAP_KILL: pidleash could not signal a program of user 65534; hint: "
+			bed.Conclusion{Code: 125, Line: line}.Expect(t, a.Start(t, mode))
+			bed.ExpectEmptyDir(t, a.Dir)
+			bed.ExpectEmptyDir(t, a.Other)
+		})
+	}
+	r := bed.Start(t, bed.How{Before: []string{"setpriv", "--bounding-set=-kill"}}, "-user", "root:0", "id", "-u")
+	r.Expect(t, "0")
+	r.ExpectCode(t, 0)
+}

@@ -101,8 +101,6 @@ func (r Report) judge(file *content, v *view) Report {
 		return r.as(Empty, "it is empty")
 	case r.PID == 0:
 		return r.as(Stale, "it names no PID")
-	case v.isForeign():
-		return r.as(Unreadable, "/proc is that of another PID namespace")
 	}
 	p, verdict, reason := namedProcess(r.PID, file.written())
 	if p.Comm != "" {

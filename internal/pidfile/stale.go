@@ -39,12 +39,12 @@ func livePID(content []byte, written time.Time, own []Own) (pid int, reason stri
 	case pid == 0:
 		return 0, "it names no PID"
 	}
-	p, verdict, reason := namedProcess(pid, written)
+	_, verdict, reason := namedProcess(pid, written)
 	switch {
 	case verdict == Stale || verdict == Recycled:
 		return 0, reason
-	case (verdict == Running || verdict == Unsure) && isOwn(pid, own):
-		return 0, fmt.Sprintf("PID %d (%s) is this start itself or what started it", pid, p.Comm)
+	case isOwn(pid, own):
+		return 0, fmt.Sprintf("PID %d%s is this start itself or what started it", pid, nameOf(pid))
 	case verdict == Unsure && !mayBeProgram(pid, own):
 		return 0, reason + ", and is another program"
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -73,7 +74,7 @@ func ParseReady(text string) (Ready, error) {
 	case kind == "fd":
 		n, invalid := strconv.ParseUint(rest, 10, 16)
 		if invalid != nil || n < FirstFD {
-			err = fmt.Errorf("not a descriptor from %d on", FirstFD)
+			err = fmt.Errorf("not a descriptor from %d to %d", FirstFD, math.MaxUint16)
 		}
 		r.Kind, r.FD = ReadyFD, int(n)
 	default:

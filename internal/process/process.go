@@ -41,8 +41,15 @@ type Process struct {
 }
 
 // Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when /proc is
-// not mounted.
+// not mounted, and another one when it is that of another PID namespace.
 func Read(pid int) (Process, error) {
+	if IsForeign() {
+		return Process{}, errForeign
+	}
+	return readStat(pid)
+}
+
+func readStat(pid int) (Process, error) {
 	var room [2048]byte // 52 numbers of at most 20 digits, and the name
 	stat, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", room[:])
 	if err != nil {
@@ -70,13 +77,13 @@ func readSmall(path string, room []byte) ([]byte, error) {
 func IsForeign() bool {
 	self, err := os.Readlink("/proc/self")
 	if err != nil { // of a namespace that this process is not in; or not mounted
-		_, err = Read(1)
+		_, err = readStat(1)
 		return err == nil
 	}
 	return self != strconv.Itoa(os.Getpid())
 }
 
-// errForeign: who has these numbers there is somebody else here, and would get the signals.
+// errForeign: who has these numbers there is somebody else here, and would be taken for a program, or get its signals.
 var errForeign = errors.New("/proc is that of another PID namespace")
 
 // IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID file of
@@ -135,7 +142,7 @@ func Table() (map[int]Process, error) {
 	table := map[int]Process{}
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
-			if p, err := Read(pid); err == nil {
+			if p, err := readStat(pid); err == nil {
 				table[pid] = p
 			}
 		}

@@ -85,6 +85,22 @@ func Calls() error {
 	return nil
 }
 
+// Right is refused where this process may become a user, and then may not signal that user's processes, kill(2): to
+// some containers setuid(2) is left alone.
+func Right(user uint32) error {
+	real, effective, _ := unix.Getresuid()
+	if user == uint32(real) || user == uint32(effective) {
+		return nil
+	}
+	var sets [2]unix.CapUserData
+	err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &sets[0])
+	if err != nil || sets[0].Effective&(1<<unix.CAP_SETUID|1<<unix.CAP_KILL) != 1<<unix.CAP_SETUID {
+		return nil
+	}
+	problem := fmt.Sprintf("pidleash could not signal a program of user %d", user)
+	return &fault.Error{Object: "CAP_KILL", Problem: problem, Hint: "let pidleash have it, or leave -user out"}
+}
+
 func lack(call string, err error) error {
 	switch err {
 	case unix.EMFILE:
