@@ -293,6 +293,23 @@ func TestGoesToTheBackgroundAgain(t *testing.T) {
 	})
 }
 
+// A TERM that is kept for the daemon is kept for its successors, too, until a second one comes.
+func TestDrainOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	s := startShapeWith(t, []string{"-drain", bed.Never}, false, byPath, "again", "FILE")
+	pid := s.settled(t, "the daemon")
+	bed.Must(t, syscall.Kill(s.run.PID(), syscall.SIGTERM))
+	s.run.AwaitStderr(t, "received SIGTERM, forwarding it")
+	for _, what := range []string{"the successor", "the second successor"} { // a TERM would have ended the first one
+		bed.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		pid = s.succeeded(t, what, pid)
+	}
+	bed.Must(t, syscall.Kill(s.run.PID(), syscall.SIGTERM))
+	s.run.ExpectCode(t, 0)
+	s.Mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, s.Dir)
+}
+
 // On USR2 another process starts, and takes the place of the old one when that ends.
 func TestUpgradeBySecondFile(t *testing.T) {
 	t.Parallel()

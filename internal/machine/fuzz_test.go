@@ -101,6 +101,7 @@ type worldProcesses struct {
 
 type worldDrain struct {
 	draining  bool // a TERM is kept
+	pending   bool // one is to be kept for the successor
 	drained   bool // one was kept
 	drainDue  time.Time
 	drainAs   syscall.Signal // what it is forwarded as
@@ -441,7 +442,13 @@ func (w *world) signal(how byte) {
 		w.require(len(w.got) == 0, "%v was sent, and is to be kept", w.got)
 		return
 	}
+	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.succeeds && w.forward == 0 && !w.drained && !slices.Contains(w.kept, syscall.SIGTERM) {
+		w.drained, w.pending, w.drainAs = true, true, to
+		w.happen(e)
+		return
+	}
 	w.draining = w.draining && sig != syscall.SIGTERM
+	w.pending = w.pending && sig != syscall.SIGTERM
 	w.happenForwarded(e, to)
 	switch {
 	case had:
@@ -520,16 +527,12 @@ func (w *world) hearEnd(e Event) {
 		w.noMoreStarts = true
 	}
 	w.known, w.awaiting = false, false
-	if w.draining && w.p.Forking && w.p.PIDFile != "" && !w.isStopping() {
-		w.kept = append(w.kept, w.drainAs)
-	}
 	if w.p.WaitAll && !w.isStopping() && !w.callerWaits() && !w.removed {
 		w.remaining, w.forward = true, 0
 		if w.draining { // what was kept is for those who remain
 			w.forward, w.at = w.drainAs, w.now
 		}
 	}
-	w.draining = false
 	switch {
 	case w.starter && w.surveying:
 		w.starter = false
@@ -545,6 +548,7 @@ func (w *world) hearEnd(e Event) {
 	default:
 		w.mayBeSucceeded()
 	}
+	w.draining = w.draining && w.succeeds
 	if w.stopping && w.sweepsAfterStop() || w.p.KillMode == plan.KillTree {
 		w.swept = true
 	}
@@ -623,7 +627,7 @@ func (w *world) beginSchedule() {
 
 // checkStop compares what was sent by the schedule; after a tick nothing may be missing.
 func (w *world) checkStop(ticked bool) {
-	w.require(!ticked || !w.draining || w.now.Before(w.drainDue), "the TERM is due since %v", w.drainDue.Sub(noon))
+	w.require(!ticked || !w.draining || w.succeeds || w.now.Before(w.drainDue), "the TERM is due since %v", w.drainDue.Sub(noon))
 	if !w.stopping {
 		return
 	}
@@ -903,7 +907,7 @@ func (w *world) seek() {
 		w.queue = append(w.queue, Event{Kind: Unready, Err: failure{}})
 	case b&1 == 1 && w.left > 0:
 		w.takeOver(Found)
-		w.seeking = false
+		w.seeking, w.forward = false, 0 // that TERM went to the daemon's starter
 	}
 }
 
@@ -912,8 +916,11 @@ func (w *world) seekSuccessor() {
 	case w.left > 0 && b&3 == 1:
 		w.takeOver(Succeeded)
 		w.succeeds = false
+		if w.pending {
+			w.draining, w.pending, w.drainDue = true, false, w.now.Add(w.p.Drain)
+		}
 	case b&3 == 2:
-		w.succeeds = false
+		w.succeeds, w.draining, w.pending = false, false, false
 		w.queue = append(w.queue, Event{Kind: NoSuccessor})
 	}
 }

@@ -236,6 +236,7 @@ type watch struct {
 type stop struct {
 	forwarded syscall.Signal // what a TERM was forwarded as; 0: no TERM was
 	at        time.Time      // when it was forwarded
+	keptUntil time.Time      // when a TERM that is kept is to be forwarded; zero: none is kept
 }
 
 const (

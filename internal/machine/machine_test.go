@@ -1223,7 +1223,24 @@ func TestDrainsForTheSuccessor(t *testing.T) {
 	p.happens("Ended", "Seek")
 	p.happens("Found", "Watch")
 	p.happens("TERM", "Report:TermKept")
+	p.later(2 * time.Second)
 	p.happens("Ended", "SeekSuccessor")
+	p.happens("Succeeded", "Look")
+	p.ticks(3*time.Second, "Kill:TERM,Unwatch")
+}
+
+// The second TERM ends the drain, also when it comes while the successor is looked for; the first one begins it.
+func TestDrainsFromTheSuccession(t *testing.T) {
+	p := newPlay(t, func(s *setup) { s.Drain, s.Forking = 5*time.Second, true })
+	p.happens("Began", "Launch")
+	p.happens("Launched", "-")
+	p.happens("Ended", "Seek")
+	p.happens("Found", "Watch")
+	p.happens("Ended", "SeekSuccessor")
+	p.happens("TERM", "-")
+	p.happens("Succeeded", "Look,Report:TermKept")
+	p.happens("Ended", "SeekSuccessor")
+	p.happens("TERM", "-")
 	p.happens("Succeeded", "Look,Kill:TERM,Unwatch")
 }
 

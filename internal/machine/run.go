@@ -1,10 +1,6 @@
 package machine
 
-import (
-	"syscall"
-
-	"pidleash/internal/plan"
-)
+import "pidleash/internal/plan"
 
 // A run: from the launch to the end of the program and its descendants.
 
@@ -60,16 +56,21 @@ func follow(m *Machine, e Event) {
 		comeUp(m)
 		return
 	}
+	receive := forward
 	if m.state == Succeeding {
+		receive = drain
 		m.watch.doubt = doubt{} // it was about the predecessor's file
 		m.enter(Running)
+		if !m.stop.keptUntil.IsZero() { // for the rest of its time
+			keepTerm(m)
+		}
 		m.do(Look)
 	} else {
 		m.stop.forwarded = 0 // that TERM went to the daemon's starter
 		comeUp(m)
 	}
 	for _, e := range m.kept {
-		forward(m, e)
+		receive(m, e)
 	}
 	m.kept = nil
 	if m.want == remove { // the file was removed when its predecessor had ended, and the caller not left
@@ -158,9 +159,6 @@ func finishRun(m *Machine, e Event) {
 		record(m, e)
 	}
 	if (m.state == Running || m.state == Draining) && m.plan.Forking && m.hasFile() {
-		if m.state == Draining {
-			m.kept = append(m.kept, Event{Kind: Signaled, Signal: syscall.SIGTERM})
-		}
 		m.enter(Succeeding)
 		seekSuccessor(m, e)
 		return

@@ -10,25 +10,27 @@ import (
 // Signals: forwarded ones, and those of the stop schedule.
 
 // drain keeps a TERM for -drain, and forwards all other signals. What the kernel has sent the program as well cannot be
-// kept; a program that was sent a TERM before need not drain.
+// kept; a program that was sent a TERM before need not drain. A second TERM goes on at once, for both.
 func drain(m *Machine, e Event) {
 	hadOne := m.stop.forwarded != 0 || m.reported[TermKept] // or the kernel has sent it one, while another was kept
-	if m.plan.Drain == 0 || e.Signal != syscall.SIGTERM || e.Delivered || m.rewritten(e.Signal) == 0 || hadOne {
-		forward(m, e)
+	switch isTerm := e.Signal == syscall.SIGTERM; {
+	case isTerm && m.plan.Drain > 0 && !e.Delivered && m.rewritten(e.Signal) != 0 && !hadOne:
+		heed(m, e)
+		m.stop.keptUntil = m.now.Add(m.plan.Drain)
+		keepTerm(m)
+		m.report(TermKept)
 		return
-	}
-	heed(m, e)
-	m.enter(Draining)
-	m.wait(m.plan.Drain)
-	m.report(TermKept)
-}
-
-// endDrain: a second TERM goes on at once, for both.
-func endDrain(m *Machine, e Event) {
-	if e.Signal == syscall.SIGTERM {
+	case isTerm:
+		m.stop.keptUntil = time.Time{}
 		m.enter(Running)
 	}
 	forward(m, e)
+}
+
+// keepTerm goes on keeping a TERM, for the program or for its successor.
+func keepTerm(m *Machine) {
+	m.enter(Draining)
+	m.due = m.stop.keptUntil
 }
 
 func forward(m *Machine, e Event) {
@@ -258,7 +260,7 @@ func endWait(m *Machine) {
 		m.due = time.Time{}
 		m.do(Await)
 	case Draining:
-		endDrain(m, Event{Signal: syscall.SIGTERM})
+		drain(m, Event{Signal: syscall.SIGTERM})
 	case Sweeping, Remaining:
 		m.doAndWait(Survey, min(max(inState/10, surveyFast), surveySlow))
 	case Lingering:

@@ -48,8 +48,7 @@ var table = [numKinds][]struct {
 	Signaled: {
 		{endBySignal, 1 << Waiting},
 		{keepSignal, 1<<Detaching | 1<<Finding | 1<<Succeeding},
-		{drain, 1 << Running},
-		{endDrain, 1 << Draining},
+		{drain, 1<<Running | 1<<Draining},
 		{forward, 1<<Rising | 1<<Answering | 1<<Commanding | 1<<Stopping | 1<<Sweeping | 1<<Remaining},
 		{heed, 1<<Parting | 1<<Outliving},
 	},
