@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14950 // lines of the program, tests left out
+	productLimit  = 14970 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -26,7 +26,8 @@ const (
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
-// namespace, and a daemon that makes its session late (process, wrapper).
+// namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
+// (pidfile, control).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2205,
@@ -38,7 +39,7 @@ var lineLimits = map[string]int{
 	"internal/signals":   450,
 	"internal/process":   955,
 	"internal/daemon":    460,
-	"internal/pidfile":   2265,
+	"internal/pidfile":   2285,
 	"internal/condition": 210,
 	"internal/ready":     320,
 	"internal/safeopen":  525, // what root opens by name, where other users may have a hand in it

@@ -44,6 +44,10 @@ func Stop(path string, schedule plan.Schedule, until time.Time) error {
 		return unleash(h, until)
 	case err != nil:
 		return err
+	case h.Holder == nil && h.Program == nil && h.Locker != "": // the file does not say that this is to be stopped
+		e := absence(h)
+		e.Code, e.Hint = fault.Refused, "every start is refused until that process ends"
+		return e
 	case h.Holder == nil && h.Program == nil:
 		return nil
 	case h.Holder == nil:
