@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14970 // lines of the program, tests left out
+	productLimit  = 14985 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -27,7 +27,7 @@ const (
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
 // namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
-// (pidfile, control).
+// (pidfile, control); numbers of sessions that strangers get (daemon, process).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2205,
@@ -37,8 +37,8 @@ var lineLimits = map[string]int{
 	"internal/launch":    1435,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   955,
-	"internal/daemon":    460,
+	"internal/process":   965,
+	"internal/daemon":    465,
 	"internal/pidfile":   2285,
 	"internal/condition": 210,
 	"internal/ready":     320,
