@@ -120,7 +120,8 @@ func look(l *loop) machine.Event {
 		_, e := l.leash.look()
 		return e
 	}
-	finder.Note()
+	l.program.last.ForgetGroup()
+	finder.Note(l.program.last)
 	if l.leash.followWatch != nil {
 		if e, ok := followSuccessor(l); ok {
 			return e

@@ -350,3 +350,16 @@ func TestStopCommandLeavesNextInstance(t *testing.T) {
 	next.ExpectCode(t, 0)
 	next.ExpectQuiet(t)
 }
+
+// PID 1 does not get KILL from its own PID namespace, and all that is there ends with it: nobody could see that it has.
+func TestStopPID1(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	file := bed.OpenDir(t) + "/p.pid"
+	h := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+		`trap 'echo signaled' TERM HUP CONT; echo 1 >"$0"; "$@"; echo $?`, file}}
+	r := bed.Start(t, h, "stop", "-stop", "TERM/10ms/KILL", "-timeout", "5s", file)
+	r.Expect(t, "4")
+	r.ExpectCode(t, 0)
+	r.ExpectOneLine(t, `PID 1 \(sh\) cannot be stopped: .*; hint: stop the container`)
+}

@@ -86,3 +86,36 @@ func TestStopWithStrangersLockOnRewrittenFile(t *testing.T) {
 		})
 	}
 }
+
+// A lock that refuses a start is no secret to the commands: root's, or that of the file's owner.
+func TestCommandsWithTrustedLockOnStaleFile(t *testing.T) {
+	t.Parallel()
+	bed.NeedRoot(t)
+	const by = `held by PID \d+ \((sh|cat)\), which is no pidleash` // the shell becomes cat after its word
+	for way, script := range bed.LockScripts {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			for i, want := range []struct{ content, status, list, error string }{
+				{bed.NoSuchPID, `: stale: PID 4194305 does not run; ` + by, `  stale: PID 4194305 does not run; ` + by, `stale: PID 4194305 does not run; ` + by},
+				{"", `: empty: ` + by, `  empty: ` + by, `stale: it is empty; ` + by},
+			} {
+				file := fmt.Sprintf("%s/%d.pid", bed.OpenDir(t), i)
+				bed.WriteFile(t, file, want.content, 0o644)
+				bed.Lock(t, file, script, 0).Expect(t, "locked")
+				for name, state := range map[string]string{"status": want.status, "list": want.list} {
+					s := bed.Start(t, bed.How{}, name, file)
+					s.ExpectCode(t, 1)
+					if text := s.Rest(t); !regexp.MustCompile(state + "\n$").MatchString(text) {
+						t.Errorf("%s says %q", name, text)
+					}
+				}
+				command(t, ends(1, want.error), "signal", "TERM", file)
+				command(t, ends(1, want.error), "wait", file)
+				command(t, ends(4, want.error+"; hint: every start is refused"), "stop", file)
+				start := bed.Start(t, bed.How{}, "-pidfile", file, "true")
+				start.ExpectCode(t, 120)
+				start.ExpectOneLine(t, `already in use, `+by+`; hint: stop it first`)
+			}
+		})
+	}
+}

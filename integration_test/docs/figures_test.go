@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 15000 // lines of the program, tests left out
+	productLimit  = 15050 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -26,7 +26,8 @@ const (
 // successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
-// namespace, and a daemon that makes its session late (process, wrapper).
+// namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
+// (pidfile, control); numbers of sessions that strangers get (daemon, process).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2230,
@@ -36,9 +37,9 @@ var lineLimits = map[string]int{
 	"internal/launch":    1435,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   957,
-	"internal/daemon":    460,
-	"internal/pidfile":   2265,
+	"internal/process":   970,
+	"internal/daemon":    465,
+	"internal/pidfile":   2285,
 	"internal/condition": 210,
 	"internal/ready":     320,
 	"internal/safeopen":  525, // what root opens by name, where other users may have a hand in it

@@ -106,7 +106,7 @@ func TestTrustedLockOnStaleFile(t *testing.T) {
 				bed.Lock(t, file, script, uint32(owner)).Expect(t, "locked")
 				r := bed.Start(t, bed.How{}, "-pidfile", file, "true")
 				r.ExpectCode(t, 120)
-				r.ExpectOneLine(t, `already running as PID 4194305, held by PID \d+ \(cat\); hint: `)
+				r.ExpectOneLine(t, `already in use, held by PID \d+ \((sh|cat)\), which is no pidleash; hint: stop it first`)
 				bed.ExpectFiles(t, dir, "p.pid")
 			})
 		}

@@ -36,7 +36,8 @@ type record struct {
 	Holder  int    `json:"holder,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 
-	since time.Time
+	since  time.Time
+	locked bool // by a process that is no pidleash
 }
 
 func newRecord(r pidfile.Report) record {
@@ -55,8 +56,11 @@ func newRecord(r pidfile.Report) record {
 		if r.Verdict == pidfile.Empty {
 			rec.Reason = "" // the same as the state
 		}
-		if r.Holder != 0 {
+		switch {
+		case r.Holder != 0:
 			rec.Reason = strings.TrimPrefix(fmt.Sprintf("%s; pidleash PID %d is still at work", rec.Reason, r.Holder), "; ")
+		case r.Locker != "":
+			rec.Reason, rec.locked = strings.TrimPrefix(rec.Reason+"; held by "+r.Locker, "; "), true
 		}
 	case pidfile.Missing:
 		rec.Code = fault.NoFile
@@ -98,7 +102,7 @@ func (r *record) by() string {
 func (r *record) line() string {
 	text := r.File + ": " + r.stateText()
 	switch {
-	case r.Code == fault.NoProcess && r.Holder == 0:
+	case r.Code == fault.NoProcess && r.Holder == 0 && !r.locked:
 		return text + "; held by nobody"
 	case r.Code != 0:
 		return text

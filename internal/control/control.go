@@ -44,9 +44,12 @@ func refusal(h *pidfile.Hold) error {
 }
 
 // absence is the error for a file that names no running process.
-func absence(h *pidfile.Hold) error {
+func absence(h *pidfile.Hold) *fault.Error {
 	if h.Verdict == pidfile.Missing {
 		return failure(h.Path, fault.NoFile, h.Reason)
+	}
+	if h.Locker != "" {
+		return failure(h.Path, fault.NoProcess, "stale: "+h.Reason+"; held by "+h.Locker)
 	}
 	return failure(h.Path, fault.NoProcess, "stale: "+h.Reason)
 }

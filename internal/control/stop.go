@@ -44,8 +44,16 @@ func Stop(path string, schedule plan.Schedule, until time.Time) error {
 		return unleash(h, until)
 	case err != nil:
 		return err
+	case h.Holder == nil && h.Program == nil && h.Locker != "": // the file does not say that this is to be stopped
+		e := absence(h)
+		e.Code, e.Hint = fault.Refused, "every start is refused until that process ends"
+		return e
 	case h.Holder == nil && h.Program == nil:
 		return nil
+	case h.Holder == nil && h.PID == 1: // this process would end with it, and KILL does not reach it, pid_namespaces(7)
+		e := failure(h.Path, fault.Refused, named(h)+" cannot be stopped: all that runs here ends with it")
+		e.Hint = "stop the container, or the machine; or remove the file if another process is meant"
+		return e
 	case h.Holder == nil:
 		return runSchedule(h, schedule, until)
 	case h.Holder.PID == h.PID: // it names the pidleash that holds it

@@ -96,8 +96,16 @@ func (f *Finder) Wrote() { f.wrote = true }
 // hasFile reports that the daemon has a file of its own.
 func (f *Finder) hasFile() bool { return f.decides || f.wrote }
 
-// Note remembers who came of the daemon: when it ends, they can be told from others.
-func (f *Finder) Note() {
+// Note remembers who came of the daemon: when it ends, they can be told from others. It lets go of predecessors of which
+// nobody is left, but for last, which its caller uses.
+func (f *Finder) Note(last *process.Held) {
+	f.predecessors = slices.DeleteFunc(f.predecessors, func(h *process.Held) bool {
+		over := h.ForgetGroup() && h != last
+		if over {
+			h.Close()
+		}
+		return over
+	})
 	if f.program != nil && f.beside {
 		f.family.NoteBelow(f.program.PID)
 	}

@@ -118,13 +118,17 @@ func removalError(path, problem string, err error) error {
 // lock cannot be seen from here that number may be of another PID namespace, and is not looked up.
 func heldError(pid int, s lockState) error {
 	e := &fault.Error{Problem: "already in use", Hint: "remove the file to stop it", Code: fault.Held}
+	isOthers := s.holder != 0 && !isPidleash(s.holder)
 	switch {
 	case s.held && s.holder == 0 && pid != 0:
 		e.Problem = fmt.Sprintf("already running as PID %d", pid)
-	case pid != 0:
+	case pid != 0 && (!isOthers || exists(pid)): // a pidleash stops the program whose file it holds
 		e.Problem = fmt.Sprintf("already running as PID %d%s", pid, nameOf(pid))
 	}
 	switch {
+	case isOthers:
+		e.Problem += ", held by " + lockerText(s.holder)
+		e.Hint = "stop it first"
 	case s.holder != 0:
 		e.Problem += fmt.Sprintf(", held by PID %d%s", s.holder, nameOf(s.holder))
 	case s.held:
@@ -134,6 +138,11 @@ func heldError(pid int, s lockState) error {
 		e.Hint = "stop it first"
 	}
 	return e
+}
+
+// lockerText is a process that has a lock, and never looks whether the file is removed.
+func lockerText(pid int) string {
+	return fmt.Sprintf("PID %d%s, which is no pidleash", pid, nameOf(pid))
 }
 
 // nameOf returns " (comm)" for messages, or nothing when the process is gone.

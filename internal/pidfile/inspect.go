@@ -40,6 +40,7 @@ type Report struct {
 	Since   time.Time // when that process started; zero: there is none
 	Holder  int       // PID of the pidleash in charge, PID itself while no program runs; 0: none that can be seen
 	Held    bool      // a pidleash holds the file: Holder, or somebody who cannot be seen from here
+	Locker  string    // who else has locked a file that names no running process, and refuses every start by that; empty: nobody
 	Reason  string    // why it is not Running
 	Hint    string    // what to do about it; empty: nothing is known
 
@@ -75,7 +76,21 @@ func (i *Inspector) Inspect(path string) Report {
 	}
 	defer file.close()
 	r.id, r.owner = file.id, file.stat.Uid
-	return r.judge(file, &i.view)
+	if r = r.judge(file, &i.view); !r.Held && (r.Verdict == Stale || r.Verdict == Recycled || r.Verdict == Empty) {
+		r.Locker = i.view.lockerOf(path, file)
+	}
+	return r
+}
+
+// lockerOf is who has locked the file or its path, for a start, as the errors of New name it. Another command that only
+// asks has a shared lock for a moment, and does not count.
+func (v *view) lockerOf(path string, file *content) string {
+	for _, s := range []lockState{v.lockOf(file.fd, file.id, file.stat.Uid), v.pathLockOf(path)} {
+		if s.holder != 0 && !isPidleash(s.holder) {
+			return lockerText(s.holder)
+		}
+	}
+	return ""
 }
 
 func (r Report) as(v Verdict, reason string) Report {

@@ -163,7 +163,8 @@ func (f *Family) hasSessionOf(pid int, table map[int]Process) bool {
 	leader, seen := f.seen[p.Session]
 	now, found := table[p.Session]
 	since, noted := f.sessions[p.Session]
-	ours := noted && p.Start >= since || seen && p.Start >= leader && (!found || now.Start == leader)
+	// A leader that is younger than who was noted is a stranger with a recycled number.
+	ours := noted && p.Start >= since && (!found || now.Start <= since) || seen && p.Start >= leader && (!found || now.Start == leader)
 	return ours && !has(f.excluded, pid, p.Start)
 }
 

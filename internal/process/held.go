@@ -199,14 +199,26 @@ func (h *Held) Close() {
 	}
 }
 
-// Members are the living of its group, which outlives it, without this process. The number of a group can be
-// recycled; together with that of its session it is not.
+// ForgetGroup forgets the group of a process that has ended when nobody is left in it: its number is free then, and can
+// become a stranger's. Only the kernel can tell. Nil has none.
+func (h *Held) ForgetGroup() (forgotten bool) {
+	if h != nil && h.Group > 1 && h.Dead() && sys.Kill(-h.Group, 0) == unix.ESRCH {
+		h.Group = 0
+	}
+	return h != nil && h.Group == 0
+}
+
+// Members are the living of its group, which outlives it, without this process. No session has a leader that is younger
+// than its members: with such a one the number was recycled since ForgetGroup was asked last.
 func (h *Held) Members() (map[int]Ticks, error) {
 	if h.Group == 0 {
 		return nil, nil
 	}
 	table, err := Table()
 	found := map[int]Ticks{}
+	if table[h.Session].Start > h.Start {
+		return found, err
+	}
 	for pid, p := range table {
 		if p.Group == h.Group && p.Session == h.Session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
 			found[pid] = p.Start

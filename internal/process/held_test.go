@@ -2,7 +2,9 @@ package process
 
 import (
 	"bufio"
+	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -330,4 +332,44 @@ func TestMembers(t *testing.T) {
 	h.Session--
 	h.Group = 0
 	check(0)
+}
+
+// A group is forgotten when its process has ended and nobody is left in it, and not before.
+func TestForgetGroup(t *testing.T) {
+	cmd := exec.Command("sh", "-c", `sleep 1000 & echo $!`)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Hold(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	h.Group = h.PID
+	var member int
+	if _, err := fmt.Fscan(out, &member); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if h.ForgetGroup() {
+		t.Error("forgotten, and a member lives")
+	}
+	if err := syscall.Kill(member, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); !h.ForgetGroup(); time.Sleep(time.Millisecond) { // who reaps it is not this process
+		if time.Now().After(end) {
+			t.Fatal("not forgotten, and nobody is left")
+		}
+	}
+	if members, err := h.Members(); len(members) > 0 || err != nil {
+		t.Errorf("%v, %v", members, err)
+	}
 }
