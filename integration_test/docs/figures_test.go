@@ -37,7 +37,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1435,
 	"internal/atstart":   250,
 	"internal/signals":   450,
-	"internal/process":   970,
+	"internal/process":   975,
 	"internal/daemon":    465,
 	"internal/pidfile":   2285,
 	"internal/condition": 210,

@@ -474,8 +474,15 @@ func TestBackgroundWithoutForking(t *testing.T) {
 			a := bed.NewAttempt(t)
 			log := a.Other + "/log"
 			a.Options = []string{"-stderr", log}
-			a.Program = []string{bed.CompileC(t, "shapes.c"), "escapes", a.Other + "/pid"}
+			if m.Name != "foreground" {
+				a.Options = append(a.Options, "-log-level", "trace")
+			}
+			a.Program = []string{bed.CompileC(t, "shapes.c"), "escapes", a.Other + "/pid", a.Other + "/go"}
 			r := a.Start(t, m)
+			said := func() string {
+				text, _ := os.ReadFile(log)
+				return string(text) + r.Stderr()
+			}
 			left := 0
 			bed.Await(t, "the daemon", func() bool {
 				text, _ := os.ReadFile(a.Other + "/pid")
@@ -484,13 +491,13 @@ func TestBackgroundWithoutForking(t *testing.T) {
 			})
 			want := fmt.Sprintf("shapes has ended, and PID %d of it lives on in a session of its own; hint: -forking", left)
 			if m.Name == "foreground" {
+				bed.WriteFile(t, a.Other+"/go", "", 0o600)
 				r.ExpectCode(t, 0)
 				r.ExpectOneLine(t, want)
 			} else {
-				bed.Await(t, want, func() bool {
-					text, _ := os.ReadFile(log)
-					return strings.Contains(string(text)+r.Stderr(), want)
-				})
+				bed.Await(t, "the watchdog is alone", func() bool { return strings.Contains(said(), "event=answered") })
+				bed.WriteFile(t, a.Other+"/go", "", 0o600)
+				bed.Await(t, want, func() bool { return strings.Contains(said(), want) })
 			}
 			bed.Must(t, syscall.Kill(left, syscall.SIGKILL))
 			a.Mark.ExpectNobody(t)

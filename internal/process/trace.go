@@ -17,10 +17,13 @@ func traceOf(pid int) trace {
 	return trace{ImageOf(pid), Arguments(pid), owner.Real}
 }
 
-// KeepTrace is for Copies, while the process lives. Nil has none.
+// KeepTrace is for Copies, while the process lives; of one that has ended it keeps what it has. Nil has none.
 func (h *Held) KeepTrace() {
-	if h != nil {
-		h.trace = traceOf(h.PID)
+	if h == nil {
+		return
+	}
+	if t := traceOf(h.PID); t.image != "" {
+		h.trace = t
 	}
 }
 

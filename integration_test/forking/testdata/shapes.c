@@ -12,7 +12,7 @@
  * usr2 [FILE] [stay]         USR2: starts itself anew, which writes FILE.2; when the old one has
  *                            ended, which removes FILE, the new one renames that to FILE, up to a
  *                            second later; stay: the first one stays in the foreground
- * escapes FILE               goes to the background by one fork, half a second after the start
+ * escapes FILE GO            goes to the background by one fork, and ends when GO is there
  * again [FILE]               USR2: executes itself and goes to the background again
  * flees FILE                 the same, by so many forks that hardly one reading of /proc shows it
  * settles                    a daemon that makes a session of its own, and a worker in it, at USR1; then
@@ -201,11 +201,9 @@ int main(int argc, char **argv)
 		}
 		run();
 	} else if (strcmp(kind, "escapes") == 0) {
-		/* The first process ends when the file of the second one is there, and has been there for a while. */
 		if (fork()) {
-			while (access(argv[2], F_OK) != 0)
+			while (access(argv[2], F_OK) != 0 || access(argv[3], F_OK) != 0)
 				pause_ms(1);
-			pause_ms(500);
 			_exit(0);
 		}
 		setsid();
