@@ -70,6 +70,16 @@ func (c crowd) live(t *testing.T, options string) {
 	}
 	const why = "looking every 1s: no inotify instance left"
 	var keepers []int
+	if options == "-daemon" { // a caller is a pidleash, too
+		await(t, "all callers have ended", func() bool {
+			select {
+			case <-r.Done:
+				return true
+			default:
+				return false
+			}
+		})
+	}
 	await(t, "all programs run, each with one pidleash, and all without an instance look themselves", func() bool {
 		keepers = ofPidleash(mark)
 		return len(files()) == c.wrappers && len(keepers) == c.wrappers && said(why) >= c.wrappers-c.instances
