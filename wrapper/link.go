@@ -139,10 +139,10 @@ func (l *loop) hear(m message, attached bool) {
 // caller may end at once.
 func (l *loop) answerCaller() {
 	l.letGo()
+	l.caller.answered = l.caller.conn.Send(message{Kind: up, PID: l.program.pid()}) == nil
 	if !l.role.isParent {
 		l.program.held.KeepTrace() // the program may end before the caller
 	}
-	l.caller.answered = l.caller.conn.Send(message{Kind: up, PID: l.program.pid()}) == nil
 }
 
 // letGo releases what was inherited from the caller: descriptors, working directory, standard error.
