@@ -34,9 +34,11 @@ const (
 	codeRemedy   = "a code from 0 to 255"
 )
 
-// options lists every option of a start, in the order in which they are taken. The first two set how mistakes in the
-// others are reported. Nothing here is a function call: the compiler lays the table out, and no start has to build
-// it.
+// reporting is how many options, the first ones of the table, say how mistakes in the others are reported.
+const reporting = 2
+
+// options lists every option of a start, in the order in which they are taken. Nothing here is a function call: the
+// compiler lays the table out, and no start has to build it.
 var options = []option{
 	{name: "log-level", value: "LEVEL", section: "messages", set: setLogLevel, initial: defaultLogLevel,
 		brief:   "how much pidleash says",

@@ -1217,11 +1217,7 @@ func TestDrainsForThoseWhoRemain(t *testing.T) {
 
 // A TERM that was kept when a daemon made way for its successor is the successor's.
 func TestDrainsForTheSuccessor(t *testing.T) {
-	p := newPlay(t, func(s *setup) { s.Drain, s.Forking = 5*time.Second, true })
-	p.happens("Began", "Launch")
-	p.happens("Launched", "-")
-	p.happens("Ended", "Seek")
-	p.happens("Found", "Watch")
+	p := playDaemon(t, func(s *setup) { s.Drain = 5*time.Second })
 	p.happens("TERM", "Report:TermKept")
 	p.later(2 * time.Second)
 	p.happens("Ended", "SeekSuccessor")
@@ -1231,11 +1227,7 @@ func TestDrainsForTheSuccessor(t *testing.T) {
 
 // The second TERM ends the drain, also when it comes while the successor is looked for; the first one begins it.
 func TestDrainsFromTheSuccession(t *testing.T) {
-	p := newPlay(t, func(s *setup) { s.Drain, s.Forking = 5*time.Second, true })
-	p.happens("Began", "Launch")
-	p.happens("Launched", "-")
-	p.happens("Ended", "Seek")
-	p.happens("Found", "Watch")
+	p := playDaemon(t, func(s *setup) { s.Drain = 5*time.Second })
 	p.happens("Ended", "SeekSuccessor")
 	p.happens("TERM", "-")
 	p.happens("Succeeded", "Look,Report:TermKept")
@@ -1246,11 +1238,7 @@ func TestDrainsFromTheSuccession(t *testing.T) {
 
 // What was seen of a daemon's file says nothing about its successor's, which may make way at once, too.
 func TestSuccessorHasDoubtsOfItsOwn(t *testing.T) {
-	p := newPlay(t, func(s *setup) { s.OwnSettle, s.Forking = time.Second, true })
-	p.happens("Began", "Launch")
-	p.happens("Launched", "-")
-	p.happens("Ended", "Seek")
-	p.happens("Found", "Watch")
+	p := playDaemon(t, func(s *setup) { s.OwnSettle = time.Second })
 	p.happens("Removed:own", "-") // the daemon ends
 	p.happens("Ended", "SeekSuccessor")
 	p.later(2 * time.Second)
