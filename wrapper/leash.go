@@ -57,8 +57,8 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 	return err
 }
 
-// clear removes the stale file that was found at a locked path. If that fails the path is let go: release would only
-// fail and say so again.
+// clear removes the stale file that was found at a locked path. If the removal fails, clear also releases the lock.
+// Otherwise release would try the removal again, and the user would read the same error twice.
 func (s *leash) clear() error {
 	if s.lock == nil {
 		return nil
@@ -102,7 +102,7 @@ func (s *leash) reportClaim(staleReason string) {
 	s.log.Debug("claimed", "pidfile", s.plan.PIDFile)
 }
 
-// retract undoes what the child of a failed launch has published.
+// retract withdraws the PID file that the child of a failed launch may have published.
 func (s *leash) retract(c *pidfile.Claim, pid int) {
 	switch {
 	case c == nil:

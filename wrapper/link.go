@@ -75,8 +75,8 @@ type callerEnd struct {
 	gone     bool // the caller ended, or broke the start off, before that
 }
 
-// attach makes a callerEnd of the descriptor that the caller has passed. nil: the link is of no use; the caller has been
-// told why, unless there is an error.
+// attach opens the keeper's end of the link at the descriptor that the caller has passed. It returns nil if the link
+// cannot be used; if the error is nil too, the caller has been told why.
 func attach(fd int) (*callerEnd, error) {
 	conn, err := link.Attach(fd)
 	if err != nil {

@@ -86,7 +86,7 @@ func (s *program) follow(h *process.Held) {
 	clear(s.sent)
 }
 
-// callerEnded notes that the program is the service manager's child now.
+// callerEnded is called when the caller has ended: the program is now the child of the service manager.
 func (s *program) callerEnded() {
 	s.family = nil
 	s.held.KeepTrace()

@@ -29,8 +29,8 @@ func switches(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// An idle keeper wakes every five seconds, in every mode. Its threads then switch up to ten times, on a busy machine some
-// 30 times; a keeper that looked every 100 ms would make some 600 switches.
+// An idle keeper wakes every five seconds, in every mode. Each time its threads switch up to 10 times, or about 30
+// times on a busy machine. A keeper that looked every 100 ms would switch about 600 times.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	lasting := filepath.Join(bed.OpenDir(t), "lasting.pid")

@@ -66,8 +66,8 @@ func TestCallerKilledDuringStart(t *testing.T) {
 	bed.ExpectEmptyDir(t, a.Dir)
 }
 
-// With -forking in the foreground, a daemon that is not known yet outlives its pidleash. It has no file, and the next start
-// begins another one.
+// With -forking in the foreground, a daemon that pidleash has not found yet lives on when pidleash is killed. The
+// daemon has no PID file, so the next start runs a second daemon.
 func TestForkingKilledBeforeKnown(t *testing.T) {
 	t.Parallel()
 	a := unknownDaemon(t)

@@ -293,7 +293,8 @@ func TestGoesToTheBackgroundAgain(t *testing.T) {
 	})
 }
 
-// A TERM that is kept for the daemon is kept for its successors, too, until a second one comes.
+// -drain goes on when another process takes the daemon's place: the successor gets the TERM at the end of the drain, or
+// when a second TERM comes.
 func TestDrainOutlivesTheDaemon(t *testing.T) {
 	t.Parallel()
 	s := startShapeWith(t, []string{"-drain", bed.Never}, false, byPath, "again", "FILE")
@@ -537,8 +538,7 @@ func TestTwoDaemons(t *testing.T) {
 	}
 }
 
-// TestStaleFileOfDaemonThatStays: a daemon of which only its PID file is left may have closed the directory. Nobody finds
-// out without a word.
+// A daemon that fails may leave its PID file in a directory that pidleash may not change. The start warns of that file.
 func TestStaleFileOfDaemonThatStays(t *testing.T) {
 	t.Parallel()
 	bed.NeedRoot(t)

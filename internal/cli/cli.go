@@ -176,7 +176,7 @@ func (c *command) parse(options []option, args []string, hint string, action fun
 		HideVersion:     true,
 		Compiled:        time.Unix(0, 0), // or the library asks the file system
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			c.takeReporting() // as far as the words before the mistake tell
+			_ = c.take(options[:reporting]) // as far as the words before the mistake tell
 			return c.translate(err, hint)
 		},
 		ExitErrHandler: func(*cli.Context, error) {}, // the default exits

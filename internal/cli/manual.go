@@ -17,7 +17,7 @@ const helpWord, everything = "help", "all"
 // help is the whole program, given the words behind "help". It returns the exit code.
 func help(words []string) int {
 	c := newCommand(options)
-	c.takeReporting()
+	_ = c.take(options[:reporting]) // a mistake in these would hide the one that is reported
 	log := newLog(c.logLevel, c.logJSON)
 	defer log.flush()
 	topics := []string{everything, "-h", "--h", "-help", "--help"}

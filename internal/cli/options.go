@@ -101,10 +101,6 @@ func (c *command) take(options []option) error {
 	return nil
 }
 
-// takeReporting takes the options that say how a mistake is reported. A mistake in these themselves is not reported: the
-// one that is at hand goes first.
-func (c *command) takeReporting() { _ = c.take(options[:reporting]) }
-
 // find returns an option's values and what to call their source in a message. An empty value counts as unset; an
 // option that is given without any value has none.
 func (o *option) find(given *given) (values []string, source string) {

@@ -60,7 +60,8 @@ func setUser(c *command, value string) error {
 	return nil
 }
 
-// isUnreadable reports that the file exists but could not be read, so that nobody knows whether it has the name or number.
+// isUnreadable reports whether the file exists but could not be read. Whether it lists the name or number is then
+// unknown.
 func isUnreadable(err error) bool {
 	var e *fs.PathError
 	return errors.As(err, &e) && !errors.Is(err, fs.ErrNotExist)

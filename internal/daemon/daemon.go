@@ -45,8 +45,8 @@ const (
 	lookInterval = 20 * time.Millisecond
 )
 
-// ErrNotAlive says that the process which the search has found has ended, or did not come of the program. The next look
-// may find another one.
+// ErrNotAlive says that the process that was found has ended, or is no descendant of the program. The next look may
+// find another process.
 var ErrNotAlive = errors.New("the daemon that its PID file names has ended")
 
 // Finder knows the daemon and its predecessors.

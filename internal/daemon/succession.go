@@ -21,8 +21,8 @@ import (
 const (
 	// filePatience is how long a daemon's own file may take to name the successor.
 	filePatience = 2 * time.Second
-	// unseenPatience is how long no reading of /proc may show anybody who could write that file. One reading is no
-	// snapshot: who goes to the background again forks and ends faster than it can be read.
+	// unseenPatience is how long readings of /proc must show no process that could write that file. One reading is no
+	// snapshot: a daemon that goes to the background again forks and ends faster than /proc can be read.
 	unseenPatience = 100 * time.Millisecond
 	// guessPatience is how long the looks for a successor without a file may take at most.
 	guessPatience = 3 * time.Second
@@ -96,8 +96,8 @@ func (f *Finder) Wrote() { f.wrote = true }
 // hasFile reports that the daemon has a file of its own.
 func (f *Finder) hasFile() bool { return f.decides || f.wrote }
 
-// Note remembers who came of the daemon: when it ends, they can be told from others. It lets go of predecessors of which
-// nobody is left, but for last, which its caller uses.
+// Note records the daemon's descendants, so that they can be recognised after the daemon's end. It releases the
+// predecessors whose process groups are empty, except last, which the caller of Note still uses.
 func (f *Finder) Note(last *process.Held) {
 	f.predecessors = slices.DeleteFunc(f.predecessors, func(h *process.Held) bool {
 		over := h.ForgetGroup() && h != last
@@ -156,7 +156,8 @@ func (f *Finder) Next(now time.Time, e End) (pid int, more bool) {
 	return f.guess(now, left, isMiddle && e.Known)
 }
 
-// mayBeWritten reports that somebody may live who may be the successor, and write the file.
+// mayBeWritten reports whether a successor may still write its PID file: a process that could be the successor lives,
+// or was seen within unseenPatience.
 func (f *Finder) mayBeWritten(now time.Time) bool {
 	if !f.beside {
 		return true // not from one reading of /proc
@@ -191,8 +192,8 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 	return left[0], false
 }
 
-// isWorker reports a process in the daemon's session or group that has not executed the daemon's binary anew. A daemon
-// that is upgraded executes that binary for its successor, and only forks its workers.
+// isWorker reports whether a process is in the daemon's session or group and has not executed the daemon's binary
+// itself. A daemon that is upgraded executes its binary to start the successor, and only forks to start a worker.
 func (f *Finder) isWorker(pid int) bool {
 	p, err := process.Read(pid)
 	if err != nil {

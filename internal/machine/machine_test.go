@@ -1217,7 +1217,7 @@ func TestDrainsForThoseWhoRemain(t *testing.T) {
 
 // A TERM that was kept when a daemon made way for its successor is the successor's.
 func TestDrainsForTheSuccessor(t *testing.T) {
-	p := playDaemon(t, func(s *setup) { s.Drain = 5*time.Second })
+	p := playDaemon(t, func(s *setup) { s.Drain = 5 * time.Second })
 	p.happens("TERM", "Report:TermKept")
 	p.later(2 * time.Second)
 	p.happens("Ended", "SeekSuccessor")
@@ -1227,7 +1227,7 @@ func TestDrainsForTheSuccessor(t *testing.T) {
 
 // The second TERM ends the drain, also when it comes while the successor is looked for; the first one begins it.
 func TestDrainsFromTheSuccession(t *testing.T) {
-	p := playDaemon(t, func(s *setup) { s.Drain = 5*time.Second })
+	p := playDaemon(t, func(s *setup) { s.Drain = 5 * time.Second })
 	p.happens("Ended", "SeekSuccessor")
 	p.happens("TERM", "-")
 	p.happens("Succeeded", "Look,Report:TermKept")

@@ -19,8 +19,8 @@ type Claim struct {
 	Write       int    // descriptor for writing the empty file, close-on-exec
 	Unnamed     bool   // it has no name yet, open(2), O_TMPFILE: Temp is Write's in /proc, for linkat(2)
 	StaleReason string // why the file that was found at Path does not count; empty: there was none
-	// Exchanges: a file of our own is at Path, and is to be exchanged for this one by RENAME_EXCHANGE of
-	// renameat2(2), or where the file system lacks that, replaced by rename(2).
+	// Exchanges says that this file takes the place of one of our own at Path: by RENAME_EXCHANGE of renameat2(2), or by
+	// rename(2) where the file system lacks that.
 	Exchanges bool
 	// AbsentLock is the file of a PathLock that must not be there once this file has its name: somebody may have locked
 	// the path since New has looked, before there was a file to see. Empty: nobody can have locked it.
@@ -137,7 +137,8 @@ func lockStale(path string, own []Own) (file *content, reason string, err error)
 // errReplaced: look again, the file is no longer the one at the path.
 var errReplaced = errors.New("replaced meanwhile")
 
-// lockIfStale decides on an open file: stale, and locked by us now, see content.take; else still in use, or errReplaced.
+// lockIfStale decides on an open file: stale, and locked by us now, see content.take; else still in use, or
+// errReplaced.
 func lockIfStale(file *content, path string, own []Own) (reason string, err error) {
 	named := parsePID(file.text)
 	pid, reason := livePID(file.text, file.written(), own)

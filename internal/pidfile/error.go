@@ -102,7 +102,7 @@ func createError(path string, err error) *fault.Error {
 	return &fault.Error{Problem: "cannot be created in " + dir, Err: err, Hint: hint}
 }
 
-// removalError says why a file cannot be removed; nil: it can.
+// removalError says why the removal of a file has failed; nil: it has not.
 func removalError(path, problem string, err error) error {
 	if err == nil {
 		return nil

@@ -208,8 +208,8 @@ func (f *File) Touch(now time.Time) error {
 	return sys.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(f.fd), times, 0)
 }
 
-// NewExchange is a claim for a file that is to take this one's place in one step, see Claim.Exchanges. It does nothing to
-// this one. ErrRemoved: nothing is at the path, which a rename(2) would not find out.
+// NewExchange makes a claim for a file that will take this one's place in one step, see Claim.Exchanges. This file
+// stays as it is. ErrRemoved: nothing is at the path, which rename(2) would not report.
 func (f *File) NewExchange() (*Claim, error) {
 	if _, err := identityAt(f.path); err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil, ErrRemoved
@@ -221,8 +221,8 @@ func (f *File) NewExchange() (*Claim, error) {
 	return c, err
 }
 
-// Exchanged makes the file what the claim has published with pid in it. If that took the place of somebody else's file,
-// that one gets its place back, as Look will tell.
+// Exchanged makes f the file that the claim has published, which names pid. If the claim took the place of somebody
+// else's file, that file gets its place back, and Look will tell.
 func (f *File) Exchanged(c *Claim, pid int) {
 	if id, err := identityAt(c.Temp); err == nil {
 		if id != f.id {

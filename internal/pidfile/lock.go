@@ -37,8 +37,8 @@ func flock(fd, how int) error { return sys.Flock(fd, how|unix.LOCK_NB) }
 // whoever asks whether a file is locked has that for a moment, see lockOf.
 const unseenPatience = 100 * time.Millisecond
 
-// take locks a stale file for a start. It is no error if a stranger has locked it, or if somebody unseen shares the lock,
-// which no pidleash does. Then the file is strange and not locked, and the caller locks the path instead.
+// take locks a stale file for a start. It is no error if a stranger has locked it, or if somebody unseen shares the
+// lock, which no pidleash does. Then the file is strange and not locked, and the caller locks the path instead.
 func (c *content) take() error {
 	s, err := lockPatiently(c.fd, c.id, c.stat.Uid)
 	if err == unix.EWOULDBLOCK && s.held {
@@ -132,8 +132,8 @@ func (v *view) pathLockOf(path string) lockState {
 	return v.lockOf(fd, id, ownerOf(path))
 }
 
-// openPathLock opens the file that is locked for a path. fd is -1 if that file may not be read; id is zero if there is no
-// such file.
+// openPathLock opens the file that is locked for a path. fd is -1 if that file may not be read; id is zero if there is
+// no such file.
 func openPathLock(path string) (fd int, id identity) {
 	beside := lockPath(path)
 	if _, err := identityAt(beside); err == unix.ENOENT {
@@ -219,8 +219,8 @@ func (v *view) lockersOf(id identity) (pids []int) {
 	return pids
 }
 
-// pidleashOf is lockOf for a caller that only asks which pidleash has the lock, and reads the list of all locks less often.
-// likely is the process that probably has the lock; 0: none is known.
+// pidleashOf is lockOf for a caller that only asks which pidleash has the lock, and reads the list of all locks less
+// often. likely is the process that probably has the lock; 0: none is known.
 func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockState {
 	if likely != 0 && hasLocked(likely, id, false) {
 		if s := judgeLockers([]int{likely}, owner); s.holder != 0 {
@@ -237,7 +237,8 @@ func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockSta
 // descriptor nobody can tell.
 func isLockedByOther(fd int) bool { return share(fd) == unix.EWOULDBLOCK }
 
-// share takes a shared lock for a moment.
+// share takes a shared lock and releases it. The error is that of flock(2); EWOULDBLOCK: somebody has an exclusive
+// lock.
 func share(fd int) error {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {

@@ -78,8 +78,8 @@ func peekChild(pid int) (int, error) { return peek(unix.P_PID, pid, unix.WEXITED
 // Same reports that both hold the same process.
 func (h *Held) Same(other *Held) bool { return h.PID == other.PID && h.Start == other.Start }
 
-// Regroup reads the group and the session again while it has none of its own: a daemon may call setsid(2) after it was
-// found. One that it shares with others can only be the first. Nil has none.
+// Regroup reads the group and session of the process again, until the process leads its own group: a daemon may call
+// setsid(2) after it was found. With a nil receiver it does nothing.
 func (h *Held) Regroup() {
 	if h == nil || h.Group == h.PID {
 		return
@@ -158,7 +158,7 @@ func (h *Held) Status() (status syscall.WaitStatus, known bool) {
 	return status, known
 }
 
-// Why tells why the status is unknown. It is for a process that is no child and has ended.
+// Why tells why the exit status is unknown of a process that has ended and is not a child of this one.
 func (h *Held) Why() string {
 	switch _, _, err := exitStatus(h.fd); err {
 	case nil:
@@ -199,8 +199,8 @@ func (h *Held) Close() {
 	}
 }
 
-// ForgetGroup forgets the group of a process that has ended when nobody is left in it: its number is free then, and can
-// become a stranger's. Only the kernel can tell. Nil has none.
+// ForgetGroup forgets the process group once its process has ended and kill(2) finds no member: then the kernel may
+// give the group's number to a stranger. It reports whether the group is forgotten; of nil it is not.
 func (h *Held) ForgetGroup() (forgotten bool) {
 	if h != nil && h.Group > 1 && h.Dead() && sys.Kill(-h.Group, 0) == unix.ESRCH {
 		h.Group = 0
@@ -208,8 +208,8 @@ func (h *Held) ForgetGroup() (forgotten bool) {
 	return h != nil && h.Group == 0
 }
 
-// Members are the living of its group, which outlives it, without this process. No session has a leader that is younger
-// than its members: with such a one the number was recycled since ForgetGroup was asked last.
+// Members are the living processes of the group, which may outlive its leader, without this process. A session whose
+// leader is younger than h is a stranger's, with a recycled number: a leader is never younger than its members.
 func (h *Held) Members() (map[int]Ticks, error) {
 	if h.Group == 0 {
 		return nil, nil

@@ -334,7 +334,7 @@ func TestMembers(t *testing.T) {
 	check(0)
 }
 
-// A group is forgotten when its process has ended and nobody is left in it, and not before.
+// ForgetGroup keeps the group while its process or any other member lives.
 func TestForgetGroup(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `sleep 1000 & echo $!`)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

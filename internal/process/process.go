@@ -83,7 +83,7 @@ func IsForeign() bool {
 	return self != strconv.Itoa(os.Getpid())
 }
 
-// errForeign: who has these numbers there is somebody else here, and would be taken for a program, or get its signals.
+// errForeign refuses a /proc whose PIDs mean other processes here: those would be taken for a program's, and signaled.
 var errForeign = errors.New("/proc is that of another PID namespace")
 
 // IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID file of
@@ -101,14 +101,15 @@ func status(pid int, name string) (string, error) {
 	return line, err
 }
 
-// ImageOf is the path of the binary that a process executes, even if that was removed or replaced since; empty: it cannot
-// be seen.
+// ImageOf is the path of the binary that a process executes, even if the file was removed or replaced since; empty:
+// this process may not see it.
 func ImageOf(pid int) string {
 	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
-// Arguments are a process's, each with a NUL behind it, proc_pid_cmdline(5), cut at 4,096 bytes; empty: they are hidden.
+// Arguments are a process's, each with a NUL behind it, proc_pid_cmdline(5), cut at 4,096 bytes; empty: they are
+// hidden.
 func Arguments(pid int) []byte {
 	text, _ := sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/cmdline", 4096)
 	return text
@@ -207,8 +208,8 @@ func lives(pid int, start Ticks) bool {
 	return err == nil && p.Start == start && !p.Dead()
 }
 
-// BootTime is when this machine, or time namespace, began, by the wall clock of today. CLOCK_BOOTTIME is of this time
-// namespace, as starttime; /proc/uptime and btime are not always, and btime is rounded to a second.
+// BootTime is when CLOCK_BOOTTIME was zero, by today's wall clock. That clock and process start times are of this time
+// namespace; /proc/uptime and btime may not be, and btime is rounded to a second.
 func BootTime() time.Time {
 	var real, boot unix.Timespec
 	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_REALTIME, &real) })

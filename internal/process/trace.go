@@ -17,7 +17,8 @@ func traceOf(pid int) trace {
 	return trace{ImageOf(pid), Arguments(pid), owner.Real}
 }
 
-// KeepTrace is for Copies, while the process lives; of one that has ended it keeps what it has. Nil has none.
+// KeepTrace records what Copies will look for. The process must still live; after its end the last trace stays. With a
+// nil receiver it does nothing.
 func (h *Held) KeepTrace() {
 	if h == nil {
 		return
@@ -27,9 +28,9 @@ func (h *Held) KeepTrace() {
 	}
 }
 
-// Copies are the living processes that were forked from this one, have executed nothing since, and have gone to a session
-// of their own, as daemon(3) does. A copy that has changed its arguments or its user is not found. Without KeepTrace
-// there is none.
+// Copies are the living processes that were forked from this one, have executed nothing since, and have gone to a
+// session of their own, as daemon(3) does. A copy that has changed its arguments or its user is not found. Without
+// KeepTrace there is none.
 func (h *Held) Copies() (pids []int) {
 	if h == nil || h.trace.image == "" {
 		return nil

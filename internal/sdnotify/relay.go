@@ -199,8 +199,8 @@ func (r *Relay) sent(text []byte, err error) {
 
 func isEnd(r rune) bool { return r == '\n' || r == '\r' }
 
-// isReady reports a READY=1. systemd permits one NUL at the end of a message, because programs send the one of their C
-// string.
+// isReady reports whether a line says READY=1. systemd permits one NUL at the end of a message: some programs send
+// their C string with its terminating NUL.
 func isReady(line []byte) bool { return string(bytes.TrimSuffix(line, []byte{0})) == "READY=1" }
 
 // to is where the service manager is. Package unix knows of the "@". It writes to the value when it is used,
