@@ -458,7 +458,7 @@ type entrypoint struct {
 	cmd          *exec.Cmd
 	init, daemon int
 	pidfile      string
-	log          strings.Builder
+	log          string // the path of what it says
 }
 
 func (e *entrypoint) must(err error) {
@@ -495,18 +495,20 @@ func startEntrypoint(t *testing.T, unshare []string, d modeDaemon) *entrypoint {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	e := &entrypoint{t: t, pidfile: filepath.Join(dir, "pid")}
+	e := &entrypoint{t: t, pidfile: filepath.Join(dir, "pid"), log: filepath.Join(dir, "log")}
 	if d.own != "" {
 		e.pidfile = d.own
 	}
 	bed.WriteDaemonFile(t, dir, "nginx.conf", fmt.Sprintf(modeNginxConfig, dir))
-	args := slices.Concat(unshare, []string{"sh", "-ec", entrypointScript, "sh", bed.Pidleash, "-forking", "-pidfile", e.pidfile, d.path})
+	args := slices.Concat(unshare, []string{"sh", "-ec", entrypointScript, "sh", bed.Pidleash, "-log-level", "info", "-forking", "-pidfile", e.pidfile, d.path})
 	for _, arg := range d.args(dir, e.pidfile, true) {
 		args = append(args, strings.Trim(arg, `"`))
 	}
 	e.cmd = exec.Command(args[0], args[1:]...)
-	e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
-	e.cmd.WaitDelay = time.Second
+	log, err := os.Create(e.log)
+	e.must(err)
+	defer log.Close()
+	e.cmd.Stdout, e.cmd.Stderr = log, log
 	e.must(e.cmd.Start())
 	t.Cleanup(func() { e.cmd.Process.Kill(); e.cmd.Wait() })
 	e.await(func() bool { return e.up(d, dir) })
@@ -518,7 +520,7 @@ func (e *entrypoint) await(done func() bool) {
 	if !bed.Poll(done) {
 		e.cmd.Process.Kill()
 		e.cmd.Wait()
-		e.t.Fatalf("not up in %v:\n%s", bed.Patience, e.log.String())
+		e.t.Fatalf("not up in %v:\n%s", bed.Patience, bed.ReadFile(e.t, e.log))
 	}
 }
 
@@ -540,7 +542,8 @@ func (e *entrypoint) up(d modeDaemon, dir string) bool {
 	if pid == "" || !strings.Contains(string(status), "\t"+pid+"\n") || !strings.HasPrefix(string(status), "Name:\t"+d.name+"\n") {
 		return false
 	}
-	if !hasOpen(e.path("/proc/1"), e.path(e.pidfile)) {
+	// An open file alone does not tell: pidleash also reads the file while it looks for the daemon. A removal then is lost.
+	if !hasOpen(e.path("/proc/1"), e.path(e.pidfile)) || !strings.Contains(bed.ReadFile(e.t, e.log), " is the daemon\n") {
 		return false
 	}
 	if d.ask == "" {
@@ -555,7 +558,7 @@ func (e *entrypoint) expect(code int) {
 	defer late.Stop()
 	e.cmd.Wait() // the status says it all
 	if got := e.cmd.ProcessState.ExitCode(); got != code {
-		e.t.Errorf("exit code %d, want %d\n%s", got, code, e.log.String())
+		e.t.Errorf("exit code %d, want %d\n%s", got, code, bed.ReadFile(e.t, e.log))
 	}
 	left, _ := filepath.Glob(filepath.Join(filepath.Dir(e.pidfile), "*"+filepath.Base(e.pidfile)+"*"))
 	if len(left) > 0 {
