@@ -27,7 +27,7 @@ const (
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
 // namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
-// (pidfile, control); numbers of sessions that strangers get (daemon, process).
+// (pidfile, control); numbers of sessions that strangers get (daemon, process); a pidleash that is stopped (control).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2230,
@@ -49,7 +49,7 @@ var lineLimits = map[string]int{
 	"internal/link":      110,
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
-	"internal/control":   380,
+	"internal/control":   385,
 	"internal/cli":       2290,
 }
 

@@ -217,6 +217,10 @@ func (c *daemonCell) text(pidfile string) string {
 	if c.mode.own == otherFile {
 		options += " -follow " + c.own
 	}
+	if c.mode.parent {
+		options += " -log-level info"
+		settings += "StandardError=truncate:" + c.log() + "\n"
+	}
 	argv := []string{"/run/lab/pidleash", options, c.daemon.path}
 	for _, arg := range c.daemon.args(c.dir, c.own, c.mode.background) {
 		argv = append(argv, "'"+arg+"'")
@@ -224,6 +228,9 @@ func (c *daemonCell) text(pidfile string) string {
 	return "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=" + c.mode.kind + "\n" +
 		settings + c.mode.settings + "ExecStart=" + strings.Join(argv, " ") + "\n"
 }
+
+// log has what pidleash says in the modes where systemctl returns before pidleash knows the daemon.
+func (c *daemonCell) log() string { return c.dir + "/log" }
 
 func (c *daemonCell) test() {
 	c.testRemoval()
@@ -301,18 +308,13 @@ func (c *daemonCell) settled(pid string) bool {
 	}
 	status, err := os.ReadFile(c.Bed.Path("/proc/" + pid + "/status"))
 	return err == nil && c.named() == pid && strings.Contains(string(status), "\nPPid:\t"+c.Property("MainPID")+"\n") &&
-		c.children(pid) == 1 && hasOpen(c.Bed.Path("/proc/"+c.Property("MainPID")), c.Bed.Path(c.PIDFile))
+		c.children(pid) == 1 && knowsDaemon(c.t, c.Bed.Path(c.log()), pid)
 }
 
-// hasOpen: the process has the file open, as pidleash has when it knows the daemon. The descriptor's link need not
-// name the file: it may have got its name later.
-func hasOpen(proc, file string) bool {
-	want, err := os.Stat(file)
-	fds, _ := filepath.Glob(filepath.Join(proc, "fd", "*"))
-	return err == nil && slices.ContainsFunc(fds, func(fd string) bool {
-		have, err := os.Stat(fd)
-		return err == nil && os.SameFile(have, want)
-	})
+// knowsDaemon: pidleash has logged which process is the daemon. A removal before that stops nothing.
+func knowsDaemon(t *testing.T, log, pid string) bool {
+	t.Helper()
+	return strings.Contains(bed.ReadFile(t, log), "PID "+pid+" is the daemon\n")
 }
 
 // children counts those of the main process if pid is one of them: it has not
@@ -542,8 +544,7 @@ func (e *entrypoint) up(d modeDaemon, dir string) bool {
 	if pid == "" || !strings.Contains(string(status), "\t"+pid+"\n") || !strings.HasPrefix(string(status), "Name:\t"+d.name+"\n") {
 		return false
 	}
-	// An open file alone does not tell: pidleash also reads the file while it looks for the daemon. A removal then is lost.
-	if !hasOpen(e.path("/proc/1"), e.path(e.pidfile)) || !strings.Contains(bed.ReadFile(e.t, e.log), " is the daemon\n") {
+	if !knowsDaemon(e.t, e.log, pid) {
 		return false
 	}
 	if d.ask == "" {
