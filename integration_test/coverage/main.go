@@ -73,7 +73,7 @@ func run(dir string, folders []string) error {
 	if err := command(build); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	test := exec.Command("go", "test", "-count=1", "-p=2", "-parallel=4", "-tags", *tags)
+	test := exec.Command("go", "test", "-count=1", "-timeout=30m", "-p=2", "-parallel=4", "-tags", *tags)
 	for _, folder := range folders {
 		test.Args = append(test.Args, "./integration_test/"+folder)
 	}
