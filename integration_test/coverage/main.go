@@ -30,6 +30,11 @@ type edit struct {
 
 const imports, write = "import (\n", "	_ = coverage.WriteCountersDir(DIR)\n"
 
+// creates opens a file of counters without Go's poller, which ends the process where a sandbox or a limit refuses it one.
+const creates = "func() (*os.File, error) {\n" +
+	"\t\tfd, err := syscall.Open(NAME, syscall.O_RDWR|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o666)\n" +
+	"\t\tif err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\treturn os.NewFile(uintptr(fd), NAME), nil\n\t}()"
+
 // edits have a process write its counters where it ends past os.Exit, and whatever its environment is; where it cannot,
 // in a chroot(2) for one, it is to say nothing of that.
 func edits(goroot string) []edit {
@@ -42,6 +47,9 @@ func edits(goroot string) []edit {
 		{file: "internal/launch/launch.go", old: becomes, new: write + becomes},
 		{file: "internal/launch/launch.go", old: imports, new: imports + "\t\"runtime/coverage\"\n"},
 		{file: emit, old: "goCoverDir = os.Getenv(\"GOCOVERDIR\")", new: "goCoverDir = DIR"},
+		{file: emit, old: "os.Create(s.mftmp)", new: strings.ReplaceAll(creates, "NAME", "s.mftmp")},
+		{file: emit, old: "os.Create(s.cftmp)", new: strings.ReplaceAll(creates, "NAME", "s.cftmp")},
+		{file: emit, old: "\t\"os\"\n", new: "\t\"os\"\n\t\"syscall\"\n"},
 		{file: emit, old: "fmt.Fprintf(os.Stderr, ", new: "fmt.Fprintf(io.Discard, ", every: true},
 	}
 }
