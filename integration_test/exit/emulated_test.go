@@ -115,17 +115,15 @@ func smoke(t *testing.T, h bed.How) {
 		r := bed.Start(t, limited, "sh", "-c", "ulimit -n")
 		r.Expect(t, "256")
 	})
-	t.Run("commands", func(t *testing.T) {
-		dir := bed.OpenDir(t)
-		r, _ := bed.Leashed(t, h, "-pidfile", dir+"/p.pid")
-		bed.Start(t, h, "status", dir+"/p.pid").ExpectCode(t, 0)
-		second := bed.Start(t, h, "-pidfile", dir+"/p.pid", "true")
-		second.ExpectCode(t, 120)
-		bed.Start(t, h, "signal", "CONT", dir+"/p.pid").ExpectCode(t, 0)
-		stop := bed.Start(t, h, "stop", dir+"/p.pid")
-		stop.ExpectCode(t, 0)
-		r.ExpectSignal(t, syscall.SIGTERM)
-		bed.ExpectEmptyDir(t, dir)
+	t.Run("commands", func(t *testing.T) { expectCommands(t, h) })
+	t.Run("commands after a year", func(t *testing.T) { // an int of 32 bits has no room for the start times then
+		bed.NeedRoot(t)
+		old := h
+		old.Before = append([]string{"unshare", "--time", "--boottime", "31536000", "--fork", "--kill-child"}, h.Before...)
+		if out, err := exec.Command("unshare", append(old.Before[1:6:6], "true")...).CombinedOutput(); err != nil {
+			bed.Missing(t, "unshare --time: %v: %s", err, out)
+		}
+		expectCommands(t, old)
 	})
 	t.Run("restart", func(t *testing.T) {
 		dir := bed.OpenDir(t)
@@ -140,6 +138,19 @@ func smoke(t *testing.T, h bed.How) {
 		r.ExpectCode(t, 125)
 		r.ExpectOneLine(t, "no option -pidfle; hint: did you mean -pidfile")
 	})
+}
+
+func expectCommands(t *testing.T, h bed.How) {
+	dir := bed.OpenDir(t)
+	r, _ := bed.Leashed(t, h, "-pidfile", dir+"/p.pid")
+	bed.Start(t, h, "status", dir+"/p.pid").ExpectCode(t, 0)
+	second := bed.Start(t, h, "-pidfile", dir+"/p.pid", "true")
+	second.ExpectCode(t, 120)
+	bed.Start(t, h, "signal", "CONT", dir+"/p.pid").ExpectCode(t, 0)
+	stop := bed.Start(t, h, "stop", dir+"/p.pid")
+	stop.ExpectCode(t, 0)
+	r.ExpectSignal(t, syscall.SIGTERM)
+	bed.ExpectEmptyDir(t, dir)
 }
 
 // pad writes a set as proc_pid_status(5) does.

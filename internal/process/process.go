@@ -184,13 +184,13 @@ func parse(stat []byte) (p Process, err error) {
 	if open < 0 || end < open || len(fields) < 20 {
 		return p, fmt.Errorf("not a line of proc_pid_stat(5): %q", string(stat))
 	}
-	number := func(i int) int {
-		n, wrong := strconv.Atoi(string(fields[i]))
+	number := func(i int) int64 { // an int of 32 bits has no room for the ticks of 249 days, nor for all flags
+		n, wrong := strconv.ParseInt(string(fields[i]), 10, 64)
 		err = errors.Join(err, wrong)
 		return n
 	}
-	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Threads: number(17), Start: Ticks(number(19))}
-	p.Parent, p.Group, p.Session = number(1), number(2), number(3)
+	p = Process{Comm: string(stat[open+1 : end]), State: fields[0][0], Threads: int(number(17)), Start: Ticks(number(19))}
+	p.Parent, p.Group, p.Session = int(number(1)), int(number(2)), int(number(3))
 	const forkNoExec = 0x40 // PF_FORKNOEXEC in include/linux/sched.h
 	p.Forked = number(6)&forkNoExec != 0
 	return p, err

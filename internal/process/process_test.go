@@ -18,8 +18,8 @@ func TestParse(t *testing.T) {
 	for _, comm := range []string{
 		"nginx", "", " ", "(", ")", "()", ") Z 1 (", "a b", "((sd-pam))", ") S 1 2 3", "a\nb",
 	} {
-		p, err := parse([]byte(stat(comm, "S", "77", "12345")))
-		want := Process{Comm: comm, State: 'S', Parent: 77, Group: 812, Session: 812, Start: 12345, Threads: 1}
+		p, err := parse([]byte(stat(comm, "S", "77", "3000012345"))) // after 347 days
+		want := Process{Comm: comm, State: 'S', Parent: 77, Group: 812, Session: 812, Start: 3000012345, Threads: 1}
 		if err != nil || p != want {
 			t.Errorf("name %q: %+v, %v; want %+v", comm, p, err, want)
 		}
