@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -209,7 +210,7 @@ func TestAttachRefuses(t *testing.T) {
 // character that stands for that.
 func FuzzMessages(f *testing.F) {
 	f.Add("up", 812, "failed", 0)
-	f.Add("\x00\n\"\\<>&\u2028", -1, "\xff\xc3", 1<<62)
+	f.Add("\x00\n\"\\<>&\u2028", -1, "\xff\xc3", math.MaxInt)
 	f.Fuzz(func(t *testing.T, first string, a int, second string, b int) {
 		if len(first)+len(second) > 1000 {
 			return

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"pidleash/internal/atstart"
 	"runtime"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func startAgain(start string) {
 			setAction(sig, ignore)
 		}
 	}
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{Val: [16]uint64{blocked}}, nil)
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, sigset(atstart.SignalSet(blocked)), nil)
 	os.Unsetenv(startVariable)
 	panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
