@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,13 +70,8 @@ func (f *Files) openLog(path string, user uint32) (int, error) {
 
 // descriptor is the one that a path names, of this process.
 func descriptor(path string) (n int, ok bool) {
-	switch path {
-	case "/dev/stdin":
-		return 0, true
-	case "/dev/stdout":
-		return 1, true
-	case "/dev/stderr":
-		return 2, true
+	if n = slices.Index([]string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}, path); n >= 0 {
+		return n, true
 	}
 	for _, dir := range []string{"/dev/fd/", "/proc/self/fd/"} {
 		if number, found := strings.CutPrefix(path, dir); found {

@@ -191,27 +191,10 @@ func head(file string) []byte {
 
 // machine is Go's name for one of elf(5).
 func machine(number uint16) string {
-	switch number {
-	case 3:
-		return "386"
-	case 8:
-		return "mips"
-	case 21:
-		return "ppc64"
-	case 22:
-		return "s390x"
-	case 40:
-		return "arm"
-	case 62:
-		return "amd64"
-	case 183:
-		return "arm64"
-	case 243:
-		return "riscv64"
-	case 258:
-		return "loong64"
+	names := map[uint16]string{
+		3: "386", 8: "mips", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64",
 	}
-	return "machine " + strconv.Itoa(int(number)) + " of elf(5)"
+	return cmp.Or(names[number], "machine "+strconv.Itoa(int(number))+" of elf(5)")
 }
 
 // foreign says that a program, or a script's interpreter, is made for another machine; empty: it is not.
