@@ -128,7 +128,7 @@ func (p *childPlan) explain() error {
 	case stepExec:
 		return p.Program.execError(p.Program.candidates[r.index], r.errno, p.Context.User)
 	case stepPublish:
-		return publishError(p.Claim, r.errno)
+		return p.Claim.PublishError(r.errno)
 	case stepDetach:
 		return p.failure("cannot get a session of its own", r.errno)
 	}

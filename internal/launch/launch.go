@@ -12,8 +12,8 @@
 //
 // So the PID file is there, and complete, before the program's first instruction. After a failed execve it was
 // visible for a moment: Spec.OnFailure is there to remove it. Become does the same in this process, without what is
-// about a child, and returns only when it has failed. Every error is a *fault.Error; its code is 126 or 127 when it is
-// about the program's file.
+// about a child, and returns only when it has failed. Every error is a *fault.Error, or one of pidfile that Start names;
+// the code is 126 or 127 when it is about the program's file.
 //
 // What is not promised: how the program goes on; that a claim is removed or given up, which is the caller's;
 // anything about the signals that this process collects. Only a child that has failed is waited for.
@@ -65,9 +65,9 @@ func (s *Spec) failure(problem string, err error) *fault.Error {
 }
 
 // Start starts the program and returns its PID; with an error that of the failed child, which may have taken
-// the terminal, 0 if there was none. The error wraps pidfile.ErrLostRace when somebody else has published at
-// the claim's path meanwhile, pidfile.ErrRemoved when the file that was to be exchanged is gone, and
-// pidfile.ErrNotLinked when a file with a hidden name is needed.
+// the terminal, 0 if there was none. The error is pidfile.ErrLostRace when somebody else has published at the claim's
+// path meanwhile, pidfile.ErrRemoved when the file that was to be exchanged is gone, and pidfile.ErrNotLinked when a
+// file with a hidden name is needed.
 //
 // The parent-death signal comes when the thread ends that has forked, PR_SET_PDEATHSIG(2const). The runtime ends no
 // thread but with a goroutine that is locked to it, golang.org/issue/14592: none that may be locked to this one ends.

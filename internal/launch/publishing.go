@@ -1,23 +1,11 @@
 package launch
 
 import (
-	"errors"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"pidleash/internal/fault"
-	"pidleash/internal/pidfile"
 )
-
-func publishError(claim *pidfile.Claim, errno syscall.Errno) error {
-	err := claim.PublishError(errno)
-	if _, ok := errors.AsType[*fault.Error](err); ok {
-		return err
-	}
-	return &fault.Error{Object: "pidfile " + claim.Path, Problem: "cannot be moved into place", Err: err}
-}
 
 // publishPID writes the PID and moves the file into place. In the child.
 //
