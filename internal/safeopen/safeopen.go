@@ -62,14 +62,9 @@ func Exists(path string) error {
 		return err
 	}
 	defer w.close()
-	if err := w.toTarget(); err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	if err := sys.Fstatat(w.dir, w.rest[0], &st, w.noFollow(unix.AT_SYMLINK_NOFOLLOW)); err != nil {
-		return err
-	}
-	return w.arrive(&st, 0)
+	fd, _, err := w.openTarget(unix.O_PATH)
+	unix.Close(fd)
+	return err
 }
 
 // Append opens what the path leads to, to append to it, and makes the file if there is none. user is who may own it
@@ -99,7 +94,7 @@ func appendAsRoot(path string, flags int, mode, user uint32) (int, error) {
 	if err := w.toTarget(); err != nil {
 		return -1, err
 	}
-	if err := w.mayCreate(); err != nil {
+	if err := w.arrive(&unix.Stat_t{Uid: 0}, 0); err != nil { // of a link that leads to nothing: what root makes is root's
 		return -1, err
 	}
 	fd, _, err := w.open(flags|unix.O_EXCL, mode)
@@ -181,12 +176,6 @@ func (w *walk) mayAppend(st *unix.Stat_t, user uint32) error {
 		Problem: fmt.Sprintf("it is user %d's", st.Uid),
 		Hint:    "a file of root's, of the owner of its directory, or of PROGRAM's user",
 	}
-}
-
-// mayCreate refuses a link of another user's that leads to nothing: what root makes is root's.
-func (w *walk) mayCreate() error {
-	var none unix.Stat_t
-	return w.arrive(&none, 0)
 }
 
 // checked closes a file whose name may have been given to it by another user than its owner.

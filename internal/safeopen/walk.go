@@ -219,21 +219,16 @@ func (w *walk) toTarget() error {
 
 // open opens the last element.
 func (w *walk) open(flags int, mode uint32) (fd int, st unix.Stat_t, err error) {
-	if fd, err = openat(w.dir, w.rest[0], flags|w.noFollow(unix.O_NOFOLLOW), mode); err != nil {
+	if !w.magic { // all links but those that only the kernel can follow were followed
+		flags |= unix.O_NOFOLLOW
+	}
+	if fd, err = openat(w.dir, w.rest[0], flags, mode); err != nil {
 		return fd, st, err
 	}
 	if st, err = stat(fd); err == nil {
 		err = w.arrive(&st, 0)
 	}
 	return fd, st, err
-}
-
-// noFollow is the flag, for all links but those that only the kernel can follow.
-func (w *walk) noFollow(flag int) int {
-	if w.magic {
-		return 0
-	}
-	return flag
 }
 
 // openTarget opens what the last element leads to.
