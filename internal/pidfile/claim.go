@@ -10,6 +10,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 	"pidleash/internal/sys"
 )
 
@@ -192,7 +193,7 @@ func (c *Claim) openUnnamed() bool {
 	if sys.Stat(dir+".", &st) != nil {
 		return false
 	}
-	fd, err := openNoFollow(dir+".", unix.O_RDWR|unix.O_TMPFILE, 0o600)
+	fd, err := safeopen.Open(dir+".", unix.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err != nil {
 		return false
 	}
@@ -213,7 +214,7 @@ func (c *Claim) openHidden() error {
 	dir, base := filepath.Split(c.Path)
 	temp, err := dir+firstHidden(base), error(nil)
 	for {
-		c.Write, err = openNoFollow(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+		c.Write, err = safeopen.Open(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 		if err != unix.EEXIST {
 			break
 		}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/fault"
+	"pidleash/internal/safeopen"
 )
 
 // nextPID is another program's, of which nobody asks either.
@@ -193,7 +194,7 @@ func TestNameIsOneStep(t *testing.T) {
 // lookClosely is what another process can see. A file that has lost its place meanwhile is
 // not locked any more.
 func lookClosely(path string) (problem string) {
-	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	fd, err := safeopen.Open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return "open: " + err.Error()
 	}

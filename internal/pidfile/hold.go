@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 )
 
 // Hold is a PID file and the processes that it stands for, whose place no other process can take.
@@ -81,9 +82,9 @@ func (h *Hold) pin(path string, inspected identity) error {
 	if inspected == (identity{}) {
 		return nil
 	}
-	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	fd, err := safeopen.Open(path, unix.O_RDONLY, 0)
 	if err == unix.EACCES {
-		fd, err = openNoFollow(path, unix.O_PATH, 0)
+		fd, err = safeopen.Open(path, unix.O_PATH, 0)
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 	"pidleash/internal/sys"
 )
 
@@ -139,7 +140,7 @@ func openPathLock(path string) (fd int, id identity) {
 	if _, err := identityAt(beside); err == unix.ENOENT {
 		return -1, identity{}
 	}
-	fd, err := openNoFollow(beside, unix.O_RDONLY, 0)
+	fd, err := safeopen.Open(beside, unix.O_RDONLY, 0)
 	if err != nil {
 		id, _ = identityAt(beside)
 		return -1, id

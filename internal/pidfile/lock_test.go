@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"pidleash/internal/safeopen"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestTakersInWritesDevicesLikeTheKernel(t *testing.T) {
 func TestLock(t *testing.T) {
 	path := in(t, "p.pid")
 	write(t, path, nil)
-	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	fd, err := safeopen.Open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

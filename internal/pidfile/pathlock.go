@@ -9,6 +9,7 @@ import (
 
 	"pidleash/internal/fault"
 	"pidleash/internal/process"
+	"pidleash/internal/safeopen"
 )
 
 // PathLock is the right to a path whose file the program may write itself. Some programs refuse to start when
@@ -92,7 +93,7 @@ func (l *PathLock) lockStale() (file *content, reason string, err error) {
 func (l *PathLock) lock() error {
 	path := lockPath(l.Path)
 	for {
-		fd, err := openNoFollow(path, unix.O_RDONLY|unix.O_CREAT, lockMode)
+		fd, err := safeopen.Open(path, unix.O_RDONLY|unix.O_CREAT, lockMode)
 		if err != nil {
 			return createError(l.Path, err)
 		}

@@ -73,8 +73,9 @@ type content struct {
 	strange bool // a stranger has locked it, so that nobody else can
 }
 
-// open opens what is at the path itself. A symbolic link is ELOOP, a directory EISDIR, what else is no file ENXIO.
-func open(path string) (*content, error) { return newContent(openNoFollow(path, unix.O_RDONLY, 0)) }
+// open opens what is at the path itself, and waits for nothing. A symbolic link is ELOOP, a directory EISDIR, what else
+// is no file ENXIO.
+func open(path string) (*content, error) { return newContent(safeopen.Open(path, unix.O_RDONLY, 0)) }
 
 func newContent(fd int, err error) (*content, error) {
 	if err != nil {
@@ -191,9 +192,4 @@ func blank(content []byte) bool {
 // unfinished reports content that a writer of pid may still be completing.
 func unfinished(content []byte, pid int) bool {
 	return blank(content) || bytes.HasPrefix(strconv.AppendInt(nil, int64(pid), 10), content)
-}
-
-// openNoFollow opens what is at the path itself, and waits for nothing.
-func openNoFollow(path string, flags int, mode uint32) (int, error) {
-	return safeopen.Open(path, flags, mode)
 }

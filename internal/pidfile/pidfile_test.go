@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"pidleash/internal/safeopen"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestBlankAndUnfinished(t *testing.T) {
 func TestReadContentIsBounded(t *testing.T) {
 	path := in(t, "big")
 	write(t, path, []byte(strings.Repeat("7", 10*contentLimit)))
-	fd, err := openNoFollow(path, unix.O_RDONLY, 0)
+	fd, err := safeopen.Open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
