@@ -50,27 +50,11 @@ func Read(pid int) (Process, error) {
 }
 
 func readStat(pid int) (Process, error) {
-	var room [2048]byte // 52 numbers of at most 20 digits, and the name
-	stat, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", room[:])
+	stat, err := sys.ReadFile("/proc/"+strconv.Itoa(pid)+"/stat", 2048) // 52 numbers of at most 20 digits, and the name
 	if err != nil {
 		return Process{}, err
 	}
 	return parse(stat)
-}
-
-// readSmall reads a file of /proc that fits into room. An os.File, which costs more than the rest, would be offered to
-// Go's poller.
-func readSmall(path string, room []byte) ([]byte, error) {
-	fd, err := sys.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	n, err := sys.Read(fd, room)
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return room[:n], nil
 }
 
 // IsForeign reports a /proc of another PID namespace: what it tells of a PID is about another process.

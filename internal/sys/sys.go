@@ -95,7 +95,7 @@ func Read(fd int, p []byte) (int, error) {
 	return value(func() (int, error) { return unix.Read(fd, p) })
 }
 
-// ReadFile reads all of a file, in pieces of the size of room or more. os.ReadFile begins with 512 bytes, and offers the
+// ReadFile reads all of a file, of about room bytes. os.ReadFile begins with 512 bytes, and offers the
 // file to Go's poller: the first one costs a thread, and /proc never blocks. The errors are those of package os.
 func ReadFile(path string, room int) ([]byte, error) {
 	fd, err := Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -103,7 +103,11 @@ func ReadFile(path string, room int) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	for text := make([]byte, 0, room); ; text = slices.Grow(text, room) {
+	text := make([]byte, 0, room)
+	for {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, room)
+		}
 		n, err := Read(fd, text[len(text):cap(text)])
 		if err != nil {
 			return text, &fs.PathError{Op: "read", Path: path, Err: err}
