@@ -1,2 +1,2 @@
-// Deliberately empty, on every architecture: an assembly file in the package allows rawSyscall6 to be
-// declared without a body.
+// Deliberately empty, on every architecture: an assembly file in the package allows prlimit to be declared without a
+// body.

@@ -9,24 +9,24 @@
 // but unsafe, and its path sorts before "syscall". A test of the built binary fails if that ever changes.
 package atstart
 
-import "unsafe"
+import _ "unsafe" // for go:linkname
 
 // Rlimit is struct rlimit64 of prlimit(2).
 type Rlimit struct{ Cur, Max uint64 }
 
-// rawSyscall6 is syscall.RawSyscall6. Package syscall is not imported, because it would be initialised first. The
-// compiler accepts the missing body because this package has an assembly file.
+// prlimit is package syscall's, which is not imported, because it would be initialised first. The compiler accepts the
+// missing body because this package has an assembly file.
 //
-//go:linkname rawSyscall6 syscall.RawSyscall6
-func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
+//go:linkname prlimit syscall.prlimit
+func prlimit(pid, resource int, limit, old *Rlimit) error
 
 // nofile is written once, before main, and only read afterwards.
 var nofile, nofileKnown = readNofile()
 
 func readNofile() (Rlimit, bool) {
 	var l Rlimit
-	_, _, errno := rawSyscall6(sysPrlimit64, 0, rlimitNofile, 0, uintptr(unsafe.Pointer(&l)), 0, 0)
-	return l, errno == 0
+	err := prlimit(0, rlimitNofile, nil, &l)
+	return l, err == nil
 }
 
 // Nofile returns RLIMIT_NOFILE as it was at start; ok is false when the kernel did not tell.

@@ -1,3 +1,0 @@
-package atstart
-
-const sysPrlimit64 = 340

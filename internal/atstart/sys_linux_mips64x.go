@@ -1,5 +1,0 @@
-//go:build mips64 || mips64le
-
-package atstart
-
-const sysPrlimit64 = 5297

@@ -1,5 +1,0 @@
-//go:build mips || mipsle
-
-package atstart
-
-const sysPrlimit64 = 4338
