@@ -97,21 +97,21 @@ func newFile(path string, named, isFree bool) (*Claim, error) {
 	return c, nil
 }
 
-// publishNew publishes pid where nobody else can claim the path. The claim is yet to become a File.
-func publishNew(path string, pid int, isFree bool) (c *Claim, err error) {
-	for _, named := range []bool{false, true} {
-		if c, err = newFile(path, named, isFree); err != nil {
+// publishNew publishes pid where nobody else can claim the path.
+func publishNew(path string, pid int, isFree bool) (*File, error) {
+	for named := false; ; named = true {
+		c, err := newFile(path, named, isFree)
+		if err != nil {
 			return nil, err
 		}
 		if err = c.Publish(pid); err == nil {
-			return c, nil
+			return c.Published(pid), nil
 		}
 		c.Abandon()
 		if !errors.Is(err, ErrNotLinked) {
-			break
+			return nil, err
 		}
 	}
-	return nil, err
 }
 
 // lockStale returns the stale file at the path, locked, so that of several starts one goes on; no file: nil.

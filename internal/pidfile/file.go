@@ -295,9 +295,10 @@ func (f *File) Restore(pid int) error {
 			return err
 		}
 	case state == Removed && f.IsProgramsOwn():
-		c, err := publishNew(f.path, pid, f.isFree)
+		own, err := publishNew(f.path, pid, f.isFree)
 		if err == nil {
-			f.Exchanged(c, pid)
+			f.close()
+			*f = *own
 		}
 		return err
 	}

@@ -136,18 +136,15 @@ func (l *PathLock) Clear() error {
 // Publish makes the file at the path that of the daemon: the one that it has written, or else one of ours. A
 // file that is removed right after that is no error: the next look finds it so. ErrLostRace: a file is there
 // that does not name the daemon yet, and may be about to.
-func (l *PathLock) Publish(pid int) (*File, error) {
-	f := &File{path: l.Path, at: process.At(l.Path), pid: pid, fd: -1, isFree: true, unlocked: true}
+func (l *PathLock) Publish(pid int) (f *File, err error) {
 	if Named(l.Path) == pid {
-		if err := f.Adopt(); err != nil {
-			return nil, err
-		}
+		f = &File{path: l.Path, at: process.At(l.Path), pid: pid, fd: -1, isFree: true, unlocked: true}
+		err = f.Adopt()
 	} else {
-		c, err := publishNew(l.Path, pid, true)
-		if err != nil {
-			return nil, err
-		}
-		f = c.Published(pid)
+		f, err = publishNew(l.Path, pid, true)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if state, _ := f.Look(); state != Present && state != Removed {
 		f.close()
