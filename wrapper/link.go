@@ -156,7 +156,7 @@ func (l *loop) letGo() {
 	if files, err := launch.Open(&l.plan.Context); err == nil {
 		if files.Detach() == nil {
 			for to, fd := range files.Stdio {
-				if fd >= 0 && !files.IsNamed(to) {
+				if fd >= 0 && !files.Named[to] {
 					l.replace(to, fd)
 				}
 			}

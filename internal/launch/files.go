@@ -24,10 +24,10 @@ const asFound = -1
 
 // Files are the program's standard input, output and error, opened for one start by Open.
 type Files struct {
-	Stdio [3]int // descriptors; -1: as found
+	Stdio [3]int  // descriptors; -1: as found
+	Named [3]bool // this process's own, which options name: the next start needs them
 
-	named [3]bool // this process's own, which options name
-	own   []int   // to be closed
+	own []int // to be closed
 }
 
 // Open opens the context's files anew.
@@ -56,8 +56,8 @@ func Open(c *plan.Context) (*Files, error) {
 // again.
 func (f *Files) openLog(path string, user uint32) (int, error) {
 	if n, ok := descriptor(path); ok {
-		if n < len(f.named) {
-			f.named[n] = true
+		if n < len(f.Named) {
+			f.Named[n] = true
 		}
 		return inherited(n)
 	}
@@ -90,9 +90,6 @@ func inherited(n int) (int, error) {
 	}
 	return sys.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, plan.FirstFD)
 }
-
-// IsNamed reports whether an option names descriptor fd of this process, so that the next start needs it.
-func (f *Files) IsNamed(fd int) bool { return f.named[fd] }
 
 // Reader opens again, to read it, what is the program's standard output, 1, or error, 2; nil: it is no regular file, or
 // cannot be read. path is its option's.
