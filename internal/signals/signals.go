@@ -34,7 +34,6 @@ type Source struct {
 	taking           chan struct{}     // has an element while a signal may be neither in the kernel nor in c
 	fd               int               // the signalfd; -1: there is none
 	file             *os.File          // of fd, in Go's poller: who waits for it needs no thread
-	pollable         bool              // Go has a poller
 	ignored, blocked atstart.SignalSet // at start
 	inThreads        atstart.SignalSet // blocked in each thread of Go
 	wanted           atstart.SignalSet // those to collect
@@ -66,11 +65,11 @@ func Catch() *Source {
 		taking: make(chan struct{}, 1),
 		fd:     -1,
 	}
-	s.pollable = reserve.Descriptors() == nil
+	pollable := reserve.Descriptors() == nil // Go has a poller
 	s.ignored, s.blocked = atStart()
 	s.inThreads = setMask(unix.SIG_BLOCK, 0)
 	setActions(libraries, ignore)
-	s.catch()
+	s.catch(pollable)
 	return s
 }
 
@@ -117,9 +116,9 @@ func (s *Source) Late(limit time.Duration) syscall.Signal {
 	}
 }
 
-func (s *Source) catch() {
+func (s *Source) catch(pollable bool) {
 	s.wanted = forwarded &^ ignoredNow(kept)
-	if _, _, blocked := atstart.Signals(); blocked && s.pollable {
+	if _, _, blocked := atstart.Signals(); blocked && pollable {
 		if fd, err := sys.Signalfd(-1, sigset(s.wanted), unix.SFD_CLOEXEC|unix.SFD_NONBLOCK); err == nil {
 			s.fd, s.file = fd, os.NewFile(uintptr(fd), "signalfd")
 			go s.read()
