@@ -40,17 +40,19 @@ func NewFamily(top int) *Family {
 	}
 	f := &Family{top: top, started: started, excluded: map[int]Ticks{}, seen: map[int]Ticks{}, sessions: map[int]Ticks{}}
 	if top != os.Getpid() || !noChildren() { // hardly ever; otherwise /proc need not be read
-		f.excludeBelow(top)
+		addBelow(f.excluded, top)
 	}
 	return f
 }
 
-// excludeBelow reads the lists of children only, not the whole of /proc. Without /proc nobody looks for any.
-func (f *Family) excludeBelow(top int) {
-	children, _ := Children(top)
-	for _, pid := range children {
-		f.Exclude(pid)
-		f.excludeBelow(pid)
+// addBelow adds who is below pid now. It reads the lists of children only, not the whole of /proc.
+func addBelow(set map[int]Ticks, pid int) {
+	children, _ := Children(pid)
+	for _, child := range children {
+		if p, err := Read(child); err == nil {
+			set[child] = p.Start
+			addBelow(set, child)
+		}
 	}
 }
 
@@ -90,20 +92,10 @@ func (f *Family) Note(h *Held) {
 	}
 }
 
-// NoteBelow notes who is below pid now, and forgets who has ended. It reads lists of children only.
+// NoteBelow notes who is below pid now, and forgets who has ended.
 func (f *Family) NoteBelow(pid int) {
 	maps.DeleteFunc(f.seen, func(pid int, start Ticks) bool { return !lives(pid, start) })
-	f.noteChildren(pid)
-}
-
-func (f *Family) noteChildren(of int) {
-	children, _ := Children(of)
-	for _, pid := range children {
-		if p, err := Read(pid); err == nil {
-			f.seen[pid] = p.Start
-			f.noteChildren(pid)
-		}
-	}
+	addBelow(f.seen, pid)
 }
 
 // Descendants are the living of the family. When top has ended these are the ones that were seen at any look, what is
