@@ -27,6 +27,7 @@ var readyCases = []readyCase{
 	{"line of a new log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/new.log"}, `echo noise >"$0/new.log"`, `echo up >>"$0/new.log"`},
 	{"second of two logs", []string{"-ready", "log:^up$", "-ready-file", "OTHER/new.log", "-ready-file", "OTHER/old.log"}, `:`, `echo up >>"$0/old.log"`},
 	{"truncated log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `: >"$0/old.log"`, `echo up >"$0/old.log"`},
+	{"log written anew", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `:`, `printf "up\n%99s\n" >"$0/old.log"`},
 	{"replaced log", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `rm "$0/old.log"`, `echo up >"$0/x"; mv "$0/x" "$0/old.log"`},
 	{"command", []string{"-ready", `cmd:test -e "OTHER/up" && test -d /proc/$MAINPID`}, `:`, `: >"$0/up"`},
 	{"long line", []string{"-ready", "log:^up$", "-ready-file", "OTHER/old.log"}, `head -c 3000000 /dev/zero >>"$0/old.log"`, `echo >>"$0/old.log"; echo up >>"$0/old.log"`},

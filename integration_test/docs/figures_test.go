@@ -27,7 +27,7 @@ const (
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
 // namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
-// (pidfile, control); numbers of sessions that strangers get (daemon, process); a pidleash that is stopped (control).
+// (pidfile, control); numbers of sessions that strangers get (daemon, process); logs that are written anew (ready).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2230,
@@ -41,7 +41,7 @@ var lineLimits = map[string]int{
 	"internal/daemon":    465,
 	"internal/pidfile":   2285,
 	"internal/condition": 210,
-	"internal/ready":     320,
+	"internal/ready":     335,
 	"internal/safeopen":  525, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   145,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller

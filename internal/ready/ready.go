@@ -164,7 +164,11 @@ type Log struct {
 	file   *os.File // the program's own output, whatever is at the path; nil: opened at each look, it may be replaced
 	inode  uint64
 	offset int64
+	before string // what the file has before offset, up to beforeLimit; another text: it was written anew
 }
+
+// beforeLimit is enough to tell two lines of a log apart, if they begin with the time.
+const beforeLimit = 128
 
 // Note records where the files end now. They need not exist; empty paths are left out, and so is a path's second time.
 func Note(paths ...string) (logs []*Log) {
@@ -192,7 +196,16 @@ func NoteOpen(path string, f *os.File) (logs []*Log) {
 func noted(path string, f *os.File) *Log {
 	var st unix.Stat_t
 	_ = sys.Fstat(int(f.Fd()), &st)
-	return &Log{Path: path, inode: st.Ino, offset: st.Size}
+	l := &Log{Path: path, inode: st.Ino, offset: st.Size}
+	l.before = l.reread(f, min(st.Size, beforeLimit))
+	return l
+}
+
+// reread returns what the file has now in the length bytes before offset.
+func (l *Log) reread(f *os.File, length int64) string {
+	text := make([]byte, length)
+	n, _ := f.ReadAt(text, l.offset-length)
+	return string(text[:n])
 }
 
 // openByName is nil if the file cannot be opened.
@@ -226,8 +239,8 @@ func (l *Log) news(last int64) []byte {
 	if sys.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
-	if st.Ino != l.inode || st.Size < l.offset {
-		l.inode, l.offset = st.Ino, 0
+	if st.Ino != l.inode || l.before != l.reread(f, int64(len(l.before))) {
+		l.inode, l.offset, l.before = st.Ino, 0, ""
 	}
 	l.offset = max(l.offset, st.Size-last)
 	data, _ := io.ReadAll(io.NewSectionReader(f, l.offset, maxNews))
@@ -249,7 +262,10 @@ func (l *Log) has(match *regexp.Regexp) bool {
 	if end == 0 && len(data) == maxNews { // a line longer than maxNews
 		end = maxNews
 	}
-	l.offset += int64(end)
+	if end > 0 {
+		l.offset += int64(end)
+		l.before = string(data[max(0, end-beforeLimit):end])
+	}
 	return false
 }
 

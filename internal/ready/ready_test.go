@@ -305,11 +305,13 @@ func TestLogBeginsAnew(t *testing.T) {
 			write(t, path+".new", "up\nlonger than the one before\n")
 			must(t, os.Rename(path+".new", path))
 		},
-		"truncated": func(t *testing.T, path string) { write(t, path, "up\n") },
+		"truncated":             func(t *testing.T, path string) { write(t, path, "up\n") },
+		"truncated, as long":    func(t *testing.T, path string) { write(t, path, "up\nand as long as that\n") },
+		"truncated, and longer": func(t *testing.T, path string) { write(t, path, "up\nlonger than what was there before\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "log")
-			write(t, path, "what was there before\n")
+			write(t, path, "what was there before.\n")
 			b := prepare(t, "log:^up$", path)
 			log := Note(path)[0]
 			b.Await(nil)
