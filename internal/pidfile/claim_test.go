@@ -66,8 +66,8 @@ func TestClaimAndPublish(t *testing.T) {
 		t.Errorf("the path exists before it is published: %v", err)
 	}
 	f := publish(t, c, pid)
-	if !c.Visible() || f.Path() != path {
-		t.Errorf("visible %v at %q, want it at %q", c.Visible(), f.Path(), path)
+	if !c.Visible() || f.path != path {
+		t.Errorf("visible %v at %q, want it at %q", c.Visible(), f.path, path)
 	}
 	if got := read(t, path); got != string(line(pid)) {
 		t.Errorf("content %q, want %q", got, line(pid))

@@ -35,21 +35,21 @@ func successor(t *testing.T, f *File) *Claim {
 // that f stands for.
 func checkOwn(t *testing.T, f *File, pid int) {
 	t.Helper()
-	if got := read(t, f.Path()); got != string(line(pid)) {
+	if got := read(t, f.path); got != string(line(pid)) {
 		t.Errorf("content %q, want %d", got, pid)
 	}
 	if state, err := f.Look(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}
-	if !isLocked(t, f.Path()) {
+	if !isLocked(t, f.path) {
 		t.Error("not locked")
 	}
-	st, err := os.Stat(f.Path())
+	st, err := os.Stat(f.path)
 	must(t, err)
 	if st.Mode() != mode {
 		t.Errorf("mode %v, want %o", st.Mode(), mode)
 	}
-	if got, want := names(t, filepath.Dir(f.Path())), filepath.Base(f.Path()); got != want {
+	if got, want := names(t, filepath.Dir(f.path)), filepath.Base(f.path); got != want {
 		t.Errorf("the directory has %s, want %s", got, want)
 	}
 }
@@ -83,7 +83,7 @@ func TestSuccessorOfNothing(t *testing.T) {
 			if _, err := f.NewExchange(); !errors.Is(err, ErrRemoved) {
 				t.Errorf("%v, want %v", err, ErrRemoved)
 			}
-			if _, err := os.Lstat(f.Path()); err == nil {
+			if _, err := os.Lstat(f.path); err == nil {
 				t.Error("it is there again")
 			}
 		})
@@ -95,9 +95,9 @@ func TestName(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := c.happened(t)
 			t.Cleanup(f.close)
-			before, _ := os.Lstat(f.Path())
+			before, _ := os.Lstat(f.path)
 			err := f.Name(nextPID)
-			after, _ := os.Lstat(f.Path())
+			after, _ := os.Lstat(f.path)
 			switch {
 			case c.state == Present || c.state == Changed:
 				must(t, err)
@@ -129,13 +129,13 @@ func TestExchangeGivesBack(t *testing.T) {
 			f := published(t, dir+"/p.pid", pidInTests)
 			t.Cleanup(f.close)
 			next := successor(t, f)
-			c.do(t, f.Path(), pidInTests)
-			before, err := os.Lstat(f.Path())
+			c.do(t, f.path, pidInTests)
+			before, err := os.Lstat(f.path)
 			must(t, err)
 			list := names(t, dir)
 			takesPlace(t, next, nextPID)
 			f.Exchanged(next, nextPID)
-			after, err := os.Lstat(f.Path())
+			after, err := os.Lstat(f.path)
 			if err != nil || !os.SameFile(before, after) {
 				t.Errorf("it is not there any more: %v", err)
 			}
@@ -154,12 +154,12 @@ func TestExchangeWithNothing(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	c := successor(t, f)
 	must(t, writePID(c.Write, nextPID))
-	must(t, os.Remove(f.Path()))
+	must(t, os.Remove(f.path))
 	if err := exchange(c.Temp, c.Path); err != unix.ENOENT {
 		t.Errorf("%v, want ENOENT", err)
 	}
 	c.Abandon()
-	if got := names(t, filepath.Dir(f.Path())); got != "" {
+	if got := names(t, filepath.Dir(f.path)); got != "" {
 		t.Errorf("the directory has %s", got)
 	}
 }
@@ -168,7 +168,7 @@ func TestExchangeWithNothing(t *testing.T) {
 func TestNameIsOneStep(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	t.Cleanup(f.close)
-	path := f.Path()
+	path := f.path
 	var done atomic.Bool
 	defer done.Store(true)
 	looks := make(chan int, 1)
@@ -220,7 +220,7 @@ func lookClosely(path string) (problem string) {
 func rewritten(t *testing.T) *File {
 	t.Helper()
 	f := published(t, in(t, "p.pid"), pidInTests)
-	writeOver(t, f.Path(), line(pidInTests))
+	writeOver(t, f.path, line(pidInTests))
 	must(t, f.Adopt())
 	t.Cleanup(f.close)
 	return f
@@ -228,14 +228,14 @@ func rewritten(t *testing.T) *File {
 
 func TestRestoreWhatTheProgramHasRemoved(t *testing.T) {
 	f := rewritten(t)
-	must(t, os.Remove(f.Path()))
+	must(t, os.Remove(f.path))
 	must(t, f.Restore(nextPID))
 	checkOwn(t, f, nextPID)
-	must(t, os.Remove(f.Path())) // that one was not the program's
+	must(t, os.Remove(f.path)) // that one was not the program's
 	if err := f.Restore(pidInTests); err != nil && !errors.Is(err, ErrRemoved) {
 		t.Error(err)
 	}
-	if got := names(t, filepath.Dir(f.Path())); got != "" {
+	if got := names(t, filepath.Dir(f.path)); got != "" {
 		t.Errorf("the directory has %s", got)
 	}
 }
@@ -250,7 +250,7 @@ func TestRestoreWhatTheProgramHasLeft(t *testing.T) {
 func TestRestoreWhatNobodyHasAdopted(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	t.Cleanup(f.close)
-	writeOver(t, f.Path(), line(pidInTests))
+	writeOver(t, f.path, line(pidInTests))
 	must(t, f.Restore(nextPID))
 	checkOwn(t, f, nextPID)
 }
@@ -258,8 +258,8 @@ func TestRestoreWhatNobodyHasAdopted(t *testing.T) {
 func TestRestoreWhatTheProgramHasLocked(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
 	t.Cleanup(f.close)
-	writeOver(t, f.Path(), line(pidInTests))
-	programs := lockFile(t, f.Path())
+	writeOver(t, f.path, line(pidInTests))
+	programs := lockFile(t, f.path)
 	must(t, f.Adopt())
 	programs.Close() // it has ended
 	must(t, f.Restore(nextPID))
@@ -271,11 +271,11 @@ func TestRestoreWhatTheProgramHasLocked(t *testing.T) {
 
 func TestRestoreLeavesOthersAlone(t *testing.T) {
 	f := rewritten(t)
-	writeOver(t, f.Path(), line(nextPID))
+	writeOver(t, f.path, line(nextPID))
 	if err := f.Restore(pidInTests); err != nil {
 		t.Error(err)
 	}
-	if got := read(t, f.Path()); got != string(line(nextPID)) {
+	if got := read(t, f.path); got != string(line(nextPID)) {
 		t.Errorf("content %q", got)
 	}
 	if state, err := f.Look(); state != Replaced || err != nil {
@@ -285,9 +285,9 @@ func TestRestoreLeavesOthersAlone(t *testing.T) {
 
 func TestRestoreWithoutADirectory(t *testing.T) {
 	f := rewritten(t)
-	must(t, os.RemoveAll(filepath.Dir(f.Path())))
+	must(t, os.RemoveAll(filepath.Dir(f.path)))
 	var e *fault.Error
-	if err := f.Restore(nextPID); !errors.As(err, &e) || e.Object != object(f.Path()) {
+	if err := f.Restore(nextPID); !errors.As(err, &e) || e.Object != object(f.path) {
 		t.Errorf("%v, want an *fault.Error", err)
 	}
 	if state, _ := f.Look(); state != Removed {
@@ -305,24 +305,24 @@ func TestSuccessionLeaksNothing(t *testing.T) {
 		must(t, f.Restore(pidInTests))
 		successor(t, f).Abandon()
 
-		writeOver(t, f.Path(), line(pidInTests))
+		writeOver(t, f.path, line(pidInTests))
 		must(t, f.Restore(pidInTests))
 
-		writeOver(t, f.Path(), line(pidInTests))
+		writeOver(t, f.path, line(pidInTests))
 		must(t, f.Adopt())
-		must(t, os.Remove(f.Path()))
+		must(t, os.Remove(f.path))
 		must(t, f.Restore(pidInTests))
 
 		next := successor(t, f)
-		writeOver(t, f.Path(), line(nextPID+1))
+		writeOver(t, f.path, line(nextPID+1))
 		takesPlace(t, next, nextPID)
 		f.Exchanged(next, nextPID)
-		must(t, os.Remove(f.Path()))
+		must(t, os.Remove(f.path))
 		_ = f.Name(pidInTests)
 		if _, err := f.NewExchange(); err == nil {
 			t.Fatal("a claim without a file")
 		}
-		write(t, f.Path(), line(nextPID))
+		write(t, f.path, line(nextPID))
 		must(t, f.Adopt()) // to begin anew
 	}
 	if after := countFDs(t); after != before {

@@ -47,9 +47,6 @@ type File struct {
 	beside *PathLock // instead of the lock, where a stranger has that; nil: none
 }
 
-// Path returns the file's path.
-func (f *File) Path() string { return f.path }
-
 // Look compares what is at the path with the file. The error explains Unknown and is nil otherwise.
 func (f *File) Look() (State, error) {
 	id, regular, err := f.found()

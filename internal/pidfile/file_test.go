@@ -77,7 +77,7 @@ func (c change) happened(t *testing.T) *File {
 	dir := in(t, "dir")
 	must(t, os.Mkdir(dir, 0o755))
 	f := published(t, dir+"/p.pid", pidInTests)
-	c.do(t, f.Path(), pidInTests)
+	c.do(t, f.path, pidInTests)
 	return f
 }
 
@@ -95,7 +95,7 @@ func TestRemove(t *testing.T) {
 	for _, c := range changes {
 		t.Run(c.name, func(t *testing.T) {
 			f := c.happened(t)
-			before, _ := os.Lstat(f.Path())
+			before, _ := os.Lstat(f.path)
 			want := c.state
 			if want == Changed && !c.stays {
 				want = Present // Changed is for what is left there
@@ -103,7 +103,7 @@ func TestRemove(t *testing.T) {
 			if state, err := f.Remove(); state != want || err != nil {
 				t.Errorf("%v, %v; want %v", state, err, want)
 			}
-			after, err := os.Lstat(f.Path())
+			after, err := os.Lstat(f.path)
 			switch {
 			case c.stays && (err != nil || !os.SameFile(before, after)):
 				t.Errorf("what was there has been touched: %v", err)
@@ -144,7 +144,7 @@ func TestRemoveUnknown(t *testing.T) {
 	if state != Unknown || !errors.Is(err, unix.EACCES) {
 		t.Errorf("%v, %v; want unknown, EACCES", state, err)
 	}
-	if got := read(t, f.Path()); got != string(line(pidInTests)) {
+	if got := read(t, f.path); got != string(line(pidInTests)) {
 		t.Errorf("content %q", got)
 	}
 }
@@ -169,8 +169,8 @@ func TestRemoveForbidden(t *testing.T) {
 func TestUnreadableReplacement(t *testing.T) {
 	dir := t.TempDir()
 	f := published(t, dir+"/p.pid", pidInTests)
-	writeOver(t, f.Path(), line(pidInTests))
-	must(t, os.Chmod(f.Path(), 0o600))
+	writeOver(t, f.path, line(pidInTests))
+	must(t, os.Chmod(f.path, 0o600))
 	must(t, os.Chmod(dir, 0o755))
 	t.Chdir(dir)
 	f.path, f.at = "p.pid", process.At("p.pid")
@@ -183,8 +183,8 @@ func TestUnreadableReplacement(t *testing.T) {
 
 func TestLockIsFreeAfterRemove(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	keep := f.Path() + ".keep"
-	must(t, os.Link(f.Path(), keep))
+	keep := f.path + ".keep"
+	must(t, os.Link(f.path, keep))
 	if !isLocked(t, keep) {
 		t.Error("not locked while it is published")
 	}
@@ -199,9 +199,9 @@ func TestLockIsFreeAfterRemove(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	pid := program(t)
 	f := published(t, in(t, "p.pid"), pid)
-	old := f.Path() + ".old"
-	must(t, os.Link(f.Path(), old))
-	writeOver(t, f.Path(), line(pid))
+	old := f.path + ".old"
+	must(t, os.Link(f.path, old))
+	writeOver(t, f.path, line(pid))
 	must(t, f.Adopt())
 	if state, err := f.Look(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
@@ -209,12 +209,12 @@ func TestAdopt(t *testing.T) {
 	if isLocked(t, old) {
 		t.Error("the lock of the old file is still held")
 	}
-	_, err := New(f.Path(), false)
-	wantHeld(t, err, f.Path(), f.pid, os.Getpid())
+	_, err := New(f.path, false)
+	wantHeld(t, err, f.path, f.pid, os.Getpid())
 	if state, err := f.Remove(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}
-	if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
+	if _, err := os.Lstat(f.path); !os.IsNotExist(err) {
 		t.Errorf("still there: %v", err)
 	}
 }
@@ -224,37 +224,37 @@ func TestAdopt(t *testing.T) {
 func TestAdoptWhatTheProgramHasLocked(t *testing.T) {
 	pid := program(t)
 	f := published(t, in(t, "p.pid"), pid)
-	writeOver(t, f.Path(), line(pid))
-	programs := lockFile(t, f.Path())
+	writeOver(t, f.path, line(pid))
+	programs := lockFile(t, f.path)
 	must(t, f.Adopt())
-	if !isLocked(t, f.Path()) {
+	if !isLocked(t, f.path) {
 		t.Error("the program's lock is gone")
 	}
 	if state, err := f.Look(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}
-	write(t, f.Path(), line(pid+1))
+	write(t, f.path, line(pid+1))
 	if state, err := f.Look(); state != Changed || err != nil {
 		t.Errorf("%v, %v; want changed", state, err)
 	}
-	write(t, f.Path(), line(pid))
+	write(t, f.path, line(pid))
 	programs.Close()
-	if isLocked(t, f.Path()) {
+	if isLocked(t, f.path) {
 		t.Error("somebody else holds the lock, too")
 	}
 	if state, err := f.Remove(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}
-	if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
+	if _, err := os.Lstat(f.path); !os.IsNotExist(err) {
 		t.Errorf("still there: %v", err)
 	}
 }
 
 func TestAdoptNothing(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	must(t, os.Remove(f.Path()))
+	must(t, os.Remove(f.path))
 	var e *fault.Error
-	if err := f.Adopt(); !errors.As(err, &e) || e.Object != object(f.Path()) {
+	if err := f.Adopt(); !errors.As(err, &e) || e.Object != object(f.path) {
 		t.Errorf("%v, want an *fault.Error", err)
 	}
 }
@@ -262,16 +262,16 @@ func TestAdoptNothing(t *testing.T) {
 // What has come to the path since the last look, and names somebody else, is not ours, nor to be removed.
 func TestAdoptWhatIsAnothers(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	writeOver(t, f.Path(), line(pidInTests+1))
+	writeOver(t, f.path, line(pidInTests+1))
 	must(t, f.Adopt())
-	if isLocked(t, f.Path()) {
+	if isLocked(t, f.path) {
 		t.Error("another's file is locked")
 	}
 	if state, err := f.Look(); state != Replaced || err != nil {
 		t.Errorf("%v, %v; want replaced", state, err)
 	}
-	if state, err := f.Remove(); state != Replaced || err != nil || Named(f.Path()) != pidInTests+1 {
-		t.Errorf("%v, %v, and it names %d; want another's file left there", state, err, Named(f.Path()))
+	if state, err := f.Remove(); state != Replaced || err != nil || Named(f.path) != pidInTests+1 {
+		t.Errorf("%v, %v, and it names %d; want another's file left there", state, err, Named(f.path))
 	}
 }
 
@@ -280,14 +280,14 @@ func TestTouch(t *testing.T) {
 	weekAgo := time.Now().Add(-7 * 24 * time.Hour).Truncate(time.Second)
 	accessed := func() time.Time {
 		t.Helper()
-		st, err := os.Stat(f.Path())
+		st, err := os.Stat(f.path)
 		must(t, err)
 		if !st.ModTime().Equal(weekAgo) {
 			t.Fatalf("the time of the last change is %v, want %v", st.ModTime(), weekAgo)
 		}
 		return time.Unix(st.Sys().(*syscall.Stat_t).Atim.Unix())
 	}
-	must(t, os.Chtimes(f.Path(), weekAgo, weekAgo))
+	must(t, os.Chtimes(f.path, weekAgo, weekAgo))
 	must(t, f.Touch(time.Now().Add(touchInterval-time.Minute)))
 	if !accessed().Equal(weekAgo) {
 		t.Error("touched within the day")
@@ -297,7 +297,7 @@ func TestTouch(t *testing.T) {
 	if age := time.Since(accessed()); age > time.Hour {
 		t.Errorf("after a day it was last used %v ago, want now", age)
 	}
-	must(t, os.Chtimes(f.Path(), weekAgo, weekAgo))
+	must(t, os.Chtimes(f.path, weekAgo, weekAgo))
 	must(t, f.Touch(tomorrow.Add(time.Minute)))
 	if !accessed().Equal(weekAgo) {
 		t.Error("touched twice within a day")
@@ -307,11 +307,11 @@ func TestTouch(t *testing.T) {
 // What somebody else has put at the path is not touched.
 func TestTouchKeepsToItsFile(t *testing.T) {
 	f := published(t, in(t, "p.pid"), pidInTests)
-	writeOver(t, f.Path(), line(pidInTests))
+	writeOver(t, f.path, line(pidInTests))
 	weekAgo := time.Now().Add(-7 * 24 * time.Hour).Truncate(time.Second)
-	must(t, os.Chtimes(f.Path(), weekAgo, weekAgo))
+	must(t, os.Chtimes(f.path, weekAgo, weekAgo))
 	must(t, f.Touch(time.Now().Add(2*touchInterval)))
-	st, err := os.Stat(f.Path())
+	st, err := os.Stat(f.path)
 	must(t, err)
 	if atime := time.Unix(st.Sys().(*syscall.Stat_t).Atim.Unix()); !atime.Equal(weekAgo) {
 		t.Errorf("the other's file was used at %v", atime)
@@ -338,6 +338,6 @@ func TestLookAllocatesNothing(t *testing.T) {
 		if state, err := f.Look(); state != want || err != nil {
 			t.Errorf("%v, %v; want %v", state, err, want)
 		}
-		os.Remove(f.Path())
+		os.Remove(f.path)
 	}
 }

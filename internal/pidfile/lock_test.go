@@ -100,8 +100,8 @@ func TestSharedLockIsWaitedFor(t *testing.T) {
 		},
 		"by an adoption": func() error {
 			f := published(t, in(t, "p.pid"), pidInTests)
-			writeOver(t, f.Path(), line(pidInTests))
-			share(f.Path())
+			writeOver(t, f.path, line(pidInTests))
+			share(f.path)
 			return f.Adopt()
 		},
 	} {
