@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 15050 // lines of the program, tests left out
+	productLimit  = 14940 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -34,15 +34,15 @@ var lineLimits = map[string]int{
 	"watch":              325,
 	"internal/plan":      560,
 	"internal/machine":   1210,
-	"internal/launch":    1435,
-	"internal/atstart":   250,
-	"internal/signals":   450,
-	"internal/process":   975,
+	"internal/launch":    1400,
+	"internal/atstart":   220,
+	"internal/signals":   435,
+	"internal/process":   955,
 	"internal/daemon":    465,
-	"internal/pidfile":   2285,
-	"internal/condition": 210,
+	"internal/pidfile":   2280,
+	"internal/condition": 205,
 	"internal/ready":     335,
-	"internal/safeopen":  525, // what root opens by name, where other users may have a hand in it
+	"internal/safeopen":  500, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   145,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller
 	"internal/terminal":  185,
