@@ -41,7 +41,7 @@ var lineLimits = map[string]int{
 	"internal/daemon":    465,
 	"internal/pidfile":   2280,
 	"internal/condition": 205,
-	"internal/ready":     335,
+	"internal/ready":     330,
 	"internal/safeopen":  500, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   145,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller

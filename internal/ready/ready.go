@@ -170,12 +170,9 @@ type Log struct {
 // beforeLimit is enough to tell two lines of a log apart, if they begin with the time.
 const beforeLimit = 128
 
-// Note records where the files end now. They need not exist; empty paths are left out, and so is a path's second time.
+// Note records where the files end now. They need not exist.
 func Note(paths ...string) (logs []*Log) {
 	for _, path := range paths {
-		if path == "" || slices.ContainsFunc(logs, func(l *Log) bool { return l.Path == path }) {
-			continue
-		}
 		f := openByName(path) // no file: all that comes is new
 		logs = append(logs, noted(path, f))
 		f.Close()

@@ -337,16 +337,6 @@ func TestLogIsNoFile(t *testing.T) {
 	}
 }
 
-func TestNote(t *testing.T) {
-	var paths []string
-	for _, log := range Note("", "/none", "", "/dev/null") {
-		paths = append(paths, log.Path)
-	}
-	if strings.Join(paths, " ") != "/none /dev/null" {
-		t.Errorf("noted %q", paths)
-	}
-}
-
 // The last words are those since Note, however often they are asked for.
 func TestLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
