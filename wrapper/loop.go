@@ -276,7 +276,8 @@ func (l *loop) lookAtConditions() machine.Event {
 }
 
 // signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has sent
-// it to the program as well; but when a terminal hangs up, only the session leader gets the HUP.
+// it to the program as well; but when a terminal hangs up, only the session leader gets the HUP. Else it is for
+// the whole group of the program, unless that is a daemon: bash ignores a ^C that the child it waits for has not had.
 func (l *loop) signaled(r signals.Received) {
 	l.log.Debug("received", "signal", plan.SignalName(r.Signal))
 	if r.Signal == l.plan.Restart.Signal {
@@ -286,7 +287,8 @@ func (l *loop) signaled(r signals.Received) {
 	session, _ := unix.Getsid(0)
 	hangup := r.Signal == syscall.SIGHUP && session == os.Getpid()
 	delivered := r.ToGroup && l.plan.SameGroup && l.program.held != nil && !hangup
-	l.happen(machine.Event{Kind: machine.Signaled, Signal: r.Signal, Delivered: delivered})
+	toGroup := r.ToGroup && !l.plan.SameGroup && !l.plan.Forking
+	l.happen(machine.Event{Kind: machine.Signaled, Signal: r.Signal, Delivered: delivered, ToGroup: toGroup})
 }
 
 func (l *loop) kill(sig syscall.Signal, to machine.Target) {

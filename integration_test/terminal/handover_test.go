@@ -116,6 +116,28 @@ func TestTerminalPipeline(t *testing.T) {
 	})
 }
 
+// A key is for every process of the job, those below the program too: bash runs on after a ^C that its child has not had.
+func TestTerminalKeysReachChildren(t *testing.T) {
+	for _, rest := range []string{"| cat", "</dev/null"} {
+		t.Run(rest, func(t *testing.T) {
+			sameDialogueIn(t, []string{"wrapped", "same group"}, func(s *bed.Shell) {
+				s.Does(`export below='echo "# $$ 0 0"; exec sleep 1000'`)
+				s.Types(`$W bash -c 'sh -c "$below"; echo ran on' ` + rest + "\n")
+				p := s.Place()
+				s.Types(bed.CtrlZ)
+				s.Expect("Stopped")
+				s.Expect(bed.ShellPrompt)
+				bed.Await(s.T, "the child is stopped", func() bool { return bed.ProcessState(p.Pid) == "T" })
+				s.Types("fg\n")
+				bed.Await(s.T, "the child runs", func() bool { return bed.ProcessState(p.Pid) == "S" })
+				s.Types(bed.CtrlC)
+				s.Expect(bed.ShellPrompt)
+				s.Says("echo ${PIPESTATUS[*]}", "130")
+			})
+		})
+	}
+}
+
 // Whoever in a pipeline wants the terminal gets it.
 func TestTerminalPipelineReader(t *testing.T) {
 	sameDialogue(t, func(s *bed.Shell) {

@@ -1,7 +1,9 @@
 package terminal
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,12 +54,17 @@ var wrappers = map[string]string{
 // it in each of its ways, and compares what was on the screen.
 func sameDialogue(t *testing.T, dialogue func(s *bed.Shell)) {
 	t.Helper()
+	sameDialogueIn(t, slices.Sorted(maps.Keys(wrappers)), dialogue)
+}
+
+func sameDialogueIn(t *testing.T, ways []string, dialogue func(s *bed.Shell)) {
+	t.Helper()
 	bare := bed.NewShell(t, "")
 	dialogue(bare)
 	want := transcript(bare.Console)
-	for name, wrapper := range wrappers {
+	for _, name := range ways {
 		t.Run(name, func(t *testing.T) {
-			s := bed.NewShell(t, strings.ReplaceAll(wrapper, "PIDLEASH", bed.Pidleash))
+			s := bed.NewShell(t, strings.ReplaceAll(wrappers[name], "PIDLEASH", bed.Pidleash))
 			dialogue(s)
 			if got := transcript(s.Console); got != want {
 				t.Errorf("the screen has\n%s\nand without pidleash\n%s", got, want)

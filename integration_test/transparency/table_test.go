@@ -425,7 +425,8 @@ const documentWithoutEntry = `
 
 The released binary is built by ` + "`make`" + `, which links it to enter through a few instructions of its own: they note
 the signals and descriptors before Go's runtime changes them. ` + "`go run`, `go install`, a plain `go build`" + ` and other architectures
-than amd64 lack that. Then PROGRAM finds unchanged only what Go leaves alone, and with ` + "`-same-group`" + ` it has ` + "`^C`" + ` twice.
+than amd64 lack that. Then PROGRAM finds unchanged only what Go leaves alone, and with ` + "`-same-group`" + ` it has ` + "`^C`" + ` twice; in
+a pipeline its children do not have it.
 All rows above hold, except:
 
 `

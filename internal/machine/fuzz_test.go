@@ -434,7 +434,7 @@ func (w *world) signal(how byte) {
 		had = true
 	}
 	w.got = nil
-	e := Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0}
+	e := Event{Kind: Signaled, Signal: sig, Delivered: had && to != 0, ToGroup: how >= 64 && !w.p.Forking}
 	if w.p.Drain > 0 && sig == syscall.SIGTERM && !had && w.isUp() && w.forward == 0 && !w.drained {
 		w.drained = true
 		w.draining, w.drainDue, w.drainAs = true, w.now.Add(w.p.Drain), to
@@ -1002,7 +1002,8 @@ func (w *world) kill(e Event, a Action) {
 	w.got = append(w.got, a.Signal)
 	if a.Target != ToTree {
 		w.require(w.known, "%v to a program that does not run", a.Signal)
-		w.require((a.Target == ToGroup) == (w.p.KillMode == plan.KillGroup), "%v to the wrong target", a.Signal)
+		toGroup := w.p.KillMode == plan.KillGroup || w.p.KillMode == plan.KillMixed && e.ToGroup
+		w.require((a.Target == ToGroup) == toGroup, "%v to the wrong target", a.Signal)
 	} else {
 		w.require(w.surveying || w.p.KillMode == plan.KillTree, "%v to the tree", a.Signal)
 	}

@@ -384,6 +384,15 @@ func TestLeavesDescendantsAlone(t *testing.T) {
 	}
 }
 
+// What the terminal sends is for the whole job, but with the mode that names the program only.
+func TestKeysReachTheGroup(t *testing.T) {
+	targets := map[plan.KillMode]string{plan.KillMixed: ":group", plan.KillProcess: "", plan.KillGroup: ":group", plan.KillTree: ":tree"}
+	for mode, target := range targets {
+		p := playRuns(t, func(s *setup) { s.KillMode = mode })
+		p.happens("INT:group", "Kill:INT"+target)
+	}
+}
+
 // No event reports the last descendant's end: the machine polls.
 func TestSweepingLooksAgain(t *testing.T) {
 	p := playRunning(t, 0, "TERM/forever")

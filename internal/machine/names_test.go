@@ -100,11 +100,11 @@ func (failure) Error() string { return "it has failed" }
 
 // eventOf reads an event: a name of a Kind, or a signal's. Details come after colons:
 // "Ended:3", "Ended:KILL", "Ended:^C" (by the terminal's key), "Ended:?" (not known),
-// "Explained:3", "Explained:?", "LaunchFailed:127", "Removed:own", "TERM:delivered".
+// "Explained:3", "Explained:?", "LaunchFailed:127", "Removed:own", "TERM:delivered", "INT:group".
 func eventOf(text string) Event {
 	name, detail, _ := strings.Cut(text, ":")
 	if sig, err := plan.ParseSignal(name); err == nil {
-		return Event{Kind: Signaled, Signal: sig, Delivered: detail == "delivered"}
+		return Event{Kind: Signaled, Signal: sig, Delivered: detail == "delivered", ToGroup: detail == "group"}
 	}
 	i := slices.Index(kindNames, name)
 	if i < 0 {

@@ -39,7 +39,7 @@ func forward(m *Machine, e Event) {
 	if sig == 0 || e.Delivered {
 		return
 	}
-	m.kill(sig)
+	m.kill(sig, e.ToGroup)
 	if e.Signal != syscall.SIGTERM && sig != syscall.SIGTERM {
 		return
 	}
@@ -90,13 +90,13 @@ func keepSignal(m *Machine, e Event) {
 	}
 }
 
-// kill sends a signal to the target that the kill mode and the state ask for.
-func (m *Machine) kill(sig syscall.Signal) {
+// kill sends a signal to the target that the kill mode and the state ask for, and a key of the terminal to the job.
+func (m *Machine) kill(sig syscall.Signal, key bool) {
 	a := Action{Do: Kill, Signal: sig}
-	switch {
-	case m.state == Sweeping || m.state == Remaining || m.plan.KillMode == plan.KillTree:
+	switch mode := m.plan.KillMode; {
+	case m.state == Sweeping || m.state == Remaining || mode == plan.KillTree:
 		a.Target = ToTree
-	case m.plan.KillMode == plan.KillGroup:
+	case mode == plan.KillGroup || mode == plan.KillMixed && key:
 		a.Target = ToGroup
 	}
 	m.act(a)
@@ -162,9 +162,9 @@ func outlive(m *Machine, e Event) {
 // step sends the signals of the schedule that are due. After the last one there is no time limit.
 func step(m *Machine) {
 	for _, sig := range m.cursor.Step(m.now) {
-		m.kill(sig)
+		m.kill(sig, false)
 		if plan.NeedsCont(sig) {
-			m.kill(syscall.SIGCONT)
+			m.kill(syscall.SIGCONT, false)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func beginSweep(m *Machine) {
 // sweep carries the schedule on. A descendant that was being forked during a KILL gets another one.
 func sweep(m *Machine, _ Event) {
 	if m.cursor.Last() == syscall.SIGKILL {
-		m.kill(syscall.SIGKILL)
+		m.kill(syscall.SIGKILL, false)
 		return
 	}
 	step(m)
