@@ -161,6 +161,19 @@ func TestStopCommandEndsStoppedProgram(t *testing.T) {
 	command(t, bed.Conclusion{}, "stop", "-stop", "TERM/forever", file)
 }
 
+// A job that ^Z has suspended is pidleash, too.
+func TestStopCommandEndsSuspendedJob(t *testing.T) {
+	t.Parallel()
+	file := bed.OpenDir(t) + "/p.pid"
+	r := bed.Start(t, bed.How{}, "-pidfile", file, bed.CompileC(t, "first.c"), "hold")
+	for _, pid := range []int{r.Number(t), r.PID()} {
+		bed.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
+		bed.Await(t, "it is stopped", func() bool { return bed.ProcessState(pid) == "T" })
+	}
+	command(t, bed.Conclusion{}, "stop", file)
+	r.ExpectSignal(t, syscall.SIGTERM)
+}
+
 // Nothing happens when the file of a pidleash cannot be removed.
 func TestStopCommandMayNotRemove(t *testing.T) {
 	t.Parallel()
@@ -319,10 +332,8 @@ func TestStopCommandRemovesAgain(t *testing.T) {
 func TestStopCommandWithKilledWatchdog(t *testing.T) {
 	t.Parallel()
 	a := bed.Sleeper(t)
-	program := a.InBackground(t)
+	program := a.InBackground(t, "-ignore", "TERM", "-stop", "TERM/forever")
 	watchdog := a.Mark.Watchdog()
-	bed.Must(t, syscall.Kill(watchdog, syscall.SIGSTOP))
-	bed.Await(t, "the watchdog is stopped", func() bool { return bed.ProcessState(watchdog) == "T" })
 	stop := bed.Start(t, bed.How{}, "stop", a.PIDFile)
 	bed.Await(t, "the file is removed", func() bool { return bed.IsGone(a.PIDFile) })
 	bed.Must(t, syscall.Kill(watchdog, syscall.SIGKILL))

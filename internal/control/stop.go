@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	// lookFirst is the first time between two looks at the path after the removal; it doubles up to lookLast.
-	// The program may just be rewriting its file, which its pidleash then adopts.
+	// From lookFirst on the time between two looks at the path doubles: the program may be rewriting its file.
 	lookFirst = 10 * time.Millisecond
 	lookLast  = time.Second
 	// termDelay is how long a pidleash without a program may take to end before it gets a TERM.
@@ -115,6 +114,9 @@ func unleash(h *pidfile.Hold, until time.Time) error {
 		if err := remove(h); err != nil {
 			return err
 		}
+		if p, err := process.Read(h.Holder.PID); err == nil && p.State == 'T' {
+			_ = h.Holder.Signal(syscall.SIGCONT) // suspended, it would see nothing of the removal
+		}
 		switch {
 		case h.Holder.Wait(earlier(until, time.Now().Add(pause))):
 			return waitForProgram(h, until)
@@ -177,11 +179,10 @@ func runSchedule(h *pidfile.Hold, schedule plan.Schedule, until time.Time) error
 
 // send adds a CONT: a stopped program acts on the signal only when it continues.
 func send(p *process.Held, sig syscall.Signal) error {
-	err := p.Signal(sig)
-	if err == nil && plan.NeedsCont(sig) {
-		err = p.Signal(syscall.SIGCONT)
+	if err := p.Signal(sig); err != nil || !plan.NeedsCont(sig) {
+		return err
 	}
-	return err
+	return p.Signal(syscall.SIGCONT)
 }
 
 func expired(until time.Time) bool { return !until.IsZero() && !time.Now().Before(until) }
