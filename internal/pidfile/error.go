@@ -95,7 +95,7 @@ func createError(path string, err error) *fault.Error {
 	}
 	switch err {
 	case errNoFiles, unix.EROFS:
-		hint = "choose a directory that can be written, such as /run"
+		hint = "choose a directory that can be written, such as a tmpfs"
 	case unix.ENOSPC, unix.EDQUOT:
 		hint = "make room there"
 	}
