@@ -27,7 +27,8 @@ const (
 // of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
 // namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
-// (pidfile, control); numbers of sessions that strangers get (daemon, process); logs that are written anew (ready).
+// (pidfile, control); numbers of sessions that strangers get (daemon, process); logs that are written anew
+// (ready); the workers of a successor (daemon).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2230,
@@ -38,7 +39,7 @@ var lineLimits = map[string]int{
 	"internal/atstart":   220,
 	"internal/signals":   435,
 	"internal/process":   955,
-	"internal/daemon":    465,
+	"internal/daemon":    475,
 	"internal/pidfile":   2280,
 	"internal/condition": 205,
 	"internal/ready":     330,

@@ -293,6 +293,27 @@ func TestGoesToTheBackgroundAgain(t *testing.T) {
 	})
 }
 
+// The workers of the new daemon are no successors of the old one, in whose session they are not.
+func TestPoolGoesToTheBackgroundAgain(t *testing.T) {
+	t.Parallel()
+	for _, direct := range []bool{true, false} {
+		t.Run(map[bool]string{true: "direct", false: "forwarded"}[direct], func(t *testing.T) {
+			t.Parallel()
+			s := startShape(t, false, byNone, "pool")
+			daemon := s.named()
+			bed.Await(t, "the daemon and its workers", func() bool { return comm(daemon) == "published" && len(s.shapes()) == 3 })
+			to := map[bool]int{true: daemon, false: s.run.PID()}[direct]
+			bed.Must(t, syscall.Kill(to, syscall.SIGUSR2))
+			s.run.AwaitStderr(t, fmt.Sprintf("PID %d is succeeded by PID", daemon))
+			bed.Await(t, "the file names the new daemon", func() bool {
+				pid := s.named()
+				return pid != daemon && comm(pid) == "published" && slices.Contains(s.shapes(), pid)
+			})
+			s.leave(t)
+		})
+	}
+}
+
 // -drain goes on when another process takes the daemon's place: the successor gets the TERM at the end of the drain, or
 // when a second TERM comes.
 func TestDrainOutlivesTheDaemon(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 const (
 	// filePatience is how long a daemon's own file may take to name the successor.
 	filePatience = 2 * time.Second
-	// unseenPatience is how long readings of /proc must show no process that could write that file. One reading is no
+	// unseenPatience is how long readings of /proc must show no process that could be the successor. One reading is no
 	// snapshot: a daemon that goes to the background again forks and ends faster than /proc can be read.
 	unseenPatience = 100 * time.Millisecond
 	// guessPatience is how long the looks for a successor without a file may take at most.
@@ -175,21 +175,29 @@ func (f *Finder) mayBeWritten(now time.Time) bool {
 // guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one that is no
 // worker. Where the keeper is no ancestor of theirs, somebody may be missing among them: nobody is chosen.
 func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bool) {
-	if middle && len(left) == 1 {
-		return left[0], false
+	if top := tops(left); middle && len(top) == 1 {
+		return top[0], false
 	}
 	if f.beside {
 		return 0, false
 	}
-	left = slices.DeleteFunc(left, f.isWorker)
-	unchanged := f.calm.lasts(withSessions(left), now)
-	switch {
-	case len(left) == 0:
-		return 0, false
-	case len(left) > 1 || unchanged < enough(left[0]):
+	chosen := tops(slices.DeleteFunc(slices.Clone(left), f.isWorker))
+	if len(chosen) == 0 { // one that has just been forked is still in the daemon's session
+		return 0, f.calm.lasts(withSessions(left), now) < unseenPatience
+	}
+	unchanged := f.calm.lasts(withSessions(chosen), now)
+	if len(chosen) > 1 || unchanged < enough(chosen[0]) {
 		return 0, true
 	}
-	return left[0], false
+	return chosen[0], false
+}
+
+// tops are those whose parent is not one of them: a successor may have workers of its own by now.
+func tops(pids []int) []int {
+	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool {
+		p, err := process.Read(pid)
+		return err == nil && slices.Contains(pids, p.Parent)
+	})
 }
 
 // isWorker reports whether a process is in the daemon's session or group and has not executed the daemon's binary

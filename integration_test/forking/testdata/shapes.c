@@ -14,7 +14,9 @@
  *                            second later; stay: the first one stays in the foreground
  * escapes FILE GO            goes to the background by one fork, and ends when GO is there
  * again [FILE]               USR2: executes itself and goes to the background again
- * flees FILE                 the same, by so many forks that hardly one reading of /proc shows it
+ * pool                       a daemon with two workers in its session; USR2: ends them, executes itself, and goes to the
+ *                            background again
+ * flees FILE                 as again, by so many forks that hardly one reading of /proc shows it
  * settles                    a daemon that makes a session of its own, and a worker in it, at USR1; then
  *                            its name is "settled"
  * renews FILE                a daemon that writes its file anew at the first TERM, and ends by the
@@ -28,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,6 +109,31 @@ static void on_usr1_settle(int sig)
 static void on_usr2_again(int sig)
 {
 	(void)sig;
+	execute();
+}
+
+static int workers[2];
+
+static void hire(void)
+{
+	for (int i = 0; i < 2; i++) {
+		workers[i] = fork();
+		if (workers[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			signal(SIGUSR2, SIG_DFL);
+			for (;;)
+				pause();
+		}
+	}
+}
+
+static void on_usr2_pool(int sig)
+{
+	(void)sig;
+	for (int i = 0; i < 2; i++) {
+		kill(workers[i], SIGKILL);
+		waitpid(workers[i], NULL, 0);
+	}
 	execute();
 }
 
@@ -212,6 +240,10 @@ int main(int argc, char **argv)
 		file = argc > 2 ? argv[2] : NULL;
 		signal(SIGUSR2, on_usr2_again);
 		twice();
+	} else if (strcmp(kind, "pool") == 0) {
+		signal(SIGUSR2, on_usr2_pool);
+		twice();
+		hire();
 	} else if (strcmp(kind, "flees") == 0) {
 		file = argv[2];
 		signal(SIGUSR2, on_hup);
