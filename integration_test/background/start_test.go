@@ -205,6 +205,31 @@ func TestDaemonEndsEarly(t *testing.T) {
 	t.Error("the file never named the watchdog")
 }
 
+// Whoever has removed that file will not read it: with KillMode=process systemd removes it and starts the unit again,
+// which the lock on the path would refuse.
+func TestDaemonEndsEarlyWithoutItsFile(t *testing.T) {
+	t.Parallel()
+	for range 20 { // on a busy machine the second may pass before the file is removed
+		a := bed.Sleeper(t)
+		log := a.Other + "/log"
+		a.Start(t, bed.StartMode{Options: []string{"-daemon", "-log-level", "trace", "-stderr", log}}).ExpectCode(t, 0)
+		watchdog := strconv.Itoa(a.Mark.Watchdog())
+		bed.Must(t, syscall.Kill(bed.PIDIn(t, a.PIDFile), syscall.SIGKILL))
+		bed.Await(t, "the file names the watchdog, or is gone", func() bool {
+			content, err := os.ReadFile(a.PIDFile)
+			return err != nil || strings.TrimSpace(string(content)) == watchdog
+		})
+		_ = os.Remove(a.PIDFile) // too late
+		a.Mark.ExpectNobody(t)
+		text, err := os.ReadFile(log)
+		bed.Must(t, err)
+		if strings.Contains(string(text), `event=removed actions="unwatch, remove`) {
+			return
+		}
+	}
+	t.Error("the watchdog never ended for the removal")
+}
+
 // The directory may go, too: the watchdog does not stand in it.
 func TestDaemonDirectoryRemoved(t *testing.T) {
 	t.Parallel()

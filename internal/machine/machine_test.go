@@ -597,9 +597,9 @@ func TestPartsFromACallerThatLeaves(t *testing.T) {
 	p := playBeside(t)
 	p.happens("Ended:3", "-")
 	p.waits(never)
-	p.happens("Answered", "Unwatch,Linger")
+	p.happens("Answered", "Unwatch,Linger,Watch")
 	p.isUp(true)
-	p.ticks(linger, "Remove,End")
+	p.ticks(linger, "Unwatch,Remove,End")
 	p.ends(false, 0, "3")
 }
 
@@ -627,15 +627,15 @@ func TestPartingIsExplained(t *testing.T) {
 	p := playBeside(t)
 	p.happens("Ended:?", "-")
 	p.happens("Explained:3", "-")
-	p.happens("Answered", "Unwatch,Linger")
-	p.ticks(linger, "Remove,End")
+	p.happens("Answered", "Unwatch,Linger,Watch")
+	p.ticks(linger, "Unwatch,Remove,End")
 	p.ends(false, 0, "3")
 
 	p = playBeside(t)
 	p.happens("Ended:?", "-")
-	p.happens("Answered", "Unwatch,Linger")
+	p.happens("Answered", "Unwatch,Linger,Watch")
 	p.happens("Explained:3", "-")
-	p.ticks(linger, "Remove,End")
+	p.ticks(linger, "Unwatch,Remove,End")
 	p.ends(false, 0, "3")
 }
 
@@ -646,8 +646,8 @@ func TestPartingHeedsTERM(t *testing.T) {
 	p.happens("Launched", "Watch,Answer")
 	p.happens("Ended:1", "-")
 	p.happens("TERM", "-") // nobody is there to have it
-	p.happens("Answered", "Unwatch,Linger")
-	p.ticks(linger, "Remove,End")
+	p.happens("Answered", "Unwatch,Linger,Watch")
+	p.ticks(linger, "Unwatch,Remove,End")
 	p.ends(false, 0, "1")
 }
 
@@ -720,7 +720,7 @@ func TestDoubtsDoNotSpinInTheEnd(t *testing.T) {
 	p.set.Settle = 100 * time.Millisecond
 	p.happens("Answered", "-")
 	p.happens("ConditionsFail", "-")
-	p.happens("Ended:0", "Unwatch,Linger") // lingering
+	p.happens("Ended:0", "Unwatch,Linger,Watch") // lingering
 	p.later(200 * time.Millisecond)
 	p.waits(linger - 200*time.Millisecond)
 }
@@ -792,10 +792,17 @@ func TestLingers(t *testing.T) {
 	}
 	p := answered(func(*setup) {})
 	p.later(earlyEnd - 1)
-	p.happens("Ended:1", "Unwatch,Linger")
+	p.happens("Ended:1", "Unwatch,Linger,Watch")
 	p.happens("LaunchFailed", "-") // the file was taken away in between
 	p.happens("TERM", "-")
-	p.ticks(linger, "Remove,End")
+	p.ticks(linger, "Unwatch,Remove,End")
+
+	for _, taken := range []string{"Removed", "Replaced"} { // by systemd, which has read it, or by the next start
+		p = answered(func(*setup) {})
+		p.happens("Ended:1", "Unwatch,Linger,Watch")
+		p.happens("Present", "-")
+		p.happens(taken, "Unwatch,Remove,End")
+	}
 
 	p = answered(func(*setup) {})
 	p.later(earlyEnd)
@@ -842,8 +849,8 @@ func TestWaitsForTheStatus(t *testing.T) {
 
 	p = playBeside(t) // also when it ends early, and when it is swept
 	p.happens("Answered", "-")
-	p.happens("Ended:?", "Unwatch,Linger")
-	p.ticks(linger, "Remove")
+	p.happens("Ended:?", "Unwatch,Linger,Watch")
+	p.ticks(linger, "Unwatch,Remove")
 	p.happens("Explained:KILL", "End")
 	p.ends(false, 0, "KILL")
 

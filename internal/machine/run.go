@@ -222,15 +222,18 @@ func closeRun(m *Machine, _ Event) {
 	}
 	early := m.plan.Way == plan.Daemon && m.now.Sub(m.answered) < earlyEnd
 	if !early || !m.hasFile() || m.want == remove {
-		leave(m)
+		leave(m, Event{})
 		return
 	}
 	m.enter(Lingering)
 	m.doAndWait(Linger, linger)
+	watchFile(m)
 }
 
-// leave removes the file and ends, if need be after a wait for the exit status.
-func leave(m *Machine) {
+// leave removes the file and ends, if need be after a wait for the exit status. A file that lingers and is removed by
+// another will not be read: with KillMode=process systemd does that, and may start the unit again at once.
+func leave(m *Machine, _ Event) {
+	unwatchFile(m)
 	if m.hasFile() {
 		m.do(Remove)
 	}

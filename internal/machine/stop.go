@@ -264,7 +264,7 @@ func endWait(m *Machine) {
 	case Sweeping, Remaining:
 		m.doAndWait(Survey, min(max(inState/10, surveyFast), surveySlow))
 	case Lingering:
-		leave(m)
+		leave(m, Event{})
 	case Closing:
 		endAll(m)
 	}

@@ -71,7 +71,8 @@ Succeeding               Ticked                      *               tree       
 Succeeding               Ticked                      *               *              *        *        old       *      | Unwatch,Remove,End                       Over         -
 Succeeding               *                           *               *              *        *        *         *      | -                                        =            -
 
-Lingering                Ticked                      *               *              *        *        due       *      | Remove,End                               Over         -
+Lingering                Ticked                      *               *              *        *        due       *      | Unwatch,Remove,End                       Over         -
+Lingering                Removed/Removed:own/Replaced *              *              *        *        *         *      | Unwatch,Remove,End                       Over         -
 Lingering                *                           *               *              *        *        *         *      | -                                        =            -
 
 Closing                  Explained/Explained:?       *               *              *        *        *         *      | End                                      Over         -
@@ -123,8 +124,8 @@ Answering                Asked/Died                  *               *          
 
 Parting                  Answered                    none/watched    process/mixed/group  *  always   *         *      | Placeholder,Report:Restarting:1h0m0s     Waiting      up
 Parting                  Answered                    none            process/mixed/group  *  *        *         *      | End                                      Over         up
-Parting                  Answered                    watched         process/mixed/group  *  *        *         *      | Unwatch,Linger                           Lingering    up
-Parting                  Answered                    resting         process/mixed/group  *  *        *         *      | Linger                                   Lingering    up
+Parting                  Answered                    watched         process/mixed/group  *  *        *         *      | Unwatch,Linger,Watch                     Lingering    up
+Parting                  Answered                    resting         process/mixed/group  *  *        *         *      | Linger,Watch                             Lingering    up
 Parting                  Answered                    watched         tree           *        no       *         *      | Unwatch,Survey                           Sweeping     up
 Parting                  Answered                    watched         tree           *        always   *         *      | Survey,Placeholder                       Sweeping     up
 Parting                  Answered                    *               tree           *        *        *         *      | Survey                                   Sweeping     up
