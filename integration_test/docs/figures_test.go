@@ -28,12 +28,13 @@ const (
 // file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
 // namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
 // (pidfile, control); numbers of sessions that strangers get (daemon, process); logs that are written anew
-// (ready); the workers of a successor (daemon); a file that is removed while it lingers (machine).
+// (ready); the workers of a successor (daemon); a file that is removed while
+// it lingers (machine); the signals that end pidleash (plan).
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2230,
 	"watch":              325,
-	"internal/plan":      560,
+	"internal/plan":      570,
 	"internal/machine":   1215,
 	"internal/launch":    1400,
 	"internal/atstart":   220,

@@ -52,11 +52,11 @@ func TestRestartEndsInBackOffOfPID1(t *testing.T) {
 	}
 }
 
-// TERM, INT and QUIT are for PROGRAM, and there is no further run, whatever PROGRAM
-// makes of them. HUP may be no more than a reload.
+// TERM, INT, QUIT and ABRT, which systemd's watchdog sends, are for PROGRAM, and there is no further run, whatever
+// PROGRAM makes of them. HUP may be no more than a reload.
 func TestRestartEndsInRun(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			p := bed.StartTeller(t, bed.How{}, 2, "-restart", "always", "-restart-delay", "0")

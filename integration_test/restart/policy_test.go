@@ -228,7 +228,8 @@ var endings = []struct {
 	name   string
 	signal syscall.Signal // 0: the file is removed
 }{
-	{"removed", 0}, {"TERM", syscall.SIGTERM}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT}, {"HUP", syscall.SIGHUP},
+	{"removed", 0}, {"TERM", syscall.SIGTERM}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT}, {"ABRT", syscall.SIGABRT},
+	{"HUP", syscall.SIGHUP},
 }
 
 // awaitIdle returns when pidleash has dealt with all that was sent to it: nothing is
@@ -288,6 +289,7 @@ func TestRestartUsageErrors(t *testing.T) {
 		{"-restart-signal TERM", "SIGTERM ends the program for good"},
 		{"-restart-signal INT", "SIGINT ends the program for good"},
 		{"-restart-signal QUIT", "SIGQUIT ends the program for good"},
+		{"-restart-signal ABRT", "SIGABRT ends the program for good"},
 		{"-restart-delay 1s", "option -restart-delay is about restarts, and there are none; hint: -restart on-failure"},
 		{"-restart-limit 5/1m", "option -restart-limit is about restarts, and there are none"},
 		{"-restart no -restart-limit 5/1m", "option -restart-limit is about restarts, and there are none"},

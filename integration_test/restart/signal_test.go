@@ -122,7 +122,7 @@ func TestRestartDropsSignals(t *testing.T) {
 	awaitIdle(p.Run, t)
 	for _, sig := range bed.ForwardedSignals() {
 		switch sig {
-		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, 64:
+		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGHUP, 64:
 		default:
 			p.Signal(sig)
 		}

@@ -226,7 +226,7 @@ func setRestartSignal(c *command, value string) error {
 		return err
 	case !signals.Forwarded(sig):
 		return fmt.Errorf("%s does not reach pidleash", plan.SignalName(sig))
-	case sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT:
+	case plan.TellsToEnd(sig):
 		return fmt.Errorf("%s ends the program for good", plan.SignalName(sig))
 	}
 	c.config.Restart.Signal = sig

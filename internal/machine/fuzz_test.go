@@ -425,7 +425,7 @@ func (w *world) signal(how byte) {
 	}
 	had := how >= 128 && w.living
 	switch sig {
-	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT:
 		w.noMoreStarts = w.noMoreStarts || to != 0
 	case syscall.SIGHUP:
 		w.noMoreStarts = w.noMoreStarts || to != 0 && w.waiting

@@ -153,7 +153,7 @@ func TestRestartIsForFailures(t *testing.T) {
 }
 
 func TestRestartIsCancelledByASignalToEnd(t *testing.T) {
-	for _, name := range []string{"TERM", "INT", "QUIT"} {
+	for _, name := range []string{"TERM", "INT", "QUIT", "ABRT"} {
 		p := playRuns(t, always)
 		want, end := "Kill:"+name, closes
 		if name == "TERM" {
@@ -211,7 +211,7 @@ func TestRestartIsCancelledByTheTerminal(t *testing.T) {
 }
 
 func TestRestartWaitingEndsBySignal(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGHUP} {
 		p := playRuns(t, nil)
 		p.happens("Ended:3", "Placeholder,Report:Restarting:1s")
 		p.happens(strings.TrimPrefix(plan.SignalName(sig), "SIG"), closes)
@@ -420,7 +420,7 @@ func TestRestartOnRequestEndsTheBackOff(t *testing.T) {
 }
 
 func TestRestartOnRequestIsTakenBack(t *testing.T) {
-	for _, name := range []string{"TERM", "INT", "QUIT"} {
+	for _, name := range []string{"TERM", "INT", "QUIT", "ABRT"} {
 		p := playRuns(t, onRequest)
 		p.happens("Asked", stops)
 		if name == "TERM" {

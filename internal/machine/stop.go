@@ -53,7 +53,7 @@ func forward(m *Machine, e Event) {
 	}
 }
 
-// heed: TERM, INT and QUIT cancel any restart.
+// heed: a signal to end cancels any restart.
 func heed(m *Machine, e Event) {
 	if m.tellsToEnd(e.Signal) {
 		m.wish(finish)
@@ -63,8 +63,7 @@ func heed(m *Machine, e Event) {
 // tellsToEnd reports whether pidleash is to end after this signal; not if -rewrite drops it. While no program runs,
 // HUP is one of them.
 func (m *Machine) tellsToEnd(sig syscall.Signal) bool {
-	ends := sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT
-	return (ends || sig == syscall.SIGHUP && m.state == Waiting) && m.rewritten(sig) != 0
+	return (plan.TellsToEnd(sig) || sig == syscall.SIGHUP && m.state == Waiting) && m.rewritten(sig) != 0
 }
 
 // rewritten is the signal that -rewrite sends instead; 0: none.
@@ -76,7 +75,7 @@ func (m *Machine) rewritten(sig syscall.Signal) syscall.Signal {
 }
 
 // keepSignal keeps a signal for the daemon or its successor. The daemon's starter gets it, too, as it may just be
-// ending. After its end, TERM, INT and QUIT end the start.
+// ending. After its end, a signal to end ends the start.
 func keepSignal(m *Machine, e Event) {
 	switch {
 	case m.state == Finding && m.tellsToEnd(e.Signal):

@@ -37,3 +37,9 @@ func SignalName(sig syscall.Signal) string {
 	}
 	return "signal " + strconv.Itoa(int(sig))
 }
+
+// TellsToEnd reports whether pidleash itself is to end after such a signal. ABRT is what systemd's watchdog sends: it
+// then waits for the end.
+func TellsToEnd(sig syscall.Signal) bool {
+	return sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT || sig == syscall.SIGABRT
+}
