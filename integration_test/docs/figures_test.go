@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14935 // lines of the program, tests left out
+	productLimit  = 14955 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -51,7 +51,7 @@ var lineLimits = map[string]int{
 	"internal/link":      110,
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
-	"internal/control":   385,
+	"internal/control":   380,
 	"internal/cli":       2290,
 }
 
