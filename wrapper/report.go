@@ -22,7 +22,7 @@ import (
 // Messages about a running program, and about one that did not come up.
 
 func report(l *loop, a machine.Action) {
-	path, pid := l.plan.PIDFile, l.program.pid()
+	path, pid, restart := l.plan.PIDFile, l.program.pid(), l.plan.Restart
 	switch a.Topic {
 	case machine.FileRemoved:
 		reportStop(l, "PID file "+path+" removed", "pidfile "+path+": removed")
@@ -49,7 +49,7 @@ func report(l *loop, a machine.Action) {
 	case machine.Restarting:
 		reportRestart(l, a)
 	case machine.RestartLimit:
-		l.log.Warn(fmt.Sprintf("not restarting: %d restarts within %v", l.plan.Restart.Limit, l.plan.Restart.Window))
+		l.log.Warn(fmt.Sprintf("%s: not restarting: %d restarts within %v", l.plan.Args[0], restart.Limit, restart.Window))
 	}
 }
 

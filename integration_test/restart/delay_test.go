@@ -75,7 +75,7 @@ func TestRestartLimit(t *testing.T) {
 			} else {
 				r.ExpectCode(t, test.code)
 			}
-			r.ExpectOneLine(t, `^pidleash: not restarting: 2 restarts within 1h0m0s\n$`)
+			r.ExpectOneLine(t, `^pidleash: sh: not restarting: 2 restarts within 1h0m0s\n$`)
 			bed.ExpectEmptyDir(t, r.dir)
 		})
 	}

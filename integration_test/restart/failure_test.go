@@ -83,7 +83,7 @@ func TestRestartFails(t *testing.T) {
 			r.Signal(syscall.SIGUSR1)
 			r.ExpectCode(t, 127)
 			r.AwaitStderr(t, `(?m)^pidleash: `+program+`: not found$`)
-			if said := strings.Contains(r.Stderr(), "not restarting: 3 restarts within 1h0m0s\n"); said != (name == "limit") {
+			if said := strings.Contains(r.Stderr(), ": "+program+": not restarting: 3 restarts within 1h0m0s\n"); said != (name == "limit") {
 				t.Errorf("standard error has %q", r.Stderr())
 			}
 			bed.ExpectEmptyDir(t, r.dir)
@@ -137,7 +137,7 @@ func TestRestartLeaksNothing(t *testing.T) {
 	}
 	before.expectNoMore(t, usageOf(t, r.PID()), 8<<10)
 	r.ExpectCode(t, 0)
-	r.AwaitStderr(t, fmt.Sprintf(`\npidleash: not restarting: %d restarts within 1h0m0s\n$`, restarts))
+	r.AwaitStderr(t, fmt.Sprintf(`\npidleash: %s: not restarting: %d restarts within 1h0m0s\n$`, program, restarts))
 	bed.ExpectEmptyDir(t, r.dir)
 }
 
@@ -208,7 +208,7 @@ func drainManager(m *bed.Manager) {
 func TestRestartWarns(t *testing.T) {
 	t.Parallel()
 	options := []string{"-restart", "always", "-restart-delay", "1ms", "-restart-limit", "1/1h", "sh", "-c"}
-	const limit = "pidleash: not restarting: 1 restarts within 1h0m0s\n"
+	const limit = "pidleash: sh: not restarting: 1 restarts within 1h0m0s\n"
 	r := bed.Start(t, bed.How{}, append(options, "exit 3")...)
 	r.ExpectCode(t, 3)
 	if text := r.Stderr(); !bed.RestartLine.MatchString(text) || bed.RestartLine.ReplaceAllString(text, "") != limit {

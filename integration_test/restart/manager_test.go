@@ -98,7 +98,7 @@ func restartUnready(t *testing.T, ready, meets, policy string) {
 	r.AwaitStderr(t, `(?m)^pidleash: sh is not up after 2s, restarting in `)
 	expectUp(m)
 	r.Tell(t, "end")
-	r.AwaitStderr(t, `(?m)^pidleash: not restarting: 2 restarts within 1h0m0s$`)
+	r.AwaitStderr(t, `(?m)^pidleash: sh: not restarting: 2 restarts within 1h0m0s$`)
 	r.ExpectSignal(t, syscall.SIGKILL)
 	bed.ExpectEmptyDir(t, r.dir)
 }

@@ -324,7 +324,7 @@ func TestRestartByEnvironment(t *testing.T) {
 	r.begins(t)
 	r.Tell(t, "exit 4")
 	r.ExpectCode(t, 4)
-	r.AwaitStderr(t, `not restarting: 2 restarts within 1h0m0s\n$`)
+	r.AwaitStderr(t, `\npidleash: sh: not restarting: 2 restarts within 1h0m0s\n$`)
 
 	r = startRestarted(t, h, "-restart", "no")
 	r.Tell(t, "exit 4")
