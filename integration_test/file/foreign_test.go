@@ -37,7 +37,9 @@ var more = map[string]string{
 // A file that is not a PID file, by its content, is refused and stays as it is, whichever option names it.
 func TestForeignFileStays(t *testing.T) {
 	t.Parallel()
-	for kind, files := range map[string]map[string]string{"is not a PID file": foreign, "is stale and is not replaced: .* it has more than a PID": more} {
+	for kind, files := range map[string]map[string]string{
+		"is not a PID file": foreign, "is stale and is not replaced: .*: the file has more than a PID": more,
+	} {
 		for name, text := range files {
 			for _, m := range bed.StartModes {
 				if kind == "is not a PID file" || !strings.Contains(m.Name, "forking") {

@@ -348,10 +348,10 @@ func TestWhatIsNoPIDFileIsRefused(t *testing.T) {
 			return os.WriteFile(p, []byte(strings.Repeat("7", contentLimit)), 0o644)
 		}},
 		"word": {"is not a PID file", func(p string) error { return os.WriteFile(p, []byte("nginx\n"), 0o644) }},
-		"more than a PID": {"it has more than a PID", func(p string) error {
+		"more than a PID": {"the file has more than a PID", func(p string) error {
 			return os.WriteFile(p, append(line(deadPID(t)), "words"...), 0o644)
 		}},
-		"more than was read": {"it has more than a PID", func(p string) error {
+		"more than was read": {"the file has more than a PID", func(p string) error {
 			return os.WriteFile(p, append(line(deadPID(t)), make([]byte, contentLimit)...), 0o644)
 		}},
 	} {

@@ -60,7 +60,7 @@ func openError(path string, err error) *fault.Error {
 }
 
 // errMore is the cause when a file names a PID, and has more than that.
-var errMore = errors.New("it has more than a PID")
+var errMore = errors.New("the file has more than a PID")
 
 // notReplaced says that a file was not made by a pidleash, nor by whoever writes only a PID.
 func notReplaced(file *content, reason string) *fault.Error {
