@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -62,4 +63,26 @@ func fewDescriptors(t *testing.T, m bed.StartMode, limit int) bool {
 		t.Errorf("pidleash has crashed:\n%s", text)
 	}
 	return true
+}
+
+// TestFewDescriptorsLetGo has as few as a start just accepts: the watchdog still lets go of the caller's standard error,
+// or who reads that would wait for PROGRAM's end.
+func TestFewDescriptorsLetGo(t *testing.T) {
+	t.Parallel()
+	const start = `x=$(prlimit --nofile=%d "$0" -daemon -stdout out -stderr err -supervisor-pidfile s.pid -pidfile p.pid -- "$1" runs 2>&1)`
+	mark, works := bed.CompileC(t, "mark.c"), 0
+	for limit := 17; limit < 24; limit++ {
+		sh := exec.Command("sh", "-c", fmt.Sprintf(start, limit), bed.Pidleash, mark)
+		sh.Dir = bed.OpenDir(t)
+		r := bed.Launch(t, sh)
+		if r.Wait(t).ExitStatus() == 0 {
+			works++
+			stop := exec.Command(bed.Pidleash, "stop", "p.pid")
+			stop.Dir = sh.Dir
+			bed.Must(t, stop.Run())
+		}
+	}
+	if works == 0 || works == 7 {
+		t.Errorf("%d of 7 starts work", works)
+	}
 }

@@ -142,7 +142,7 @@ var table = []tableRow{
 		why: "`RLIMIT_NOFILE` too, which Go raises for itself"},
 	{title: "that it can start at all", keys: []string{"starts"},
 		differs: cannotStart,
-		why: "pidleash itself needs 1.3 GB of address space (`ulimit -v`; of memory it uses a few MB), 50 MB of `ulimit -d`, 20 descriptors " +
+		why: "pidleash itself needs 1.3 GB of address space (`ulimit -v`; of memory it uses a few MB), 50 MB of `ulimit -d`, 21 descriptors " +
 			"(`ulimit -Hn`) and a dozen threads (`ulimit -u`), and with `-pidfile` a file of 8 bytes (`ulimit -f`). With less it ends with a message",
 		remedy: "set that limit behind pidleash: `pidleash … -- sh -c 'ulimit -v 262144; exec PROGRAM'`, or by `prlimit`",
 		cures: []cure{

@@ -19,9 +19,9 @@ import (
 	"pidleash/internal/sys"
 )
 
-// descriptors are as many as are open at the same time and are opened later: of inotify four, of Go's poller two, the
-// files of -stdout and -stderr, a held process, a PID file's claim and directory, a file and a directory of /proc.
-const descriptors = 13
+// descriptors are as many as are open at the same time and are opened later: of inotify four, of Go's poller two, files
+// of -stdout and -stderr, the latter twice, a held process, two PID files and a directory, two names in /proc.
+const descriptors = 15
 
 // Descriptors looks whether so many are free, and opens Go's poller, when it is called for the first time. An error
 // names the call that was refused; then no timer may be set, and no file polled.
