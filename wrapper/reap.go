@@ -3,7 +3,6 @@ package wrapper
 import (
 	"fmt"
 	"syscall"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -62,10 +61,6 @@ func (l *loop) waited(pid int, status syscall.WaitStatus) {
 	}
 }
 
-// reapLimit is how long another process may take to reap the program, its child: only then does a pidfd
-// report the exit status.
-const reapLimit = time.Second
-
 // heldEnded handles the end of a program that is held by a pidfd. While there is a caller, the caller reaps
 // the program and reports its status.
 func (l *loop) heldEnded() {
@@ -74,7 +69,7 @@ func (l *loop) heldEnded() {
 		l.programEnded(status, true) // it had become a child of this process
 		return
 	}
-	p.waiting, p.reaped = true, p.held.Reaped(reapLimit)
+	p.waiting, p.reaped = true, p.held.Reaped(machine.ReapLimit)
 	if l.caller == nil || l.caller.gone {
 		l.endWaited()
 	}
@@ -118,7 +113,7 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 		p.finder.Started(0)
 	}
 	if !known {
-		p.reaped = p.last.Reaped(reapLimit)
+		p.reaped = p.last.Reaped(machine.ReapLimit)
 	}
 	if known && !l.role.isParent && l.caller == nil {
 		l.reportEnd(status, known)

@@ -257,8 +257,8 @@ const (
 	// it: the file then names the keeper for linger. systemd reads the file when the caller has ended, on a busy
 	// machine some time later; if it named a dead process, "systemctl start" would wait until its timeout.
 	earlyEnd, linger = time.Second, time.Second
-	// How long another process may take to reap the program, its child: only then does a pidfd report the status.
-	reapLimit = time.Second
+	// ReapLimit is how long the program's parent may take to reap it: only then does a pidfd report the status.
+	ReapLimit = time.Second
 	// The time between the end of a command of -ready that has failed and its next start.
 	probePause = 250 * time.Millisecond
 	// How long the watch rests after a TERM was forwarded. The program will probably end now, and pidleash with

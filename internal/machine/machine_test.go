@@ -844,7 +844,7 @@ func TestWaitsForTheStatus(t *testing.T) {
 
 	p = closing()
 	p.happens("TERM", "-")
-	p.ticks(reapLimit, "End")
+	p.ticks(ReapLimit, "End")
 	p.ends(false, 0, "0")
 
 	p = playBeside(t) // also when it ends early, and when it is swept

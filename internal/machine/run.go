@@ -242,7 +242,7 @@ func leave(m *Machine, _ Event) {
 		return
 	}
 	m.enter(Closing)
-	m.wait(reapLimit)
+	m.wait(ReapLimit)
 }
 
 func endAll(m *Machine) {

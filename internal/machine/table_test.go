@@ -668,7 +668,7 @@ func eventsToEnd(s situation, launched []happening) []happening {
 		ago := map[string]time.Duration{"ahead": linger - 1, "due": linger}[at]
 		return append(launched, happening{ago, "Answered"}, happening{ago, "Ended"})
 	case state == "Closing" && (file == "none" || file == "watched"):
-		ago := map[string]time.Duration{"ahead": reapLimit - 1, "due": reapLimit}[at]
+		ago := map[string]time.Duration{"ahead": ReapLimit - 1, "due": ReapLimit}[at]
 		return append(launched, happening{ago, "Ended:?"})
 	}
 	return nil
