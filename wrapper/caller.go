@@ -64,10 +64,8 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 			return plan.BySignal(sig), nil
 		}
 		received = nil
-	} else {
-		if err := adoptOrphans(); err != nil { // the program becomes a child of this process
-			return plan.Outcome{}, err
-		}
+	} else if err := adoptOrphans(); err != nil { // the program becomes a child of this process
+		return plan.Outcome{}, err
 	}
 	c := newCaller(p, s, log)
 	c.program = program
@@ -84,20 +82,27 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	return plan.Outcome{}, c.result
 }
 
-// standBy is a starter's whole life.
-func standBy(p *plan.Plan, s *signals.Source, log hclog.Logger, above *callerEnd) {
+// StandBy is a starter's whole life. The caller is at the other end of fd. The error is for the log.
+func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
+	signals.Outlive()
+	nameItself()
+	above, err := attach(fd)
+	if above == nil {
+		return err
+	}
 	c := newCaller(p, s, log)
 	c.above = above
-	err := cmp.Or(adoptOrphans(), canStop(p))
-	if err == nil {
-		err = c.startKeeper()
+	c.result = cmp.Or(adoptOrphans(), canStop(p))
+	if c.result == nil {
+		c.result = c.startKeeper()
 	}
-	if c.result = err; err == nil {
+	if c.result == nil {
 		c.wait(nil)
 	}
 	if c.result != nil {
 		above.fail(c.result)
 	}
+	return nil
 }
 
 // newCaller notes the earlier children of this process.

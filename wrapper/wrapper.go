@@ -83,19 +83,6 @@ func Keep(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) (plan.Outco
 	return keep(p, s, log, program, role, caller)
 }
 
-// StandBy is the start of a daemon with -daemon -forking, between the caller, at the other end of fd, and the keeper.
-// The program's processes fall to this one: if the caller is killed they can still be told from others.
-func StandBy(p *plan.Plan, s *signals.Source, log hclog.Logger, fd int) error {
-	signals.Outlive()
-	nameItself()
-	above, err := attach(fd)
-	if above == nil {
-		return err
-	}
-	standBy(p, s, log, above)
-	return nil
-}
-
 // keep is a keeper's whole life.
 func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Program, r *role, caller *callerEnd) (plan.Outcome, error) {
 	l, err := newLoop(p, s, log, program, r, caller)
