@@ -88,19 +88,12 @@ func (o *option) hint() string {
 	if o.remedy != "" || len(o.choices) == 0 {
 		return o.remedy
 	}
-	var b strings.Builder
-	last := len(o.choices) - 1
-	for i, c := range o.choices {
-		switch i {
-		case 0:
-		case last:
-			b.WriteString(" or ")
-		default:
-			b.WriteString(", ")
-		}
-		b.WriteString(c.value)
+	var values []string
+	for _, c := range o.choices {
+		values = append(values, c.value)
 	}
-	return b.String()
+	last := len(values) - 1
+	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
 // meaning is the option's text without choices that have a text of their own.

@@ -186,11 +186,8 @@ func (c *command) explain(err error) error {
 	if !ok || e.Code != fault.NotFound || e.Object != c.config.Args[0] {
 		return err
 	}
-	explained := *e
-	if hint := c.programHint(c.config.Args); hint != "" {
-		explained.Hint = hint
-	}
-	return &explained
+	e.Hint = cmp.Or(c.programHint(c.config.Args), e.Hint)
+	return e
 }
 
 // dashes are what a web page or an editor makes of the hyphens of an option, U+2010 to U+2015 and U+2212.
