@@ -92,27 +92,20 @@ func (s *program) callerEnded() {
 	s.held.KeepTrace()
 }
 
-// escaped is a process of the ended program that has gone to a session of its own; 0: none is known.
-func (s *program) escaped() int {
+// escaped lists processes of the ended program that have gone to sessions of their own, as far as they are known.
+func (s *program) escaped() []int {
 	if s.family == nil {
-		return first(s.last.Copies())
+		return s.last.Copies()
 	}
 	if s.family.IsChildless() {
-		return 0
+		return nil
 	}
 	session, _ := unix.Getsid(0)
 	all, _ := s.family.Descendants()
-	return first(slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(pid int) bool {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(pid int) bool {
 		p, err := process.Read(pid)
 		return err != nil || p.Dead() || p.Session == session
-	}))
-}
-
-func first(pids []int) int {
-	if len(pids) == 0 {
-		return 0
-	}
-	return pids[0]
+	})
 }
 
 // ended delivers the end of a program that is not a child; nil: none runs.

@@ -135,8 +135,8 @@ func reportEscaped(l *loop, r machine.Result) {
 	if expected || r.Status != 0 || !r.Known && l.role.isParent {
 		return
 	}
-	if pid := l.program.escaped(); pid != 0 {
-		l.log.Warn(fmt.Sprintf("%s has ended, and PID %d of it lives on in a session of its own; hint: -forking", l.plan.Args[0], pid))
+	if pids := l.program.escaped(); len(pids) > 0 {
+		l.log.Warn(fmt.Sprintf("%s has ended, and PID %d of it lives on in a session of its own; hint: -forking", l.plan.Args[0], pids[0]))
 	}
 }
 
