@@ -158,8 +158,7 @@ func (c *caller) nextName() string {
 }
 
 func keeperError(err error) error {
-	var e *fault.Error
-	if errors.As(err, &e) && (e.Code == fault.CannotExec || e.Code == fault.NotFound) {
+	if e, ok := errors.AsType[*fault.Error](err); ok && (e.Code == fault.CannotExec || e.Code == fault.NotFound) {
 		return &fault.Error{Object: "keeper", Problem: "cannot be started from /proc/self/exe", Err: e.Err, Hint: "mount /proc"}
 	}
 	return &fault.Error{Object: "keeper", Problem: "cannot be started", Err: err, Hint: fault.Hint(err)}

@@ -97,12 +97,11 @@ func keep(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	return plan.Outcome{}, err
 }
 
-// canTell reports whether /proc is there, of this PID namespace, and can be listed and read.
+// canTell reports whether /proc is there, can be read and listed, and is that of this PID namespace.
 func canTell() error {
-	_, list := os.ReadDir("/proc/self/task")
 	_, read := sys.ReadFile("/proc/self/stat", 1024)
-	_, own := process.Children(os.Getpid())
-	return cmp.Or(list, read, own)
+	_, list := process.Children(os.Getpid())
+	return cmp.Or(read, list)
 }
 
 // nameItself sets the name of a second start, which is "exe", proc_pid_comm(5). Without /proc nobody sees a name.
