@@ -2,7 +2,6 @@ package wrapper
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -140,7 +139,7 @@ func (c *caller) startKeeper() error {
 	theirs.Close()
 	if err != nil {
 		ours.Close()
-		return keeperError(err)
+		return &fault.Error{Object: "keeper", Problem: "cannot be started", Err: err, Hint: fault.Hint(err)}
 	}
 	c.conn, c.messages = ours, listen(ours)
 	return nil
@@ -155,13 +154,6 @@ func (c *caller) nextName() string {
 		return plan.StarterName
 	}
 	return plan.WatchdogName
-}
-
-func keeperError(err error) error {
-	if e, ok := errors.AsType[*fault.Error](err); ok && (e.Code == fault.CannotExec || e.Code == fault.NotFound) {
-		return &fault.Error{Object: "keeper", Problem: "cannot be started from /proc/self/exe", Err: e.Err, Hint: "mount /proc"}
-	}
-	return &fault.Error{Object: "keeper", Problem: "cannot be started", Err: err, Hint: fault.Hint(err)}
 }
 
 // wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end of the
