@@ -23,9 +23,9 @@ import (
 // caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and waits for
 // the keeper's answer.
 //
-// With -daemon -forking there is a starter between the two: what the program forks falls to its subreaper, and when
-// that is killed, to init, where nobody can tell it from other processes. To the caller the starter is the keeper, to
-// the keeper it is the caller.
+// With -daemon -forking a starter stands between the two. What the program forks falls to the starter: if it fell to
+// the caller, and the caller were killed, nobody could tell it from other children of init. To the caller the starter
+// is the keeper, to the keeper it is the caller.
 type caller struct {
 	plan    *plan.Plan
 	log     hclog.Logger
@@ -39,7 +39,7 @@ type caller struct {
 	reaper   *process.Reaper
 	family   *process.Family
 	endedBy  syscall.Signal // the signal that told the caller to end; 0: none
-	isUp     bool           // the starter has said so: its end comes next
+	isUp     bool           // the starter has said that the program is up: the starter's end comes next
 
 	// If the keeper dies before it answers, the caller stops the program and its descendants.
 	cursor plan.Cursor
@@ -53,7 +53,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	if err := canStop(p); err != nil {
 		return plan.Outcome{}, err
 	}
-	if process.IsForeign() { // and a keeper would never know that nobody is left
+	if process.IsForeign() { // so a keeper could not tell when no descendant is left
 		return plan.Outcome{}, &fault.Error{Object: "keeper", Problem: "/proc is that of another PID namespace", Hint: "mount /proc"}
 	}
 	received := s.C()
@@ -145,7 +145,7 @@ func (c *caller) startKeeper() error {
 	return nil
 }
 
-// nextName is the name of the process that this one starts: it says which part that has.
+// nextName is argument 0 of the process that this one starts: it says which part that process has.
 func (c *caller) nextName() string {
 	switch {
 	case c.plan.Stays():
@@ -156,8 +156,8 @@ func (c *caller) nextName() string {
 	return plan.WatchdogName
 }
 
-// wait returns when the keeper has answered, or is gone with nothing left behind. To the keeper it is the end of the
-// caller when a signal breaks the start off, and when the caller above a starter has ended.
+// wait returns when the keeper has answered, or is gone with nothing left behind. When a signal breaks the start off,
+// or the caller above a starter has ended, the link is closed for writing: to the keeper that is the caller's end.
 func (c *caller) wait(received <-chan os.Signal) {
 	for !c.done {
 		select {
@@ -217,16 +217,16 @@ func (c *caller) reap() {
 	}
 }
 
-// leave ends the caller with success, unless the program has ended meanwhile: systemd would look for it next, and
-// wait until the start timeout.
+// leave ends the caller with success, unless the program has ended meanwhile: systemd would wait for an ended program
+// until the start timeout.
 func (c *caller) leave(pid int) {
 	if c.plan.Way == plan.Sidecar {
 		c.become()
 		return
 	}
 	if c.nextName() == plan.StarterName {
-		// The program is the child of the starter, and of this process when that has ended: only then may this
-		// process end, and make it the service manager's.
+		// When the starter has ended, its child, the program, is this process's. Only then may this process end, too:
+		// the program falls to the service manager.
 		c.isUp = true
 		c.reaper.Watch()
 		return
@@ -291,11 +291,11 @@ func (c *caller) sweep() {
 		c.log.Debug("sending", "signal", plan.SignalName(sig), "to", "what the keeper has left")
 		unseen = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
-			_ = c.family.Kill(syscall.SIGCONT) // as unseen as for the signal before
+			_ = c.family.Kill(syscall.SIGCONT) // fails as the signal before does
 		}
 	}
 	next, due := time.Now().Add(sweepInterval), c.cursor.Due()
-	if unseen != nil && due.IsZero() { // nothing would come any more
+	if unseen != nil && due.IsZero() { // no signal is left to try
 		c.result = &fault.Error{Problem: "the watchdog has ended before it was watching, and nobody can tell whom it has left", Err: unseen}
 		c.done = true
 	}

@@ -114,7 +114,7 @@ func followNext(l *loop, pid int) bool {
 
 // look looks at the path of the PID file.
 func look(l *loop) machine.Event {
-	l.program.held.Regroup() // the stop command may end it
+	l.program.held.Regroup() // while it lives: the stop command may end it
 	finder := l.program.finder
 	if finder == nil || !finder.Known() || l.program.held == nil { // seekSuccessor looks for one
 		_, e := l.leash.look()

@@ -22,7 +22,7 @@ type leash struct {
 	file          *pidfile.File     // nil: there is none, or none yet
 	lock          *pidfile.PathLock // of a daemon's PID file; nil: none
 	supervisor    *pidfile.File     // the file of -supervisor-pidfile; nil: none
-	own           []pidfile.Own     // the caller's PID, or 0, and the files that PROGRAM may be
+	own           []pidfile.Own     // the caller's PID, or 0; then the files that PROGRAM may be
 	isPlaceholder bool              // the file names the keeper, because no program runs
 	goneSince     time.Time         // since when the path has been empty; zero: a file is there
 	lookErr       error             // why the last look gave no answer
@@ -193,7 +193,7 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 	state, err := s.file.Look()
 	if state != s.state {
 		s.log.Debug("looked", "pidfile", s.plan.PIDFile, "state", state.String())
-	} else if s.log.IsTrace() { // asked first: what is idle does not allocate
+	} else if s.log.IsTrace() { // asked first: an idle pidleash allocates nothing
 		s.log.Trace("looked", "pidfile", s.plan.PIDFile, "state", state.String())
 	}
 	s.state, s.lookErr = state, err
@@ -210,7 +210,7 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 	return state, machine.Event{Kind: states[state], Own: s.file.IsProgramsOwn(), Linked: state == pidfile.Removed && s.file.MovedAway()}
 }
 
-// name makes the PID file name a successor, which has written the daemon's own file: this one, or that of -follow.
+// name makes the PID file name a successor. The daemon's own file, this one or that of -follow, names it already.
 func (s *leash) name(pid int) machine.Event {
 	if s.plan.Followed() == s.plan.PIDFile {
 		s.file.SetPID(pid)

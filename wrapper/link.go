@@ -125,7 +125,7 @@ func (l *loop) hear(m message, attached bool) {
 	case m.Kind == failed:
 		l.happen(failedLaunch(m.err()))
 	case m.Kind == ended && m.PID == l.program.pid():
-		stays := l.caller.answered // it stays: it has seen the program's end
+		stays := l.caller.answered // a caller that reports the program's end after its answer has not left
 		l.programEnded(m.Status, true)
 		if stays {
 			l.happen(machine.Event{Kind: machine.Refused})
@@ -184,7 +184,7 @@ func (l *loop) replace(to, fd int) {
 func (l *loop) forgetCaller() {
 	l.caller.conn.Close()
 	l.caller = nil
-	l.closeLogs() // for its last words only the caller could ask
+	l.closeLogs() // only a caller asks for the program's last words
 	if !l.role.isParent {
 		l.program.callerEnded()
 	}

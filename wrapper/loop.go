@@ -47,7 +47,7 @@ type loop struct {
 	relay      *sdnotify.Relay
 }
 
-// ownOf is what a start says of itself to the PID file.
+// ownOf is what a start says of itself to package pidfile.
 func ownOf(executable *launch.Program, caller *callerEnd) []pidfile.Own {
 	own := []pidfile.Own{{PID: caller.pid()}}
 	for _, path := range executable.Files() {
@@ -75,7 +75,7 @@ func newLoop(p *plan.Plan, s *signals.Source, log hclog.Logger, executable *laun
 		l.terminal = terminal.Open(p.SameGroup)
 	}
 	if !r.isParent {
-		h, err := process.Hold(os.Getpid()) // to know before the launch whether that is possible
+		h, err := process.Hold(os.Getpid()) // a try: after the launch, a refusal would come too late
 		if err != nil {
 			return nil, noPidfd("pidfd_open(2), Linux 5.3", err)
 		}
@@ -188,7 +188,7 @@ func (l *loop) happen(e machine.Event) {
 	l.queue = append(l.queue[:0], e)
 	for i := 0; i < len(l.queue); i++ {
 		actions := l.machine.Handle(time.Now(), l.queue[i])
-		if l.log.IsTrace() { // asked first: what is idle does not allocate
+		if l.log.IsTrace() { // asked first: an idle pidleash allocates nothing
 			traceEvent(l, l.queue[i].Kind, actions)
 		}
 		for _, a := range actions {
@@ -275,9 +275,9 @@ func (l *loop) lookAtConditions() machine.Event {
 	return machine.Event{Kind: machine.ConditionsFail}
 }
 
-// signaled handles a received signal. If it was sent to a process group that the program shares, the kernel has sent
-// it to the program as well; but when a terminal hangs up, only the session leader gets the HUP. Else it is for
-// the whole group of the program, unless that is a daemon: bash ignores a ^C that the child it waits for has not had.
+// signaled handles a received signal. One that was sent to pidleash's group has reached a program in the same group as
+// well; but when a terminal hangs up, only the session leader gets the HUP. For a program in another group it is meant
+// for that whole group, unless the program is a daemon: bash ignores a ^C that the child it waits for has not had.
 func (l *loop) signaled(r signals.Received) {
 	l.log.Debug("received", "signal", plan.SignalName(r.Signal))
 	if r.Signal == l.plan.Restart.Signal {
@@ -340,7 +340,7 @@ func (l *loop) launch() machine.Event {
 	return machine.Event{Kind: machine.Launched}
 }
 
-// leaveDirectory leaves the one of the start, so that its file system can be unmounted, if nothing more starts there.
+// leaveDirectory leaves the first working directory, if nothing more starts there: then nobody needs its file system.
 func (l *loop) leaveDirectory(isUp bool) {
 	probes := !isUp && l.plan.Ready.Kind == plan.ReadyCommand
 	if l.plan.Dir != "" || !probes && !l.plan.Stays() && l.plan.StopCommand == "" {

@@ -38,7 +38,7 @@ type program struct {
 	reason string          // why pidleash has stopped the program; empty: it has not
 
 	command    int  // PID of the stop command; 0: it does not run
-	probe      int  // the same of the command of -ready
+	probe      int  // PID of the command of -ready; 0: it does not run
 	dirAsFound bool // the program starts in pidleash's first working directory, even if its user may not enter
 }
 

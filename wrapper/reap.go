@@ -20,14 +20,14 @@ func (l *loop) reap() {
 	for range reapBatch {
 		pid := l.program.reaper.Next()
 		if pid == 0 {
-			// Not before: while zombies pile up, each look at /proc takes longer than the last.
+			// Only now: while zombies pile up, each look at /proc takes longer than the last.
 			if l.program.sweeps {
 				l.happen(l.program.survey())
 			}
 			return
 		}
 		if pid == l.program.pid() && l.program.held.Dead() {
-			l.program.held.Regroup() // only now: afterwards /proc does not tell
+			l.program.held.Regroup() // the last moment: /proc does not tell the group of a reaped process
 			l.happen(machine.Event{Kind: machine.Died})
 		}
 		if status, ok := l.program.reaper.Wait(pid); ok {

@@ -40,8 +40,8 @@ func outlive() error {
 }
 
 // adoptOrphans makes this process a subreaper, PR_SET_CHILD_SUBREAPER(2const): it becomes the parent of the
-// program's orphaned descendants. PID 1 is that anyway. A sandbox that refuses it would have nobody stop what a program
-// leaves behind. EINVAL is the answer of a kernel before Linux 3.4, and of QEMU's user mode, which have no other way.
+// program's orphaned descendants. PID 1 is that anyway. If a sandbox refuses the call, nobody could stop what a program
+// leaves behind. EINVAL is the answer of a kernel before Linux 3.4, and of QEMU's user mode, which have no subreapers.
 func adoptOrphans() error {
 	err := sys.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1)
 	if err == nil || err == unix.EINVAL || os.Getpid() == 1 {

@@ -68,7 +68,7 @@ func startBeside(l *loop, files *launch.Files, c *pidfile.Claim) (*process.Held,
 	}
 	spec := newSpec(l, files, c)
 	spec.Detached = true
-	if l.caller.conn.Gone() { // its orphans would get another parent
+	if l.caller.conn.Gone() { // the orphans of the program would get another parent
 		return nil, errCallerGone
 	}
 	pid, err := launch.Start(spec)

@@ -43,7 +43,7 @@ func Run(p *plan.Plan, s *signals.Source, log hclog.Logger) (plan.Outcome, error
 		return plan.Outcome{}, err
 	}
 	if p.Forking {
-		if err := reserve.Descriptors(); err != nil { // or /proc could not be read for that reason alone
+		if err := reserve.Descriptors(); err != nil { // without descriptors /proc cannot be read
 			return plan.Outcome{}, err
 		}
 		if err := canTell(); err != nil {
