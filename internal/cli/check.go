@@ -7,8 +7,8 @@ import (
 	"pidleash/internal/plan"
 )
 
-// check refuses what cannot mean anything together. Variables are spared where they would only be without effect:
-// they may be set for many programs.
+// check refuses options that contradict each other or would have no effect. A variable may be without effect: it may be
+// set for many programs.
 func (c *command) check() error {
 	switch {
 	case c.daemon:
@@ -41,7 +41,7 @@ type rule struct {
 
 const leaveOne = "leave one of them out"
 
-// rules has them in the order in which mistakes are reported.
+// rules has all rules, in the order in which mistakes are reported.
 func (c *command) rules() []rule {
 	const giveFile = "-pidfile FILE"
 	const noRemoval = "is about the removal of the PID file, and there is none"

@@ -108,8 +108,8 @@ func withHint(err error) string {
 	return err.Error()
 }
 
-// fail reports why the program was not started, or did not come up, and returns the exit code. Who wants a start of
-// what already runs to be a success has nothing to read then.
+// fail reports why the program was not started, or did not come up, and returns the exit code. With
+// -already-running-exit 0 a program that already runs is no error.
 func (c *command) fail(l *log, err error) int {
 	switch err = c.explain(err); {
 	case c.heldExit == nil || !fault.IsHeld(err):
@@ -143,7 +143,7 @@ type command struct {
 	files   []string // beside -h: what it is to be about
 	signal  syscall.Signal
 	json    bool
-	running bool          // what -until is for
+	running bool          // the state of -until
 	timeout time.Duration // 0: none
 }
 
@@ -165,8 +165,8 @@ func newCommand(options []option) *command {
 	return c
 }
 
-// parse takes the options in front and those of the environment, and then does something with the other words. Also
-// after an error the command says how to tell about it.
+// parse takes the options in front and those of the environment, and then does something with the other words. After an
+// error, too, the command has the options that say how to report it.
 func (c *command) parse(options []option, args []string, hint string, action func(words []string) error) error {
 	cli.HelpFlag = nil // or -h prints the library's text instead of the manual
 	app := &cli.App{

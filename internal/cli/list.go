@@ -96,12 +96,12 @@ type opener func(path string, flags int) (int, error)
 
 func openNoFollow(path string, flags int) (int, error) { return safeopen.Open(path, flags, 0) }
 
-// errOtherKind reports a mount of another kind of file system than the one it is in, and not in memory.
+// errOtherKind is why readDirectory does not enter a directory.
 var errOtherKind = errors.New("another kind of file system is mounted there")
 
-// readDirectory returns what is in a directory, and the kind of its file system. It does not enter what is mounted in
-// a file system of the outer kind and is of another: the roots of containers, whose PIDs mean nothing here, and what
-// waits for a network or for a user's process. 0 is any kind.
+// readDirectory returns what is in a directory, and the kind of its file system. Unless outer is 0, it enters only file
+// systems of that kind, and those in memory. Another may be the root of a container, whose PIDs mean nothing here, or
+// wait for a network or for a user's process.
 func readDirectory(path string, outer int64, openDirectory opener) (entries []fs.DirEntry, kind int64, err error) {
 	// With O_PATH, opening the directory does not trigger an automount, open(2).
 	at, err := openDirectory(path, unix.O_PATH|unix.O_DIRECTORY)

@@ -178,7 +178,7 @@ func (l *log) flush() {
 	}
 }
 
-// passed is time.After without Go's poller: that this could not be opened is a message, too.
+// passed is time.After without Go's poller: one of the messages is that the poller could not be opened.
 func passed(d time.Duration) <-chan struct{} {
 	c := make(chan struct{})
 	go func() {

@@ -16,7 +16,7 @@ import (
 
 // What people get wrong on a command line, and what they have meant.
 
-// mistake is the error of a command line or an environment that cannot be meant.
+// mistake is the error of a wrong command line or environment.
 func mistake(problem, hint string) error { return &fault.Error{Problem: problem, Hint: hint} }
 
 // translate says in our words what package flag has found.
@@ -154,7 +154,7 @@ func (c *command) checkSwitch(program []string) error {
 		word+"="+program[0]+", or "+word+" -- "+program[0]+" if it is")
 }
 
-// unexpanded is what must have stood for something else in a path, and who would have replaced it; empty: nothing.
+// unexpanded is the part of a path that somebody should have expanded, and a hint at who would; empty: there is none.
 func unexpanded(path string) (part, hint string) {
 	dir := path[:strings.LastIndexByte(path, '/')+1]
 	for i, part := range strings.Split(dir, "/") {
@@ -170,8 +170,7 @@ func unexpanded(path string) (part, hint string) {
 	return "", ""
 }
 
-// checkExpanded refuses a path that has lost its way to who expands it. Where there is a directory of that name, it
-// is meant.
+// checkExpanded refuses a path with an unexpanded part, unless there is a directory of that name.
 func checkExpanded(path string) error {
 	part, hint := unexpanded(path)
 	if part == "" || sys.Access(path[:strings.LastIndexByte(path, '/')], unix.F_OK) != unix.ENOENT {
@@ -180,7 +179,7 @@ func checkExpanded(path string) error {
 	return &fault.Error{Problem: "no directory " + part, Hint: hint}
 }
 
-// explain completes the error of a program that is not found: what was typed tells more than the name.
+// explain gives the error of a program that is not found a better hint, from the whole command line.
 func (c *command) explain(err error) error {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok || e.Code != fault.NotFound || e.Object != c.config.Args[0] {

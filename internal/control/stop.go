@@ -79,7 +79,7 @@ func mayEnd(h *pidfile.Hold) (ended bool, err error) {
 	return false, e
 }
 
-// awaitRelease removes the file and waits until nobody holds it. Who has a file there then is somebody else.
+// awaitRelease removes the file and waits until nobody holds it. A file that is there then is somebody else's.
 func awaitRelease(h *pidfile.Hold, until time.Time) error {
 	if expired(until) {
 		return timeout(h)

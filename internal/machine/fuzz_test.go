@@ -907,7 +907,7 @@ func (w *world) seek() {
 		w.queue = append(w.queue, Event{Kind: Unready, Err: failure{}})
 	case b&1 == 1 && w.left > 0:
 		w.takeOver(Found)
-		w.seeking, w.forward = false, 0 // that TERM went to the daemon's starter
+		w.seeking, w.forward = false, 0 // that TERM went to what was started
 	}
 }
 

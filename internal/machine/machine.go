@@ -240,7 +240,7 @@ type stop struct {
 }
 
 const (
-	// How long somebody may have a file in his hand, to look whose it is and put it back.
+	// How long another process may have the file under another name, to look whose it is and put it back.
 	inHand = 20 * time.Millisecond
 	// How long an unfinished file may take to be completed, and the time between two looks at it.
 	patience, patienceStep = time.Second, 50 * time.Millisecond

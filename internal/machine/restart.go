@@ -9,7 +9,7 @@ import (
 // restart stops the program to start it again, or cuts a delay short.
 func restart(m *Machine, _ Event) {
 	switch {
-	case m.state == Answering: // the caller may have left, and the one who asks has seen that
+	case m.state == Answering: // the caller may have left, and whoever asks may have waited for that
 		m.wish(again)
 	case m.want >= finish || m.runs == 0 || m.waits:
 		// The program is ending, or is just being started.

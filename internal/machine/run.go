@@ -47,8 +47,8 @@ func detached(m *Machine, e Event) {
 	m.doAndWait(Seek, seekFast)
 }
 
-// follow makes the daemon the program, or its successor, and forwards the signals that were kept for it. The program
-// that was started, and is the daemon itself, has had them.
+// follow makes the daemon or its successor the program, and forwards the signals that were kept for it. If what was
+// started is itself the daemon, it has had them.
 func follow(m *Machine, e Event) {
 	m.result, m.settled = Result{}, false
 	if e.Own {
@@ -66,14 +66,14 @@ func follow(m *Machine, e Event) {
 		}
 		m.do(Look)
 	} else {
-		m.stop.forwarded = 0 // that TERM went to the daemon's starter
+		m.stop.forwarded = 0 // that TERM went to what was started
 		comeUp(m)
 	}
 	for _, e := range m.kept {
 		receive(m, e)
 	}
 	m.kept = nil
-	if m.want == remove { // the file was removed when its predecessor had ended, and the caller not left
+	if m.want == remove { // the file was removed after the predecessor's end, before the caller left
 		stopProgram(m)
 	}
 }
@@ -230,8 +230,8 @@ func closeRun(m *Machine, _ Event) {
 	watchFile(m)
 }
 
-// leave removes the file and ends, if need be after a wait for the exit status. A file that lingers and is removed by
-// another will not be read: with KillMode=process systemd does that, and may start the unit again at once.
+// leave removes the file and ends, if need be after a wait for the exit status. A lingering file that somebody else
+// removes will not be read: systemd removes that of a unit with KillMode=process, and may start the unit again at once.
 func leave(m *Machine, _ Event) {
 	unwatchFile(m)
 	if m.hasFile() {
@@ -250,7 +250,7 @@ func endAll(m *Machine) {
 	m.do(End)
 }
 
-// endClosing: the exit status was the last thing to wait for. The starter of a daemon may be the last to end.
+// endClosing: the exit status was the last thing to wait for, or the end of what was started.
 func endClosing(m *Machine, e Event) {
 	record(m, e)
 	if m.settled {

@@ -9,8 +9,8 @@ import (
 
 // Signals: forwarded ones, and those of the stop schedule.
 
-// drain keeps a TERM for -drain, and forwards all other signals. What the kernel has sent the program as well cannot be
-// kept; a program that was sent a TERM before need not drain. A second TERM goes on at once, for both.
+// drain keeps a TERM for -drain, and forwards all other signals. A TERM that the kernel has sent the program as well
+// cannot be kept, and a program that was sent one before need not drain. A second TERM is forwarded at once, for both.
 func drain(m *Machine, e Event) {
 	hadOne := m.stop.forwarded != 0 || m.reported[TermKept] // or the kernel has sent it one, while another was kept
 	switch isTerm := e.Signal == syscall.SIGTERM; {
@@ -74,8 +74,8 @@ func (m *Machine) rewritten(sig syscall.Signal) syscall.Signal {
 	return sig
 }
 
-// keepSignal keeps a signal for the daemon or its successor. The daemon's starter gets it, too, as it may just be
-// ending. After its end, a signal to end ends the start.
+// keepSignal keeps a signal for the daemon or its successor. What was started gets it, too, while it runs; it may be
+// about to end. After its end, a signal to end ends the start.
 func keepSignal(m *Machine, e Event) {
 	switch {
 	case m.state == Finding && m.tellsToEnd(e.Signal):

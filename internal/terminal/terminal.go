@@ -32,7 +32,7 @@ type Terminal struct {
 	sameGroup   bool // the program starts in it
 	interactive bool // standard input and output are this terminal
 	lent        bool
-	key         syscall.Signal // of which the program died, 0: of none
+	key         syscall.Signal // of the key that has killed the program; 0: none has
 }
 
 // Open returns nil when there is no controlling terminal, tty(4). sameGroup: the program starts in pidleash's process
@@ -50,8 +50,7 @@ func Open(sameGroup bool) *Terminal {
 	return &Terminal{fd: fd, group: unix.Getpgrp(), sameGroup: sameGroup, interactive: interactive}
 }
 
-// isControlling reports that the descriptor is the controlling terminal: of others nobody learns the foreground
-// group.
+// isControlling reports that the descriptor is the controlling terminal: no other tells its foreground group.
 func isControlling(fd int) bool {
 	_, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil
