@@ -39,7 +39,7 @@ func (g *given) Apply(set *flag.FlagSet) error {
 func (g *given) Names() []string { return g.names }
 func (g *given) IsSet() bool     { return g != nil && len(g.values) > 0 }
 
-// isOn reports that a switch is given, and not as off. To one with two names the library gives a second value.
+// isOn reports that a switch is given, and not as off. The library sets one with two names twice.
 func (g *given) isOn() bool {
 	if !g.IsSet() {
 		return false

@@ -14,7 +14,7 @@ import (
 
 // setUser reads "USER" or "USER:GROUP", by name or number. Without the C library there are the users of /etc/passwd
 // and /etc/group only. A number that is not there needs a group, and has no home directory. Package os offers these
-// files to Go's poller, which ends the process if it cannot be had.
+// files to Go's poller: if there are no descriptors for that, the runtime ends the process.
 func setUser(c *command, value string) error {
 	if err := reserve.Descriptors(); err != nil {
 		return err

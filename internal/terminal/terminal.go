@@ -93,7 +93,7 @@ func (t *Terminal) Ended(status syscall.WaitStatus, group int, sent func(syscall
 }
 
 // PassOn sends pidleash's own process group the key's signal of the last Ended, as the terminal would have: a script
-// does not run on after ^C, nor do the other commands of a pipeline. Nobody may forward what pidleash gets of it.
+// does not run on after ^C, nor do the other commands of a pipeline. pidleash gets it, too, and must not forward it.
 func (t *Terminal) PassOn() {
 	if t != nil && t.key != 0 {
 		_ = sys.Kill(0, t.key)
@@ -141,7 +141,7 @@ func (t *Terminal) suspendedInGroup(pid int, sig syscall.Signal, stop func(sig s
 	p, err := process.Read(pid)
 	switch {
 	case err != nil || p.State != 'T' || isOrphaned():
-	case sig == syscall.SIGSTOP && p.Group != t.foreground(): // as above, by hand
+	case sig == syscall.SIGSTOP && p.Group != t.foreground(): // somebody has stopped it by hand, not as a job
 	case p.Group == t.group:
 		stop(sig, os.Getpid())
 	default:
