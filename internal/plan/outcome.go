@@ -47,8 +47,7 @@ func IsClean(status syscall.WaitStatus) bool {
 
 // Succeeds reports whether the end is no failure: it is clean, or Success has its code.
 func (p *Plan) Succeeds(status syscall.WaitStatus) bool {
-	code := ExitCode(status)
-	return IsClean(status) || code >= 0 && p.Success[code]
+	return IsClean(status) || p.Success[ExitCode(status)]
 }
 
 // Describe says in words how a process has ended.
