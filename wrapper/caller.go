@@ -73,7 +73,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	}
 	c.wait(received)
 	if c.endedBy == 0 && c.result != nil && received != nil {
-		c.endedBy = s.Late(lateLimit)
+		c.endedBy = s.Late(lateLimit, breaksOff)
 	}
 	if c.endedBy != 0 && c.result != nil {
 		return plan.BySignal(c.endedBy), nil
@@ -196,12 +196,14 @@ func (c *caller) hear(m message) {
 
 func (c *caller) signaled(sig syscall.Signal) {
 	c.log.Debug("received", "signal", plan.SignalName(sig))
-	switch sig {
-	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
+	if breaksOff(sig) {
 		c.endedBy = sig
 		c.conn.CloseWrite()
 	}
 }
+
+// breaksOff reports whether a signal to the caller breaks the start off.
+func breaksOff(sig syscall.Signal) bool { return plan.TellsToEnd(sig) || sig == syscall.SIGHUP }
 
 // reap reaps this process's children and reports their exit statuses to the keeper.
 func (c *caller) reap() {

@@ -15,7 +15,7 @@ import (
 func TestToldToEndDuringStart(t *testing.T) {
 	t.Parallel()
 	for _, m := range bed.StartModes[:4] {
-		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT} {
 			for _, super := range []string{"", "/s.pid"} {
 				t.Run(m.Name+"/"+sig.String()+super, func(t *testing.T) {
 					t.Parallel()

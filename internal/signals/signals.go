@@ -101,13 +101,12 @@ func (s *Source) Sibling(pid int) { s.sibling.Store(uint32(pid)) }
 
 // Late waits for the signal that tells this process to end, as it has told others: one to a whole control group
 // reaches its processes one after the other. All else is dropped. 0: none came within limit.
-func (s *Source) Late(limit time.Duration) syscall.Signal {
+func (s *Source) Late(limit time.Duration, tellsToEnd func(syscall.Signal) bool) syscall.Signal {
 	timeout := time.After(limit)
 	for {
 		select {
 		case got := <-s.c:
-			switch sig := s.Read(got).Signal; sig {
-			case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
+			if sig := s.Read(got).Signal; tellsToEnd(sig) {
 				return sig
 			}
 		case <-timeout:

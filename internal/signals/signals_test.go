@@ -215,16 +215,15 @@ func collecting(signals ...os.Signal) *Source {
 }
 
 func TestLate(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
-		s := collecting(syscall.SIGUSR1, collected{Received{syscall.SIGCONT, true}}, sig)
-		if got := s.Late(time.Hour); got != sig {
-			t.Errorf("late is %d, want %d", got, sig)
-		}
-		if len(s.room) != 0 {
-			t.Error("what was read still takes room")
-		}
+	isTerm := func(sig syscall.Signal) bool { return sig == syscall.SIGTERM }
+	s := collecting(syscall.SIGUSR1, collected{Received{syscall.SIGCONT, true}}, syscall.SIGTERM)
+	if got := s.Late(time.Hour, isTerm); got != syscall.SIGTERM {
+		t.Errorf("late is %d, want TERM", got)
 	}
-	if got := collecting(syscall.SIGUSR1).Late(time.Millisecond); got != 0 {
+	if len(s.room) != 0 {
+		t.Error("what was read still takes room")
+	}
+	if got := collecting(syscall.SIGUSR1).Late(time.Millisecond, isTerm); got != 0 {
 		t.Errorf("late is %d, want none", got)
 	}
 }
