@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14955 // lines of the program, tests left out
+	productLimit  = 14905 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
@@ -32,9 +32,9 @@ const (
 // it lingers (machine); the signals that end pidleash (plan).
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2230,
+	"wrapper":            2205,
 	"watch":              325,
-	"internal/plan":      570,
+	"internal/plan":      560,
 	"internal/machine":   1215,
 	"internal/launch":    1400,
 	"internal/atstart":   220,
@@ -47,12 +47,12 @@ var lineLimits = map[string]int{
 	"internal/safeopen":  500, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   145,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller
-	"internal/terminal":  185,
+	"internal/terminal":  180,
 	"internal/link":      110,
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
 	"internal/control":   380,
-	"internal/cli":       2290,
+	"internal/cli":       2280,
 }
 
 // excess lets a type have more than others.

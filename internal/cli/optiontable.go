@@ -21,7 +21,7 @@ type option struct {
 	choices     []choice
 }
 
-// choice is a value that an option can have. One in capitals, or that ends so, stands for many. Either all choices of
+// choice is a value that an option can have. Capitals in it, as in fd:N, stand for many values. Either all choices of
 // an option have a text, or none needs one.
 type choice struct{ value, text string }
 
