@@ -209,10 +209,15 @@ func enough(pid int) time.Duration {
 	if _, err := process.Read(session); err != nil {
 		return aloneAsleep
 	}
-	if p, err := process.Read(pid); err == nil && p.State == 'S' {
-		return aloneAsleep
+	if isBusy(pid) {
+		return aloneBusy
 	}
-	return aloneBusy
+	return aloneAsleep
+}
+
+func isBusy(pid int) bool {
+	p, err := process.Read(pid)
+	return err != nil || p.State != 'S'
 }
 
 // CameOfProgram reports whether pid is a living process of the program's. Where the keeper is no ancestor, that

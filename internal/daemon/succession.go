@@ -182,8 +182,8 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 		return 0, false
 	}
 	chosen := tops(slices.DeleteFunc(slices.Clone(left), f.isWorker))
-	if len(chosen) == 0 { // one that has just been forked is still in the daemon's session
-		return 0, f.calm.lasts(withSessions(left), now) < unseenPatience
+	if len(chosen) == 0 { // one that has just been forked is still in the daemon's session; a worker waits there, asleep
+		return 0, f.calm.lasts(withSessions(left), now) < unseenPatience || slices.ContainsFunc(left, isBusy)
 	}
 	unchanged := f.calm.lasts(withSessions(chosen), now)
 	if len(chosen) > 1 || unchanged < enough(chosen[0]) {

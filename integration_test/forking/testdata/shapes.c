@@ -14,8 +14,8 @@
  *                            second later; stay: the first one stays in the foreground
  * escapes FILE GO            goes to the background by one fork, and ends when GO is there
  * again [FILE]               USR2: executes itself and goes to the background again
- * pool                       a daemon with two workers in its session; USR2: ends them, executes itself, and goes to the
- *                            background again
+ * pool [MS]                  a daemon with two workers in its session; USR2: ends them, executes itself, and goes to the
+ *                            background again, where it computes for MS ms before it makes its session
  * flees FILE                 as again, by so many forks that hardly one reading of /proc shows it
  * settles                    a daemon that makes a session of its own, and a worker in it, at USR1; then
  *                            its name is "settled"
@@ -148,10 +148,11 @@ static void on_usr2_start(int sig)
 	}
 }
 
-static void twice(void)
+static void twice(long busy)
 {
 	if (fork())
 		_exit(0);
+	busy_ms(busy);
 	setsid();
 	if (fork())
 		_exit(0);
@@ -179,7 +180,7 @@ int main(int argc, char **argv)
 			_exit(0);
 		pause_ms(1);
 	} else if (strcmp(kind, "late") == 0) {
-		twice();
+		twice(0);
 		pause_ms(atoi(argv[3]));
 		FILE *f = fopen(argv[2], "r");
 		int pid = 0;
@@ -213,7 +214,7 @@ int main(int argc, char **argv)
 		int stay = strcmp(argv[argc - 1], "stay") == 0;
 		file = argc - stay > 2 ? argv[2] : NULL;
 		if (old == NULL && !stay)
-			twice();
+			twice(0);
 		if (file != NULL)
 			snprintf(own, sizeof own, "%s%s", file, old ? ".2" : "");
 		signal(SIGUSR2, on_usr2_start);
@@ -239,16 +240,16 @@ int main(int argc, char **argv)
 	} else if (strcmp(kind, "again") == 0) {
 		file = argc > 2 ? argv[2] : NULL;
 		signal(SIGUSR2, on_usr2_again);
-		twice();
+		twice(0);
 	} else if (strcmp(kind, "pool") == 0) {
 		signal(SIGUSR2, on_usr2_pool);
-		twice();
+		twice(argc > 2 ? atoi(argv[2]) : 0);
 		hire();
 	} else if (strcmp(kind, "flees") == 0) {
 		file = argv[2];
 		signal(SIGUSR2, on_hup);
 		for (int i = 0; i < 40; i++)
-			twice();
+			twice(0);
 	} else if (strcmp(kind, "settles") == 0) {
 		signal(SIGUSR1, on_usr1_settle);
 		if (fork())
@@ -256,7 +257,7 @@ int main(int argc, char **argv)
 	} else if (strcmp(kind, "renews") == 0) {
 		file = argv[2];
 		signal(SIGTERM, on_term_renew);
-		twice();
+		twice(0);
 	} else {
 		return 2;
 	}
