@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14910 // lines of the program, tests left out
+	productLimit  = 14915 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These

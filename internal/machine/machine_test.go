@@ -1055,18 +1055,28 @@ func TestNoSuccession(t *testing.T) {
 
 // A removal that is seen between a daemon's end and its caller's means whoever takes its place, too.
 func TestSuccessionAfterARemoval(t *testing.T) {
-	p := newPlay(t, func(s *setup) { beside(s); forks(s) })
-	p.happens("Began", "Launch")
-	p.happens("Launched", "-")
-	p.happens("Ended:0", "Seek")
-	p.happens("Found", "Watch,Answer")
-	p.happens("Ended:0", "-")
-	p.happens("Removed", isRemoved)
-	p.happens("Answered", "SeekSuccessor")
+	removed := func() *play {
+		p := newPlay(t, func(s *setup) { beside(s); forks(s) })
+		p.happens("Began", "Launch")
+		p.happens("Launched", "-")
+		p.happens("Ended:0", "Seek")
+		p.happens("Found", "Watch,Answer")
+		p.happens("Ended:0", "-")
+		p.happens("Removed", isRemoved)
+		p.happens("Answered", "SeekSuccessor")
+		return p
+	}
+	p := removed()
 	p.happens("Succeeded", "Look,"+stops)
 	p.happens("Ended:TERM", "Survey")
 	p.happens("NoneLeft", "Remove,End")
 	p.ends(true, 0, "TERM")
+
+	p = removed() // who is left is stopped, whoever it is
+	p.happens("NoSuccessor", "Survey")
+	p.happens("Left", "Kill:TERM:tree,Kill:CONT:tree")
+	p.happens("NoneLeft", "Remove,End")
+	p.ends(true, 0, "0")
 }
 
 // A file in doubt is judged when it is known who has it.

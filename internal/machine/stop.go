@@ -169,9 +169,10 @@ func step(m *Machine) {
 }
 
 // sweepOrClose decides whether the descendants of an ended program are stopped. A program that has not come up
-// leaves nothing behind. With -wait-all they are waited for, or stopped as the program was.
+// leaves nothing behind, nor one whose file was removed before its successor was found. With -wait-all they are waited
+// for, or stopped as the program was.
 func sweepOrClose(m *Machine) {
-	stopped := m.state == Stopping || m.state == Outliving || m.waits
+	stopped := m.state == Stopping || m.state == Outliving || m.waits || m.state == Succeeding && m.want == remove
 	switch mode := m.plan.KillMode; {
 	case mode == plan.KillTree, mode == plan.KillMixed && stopped, m.plan.WaitAll && (stopped || m.want == remove):
 		beginSweep(m)
