@@ -206,15 +206,13 @@ func enough(pid int) time.Duration {
 	if err == nil && session == pid {
 		return aloneLeader
 	}
-	if _, err := process.Read(session); err != nil {
-		return aloneAsleep
-	}
-	if isBusy(pid) {
+	if _, err := process.Read(session); err == nil && isBusy(pid) {
 		return aloneBusy
 	}
 	return aloneAsleep
 }
 
+// isBusy reports whether a process is not asleep. One that has ended counts as busy: the next look will not find it.
 func isBusy(pid int) bool {
 	p, err := process.Read(pid)
 	return err != nil || p.State != 'S'

@@ -175,14 +175,16 @@ func (f *Finder) mayBeWritten(now time.Time) bool {
 // guess chooses among those who are left. A middle process has left one behind. Otherwise it is the only one that is no
 // worker. Where the keeper is no ancestor of theirs, somebody may be missing among them: nobody is chosen.
 func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bool) {
-	if top := tops(left); middle && len(top) == 1 {
-		return top[0], false
+	if middle {
+		if top := tops(left); len(top) == 1 {
+			return top[0], false
+		}
 	}
 	if f.beside {
 		return 0, false
 	}
 	chosen := tops(slices.DeleteFunc(slices.Clone(left), f.isWorker))
-	if len(chosen) == 0 { // one that has just been forked is still in the daemon's session; a worker waits there, asleep
+	if len(chosen) == 0 { // a successor that has just been forked is in the daemon's session, too, but is not asleep
 		return 0, f.calm.lasts(withSessions(left), now) < unseenPatience || slices.ContainsFunc(left, isBusy)
 	}
 	unchanged := f.calm.lasts(withSessions(chosen), now)
@@ -192,7 +194,7 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 	return chosen[0], false
 }
 
-// tops are those whose parent is not one of them: a successor may have workers of its own by now.
+// tops returns the processes whose parent is not among them: a successor may have workers of its own by now.
 func tops(pids []int) []int {
 	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool {
 		p, err := process.Read(pid)
