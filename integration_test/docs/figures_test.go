@@ -21,29 +21,23 @@ const (
 	productLimit  = 14915 // lines of the program, tests left out
 )
 
-// lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. These
-// needed more: whose locks count, who is asked before the list of them all, and clocks that were set (pidfile); the
-// successors of a daemon (daemon); 32-bit and big-endian machines (launch, atstart); hints for mistakes (cli); a timer
-// of the kernel (watch); a message or another way for each call that is refused (all); a remedy for each refusal of a
-// file (pidfile, safeopen); files that can never be logs, and sockets that have been closed (launch); a /proc of another
-// namespace, and a daemon that makes its session late (process, wrapper); whose lock refuses a start although nobody runs
-// (pidfile, control); numbers of sessions that strangers get (daemon, process); logs that are written anew
-// (ready); the workers of a successor (daemon); a file that is removed while
-// it lingers (machine); the signals that end pidleash (plan).
+// lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. The
+// comment beside a limit says what the room needed more lines for. Every room has a message, or another way, for each
+// call that can be refused.
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2205,
-	"watch":              325,
-	"internal/plan":      560,
-	"internal/machine":   1215,
-	"internal/launch":    1400,
-	"internal/atstart":   220,
+	"wrapper":            2205, // daemons that make their session late; a /proc of another PID namespace
+	"watch":              325,  // a timer of the kernel
+	"internal/plan":      560,  // the signals that tell pidleash to end
+	"internal/machine":   1215, // a file that is removed while it names the watchdog, or before a successor is found
+	"internal/launch":    1400, // 32-bit and big-endian machines; files that cannot be logs; sockets that were closed
+	"internal/atstart":   220,  // 32-bit and big-endian machines
 	"internal/signals":   435,
-	"internal/process":   955,
-	"internal/daemon":    480,
-	"internal/pidfile":   2280,
+	"internal/process":   955,  // a /proc of another PID namespace; numbers of sessions that were recycled
+	"internal/daemon":    480,  // the successors of a daemon, and their workers
+	"internal/pidfile":   2280, // whose locks count; clocks that were set; a remedy for each refusal
 	"internal/condition": 205,
-	"internal/ready":     330,
+	"internal/ready":     330, // logs that are written anew
 	"internal/safeopen":  500, // what root opens by name, where other users may have a hand in it
 	"internal/reserve":   145,
 	"internal/sys":       210, // calls that are made again, and files of /proc that are read without Go's poller
@@ -51,8 +45,8 @@ var lineLimits = map[string]int{
 	"internal/link":      110,
 	"internal/sdnotify":  410,
 	"internal/fault":     110,
-	"internal/control":   380,
-	"internal/cli":       2280,
+	"internal/control":   385,  // locks of processes that are no pidleash; a pidleash that is stopped
+	"internal/cli":       2280, // hints for mistakes
 }
 
 // excess lets a type have more than others.
