@@ -23,9 +23,9 @@ import (
 // caller is the process that was started with -daemon or -sidecar: it starts a keeper in the background and waits for
 // the keeper's answer.
 //
-// With -daemon -forking a starter stands between the two. What the program forks falls to the starter: if it fell to
-// the caller, and the caller were killed, nobody could tell it from other children of init. To the caller the starter
-// is the keeper, to the keeper it is the caller.
+// With -daemon -forking a starter stands between the two, and adopts the orphans of the program. If the caller adopted
+// them, and were killed, they would become children of init, and nobody could tell them from init's other children. To
+// the caller the starter is the keeper; to the keeper the starter is the caller.
 type caller struct {
 	plan    *plan.Plan
 	log     hclog.Logger
@@ -53,7 +53,7 @@ func call(p *plan.Plan, s *signals.Source, log hclog.Logger, program *launch.Pro
 	if err := canStop(p); err != nil {
 		return plan.Outcome{}, err
 	}
-	if process.IsForeign() { // so a keeper could not tell when no descendant is left
+	if process.IsForeign() { // the keeper could not tell when no descendant is left
 		return plan.Outcome{}, &fault.Error{Object: "keeper", Problem: "/proc is that of another PID namespace", Hint: "mount /proc"}
 	}
 	received := s.C()
@@ -293,7 +293,7 @@ func (c *caller) sweep() {
 		c.log.Debug("sending", "signal", plan.SignalName(sig), "to", "what the keeper has left")
 		unseen = c.family.Kill(sig)
 		if plan.NeedsCont(sig) {
-			_ = c.family.Kill(syscall.SIGCONT) // fails as the signal before does
+			_ = c.family.Kill(syscall.SIGCONT) // if this fails, so has the signal before it
 		}
 	}
 	next, due := time.Now().Add(sweepInterval), c.cursor.Due()

@@ -275,9 +275,10 @@ func (l *loop) lookAtConditions() machine.Event {
 	return machine.Event{Kind: machine.ConditionsFail}
 }
 
-// signaled handles a received signal. One that was sent to pidleash's group has reached a program in the same group as
-// well; but when a terminal hangs up, only the session leader gets the HUP. For a program in another group it is meant
-// for that whole group, unless the program is a daemon: bash ignores a ^C that the child it waits for has not had.
+// signaled handles a received signal. If the kernel has sent the signal to pidleash's process group, a program in that
+// group has received the signal, too, except for a HUP: at the hang-up of a terminal only the session leader gets it.
+// If the program has a group of its own, pidleash forwards the signal to that whole group: bash ignores a ^C that the
+// child for which it waits has not received. The group of a daemon is left out: no terminal is meant to reach it.
 func (l *loop) signaled(r signals.Received) {
 	l.log.Debug("received", "signal", plan.SignalName(r.Signal))
 	if r.Signal == l.plan.Restart.Signal {

@@ -92,7 +92,7 @@ func (s *program) callerEnded() {
 	s.held.KeepTrace()
 }
 
-// escaped lists processes of the ended program that have gone to sessions of their own, as far as they are known.
+// escaped lists the processes of the ended program that pidleash finds in sessions of their own.
 func (s *program) escaped() []int {
 	if s.family == nil {
 		return s.last.Copies()

@@ -20,14 +20,14 @@ func (l *loop) reap() {
 	for range reapBatch {
 		pid := l.program.reaper.Next()
 		if pid == 0 {
-			// Only now: while zombies pile up, each look at /proc takes longer than the last.
+			// The survey comes after the last zombie is reaped: each zombie makes a look at /proc slower.
 			if l.program.sweeps {
 				l.happen(l.program.survey())
 			}
 			return
 		}
 		if pid == l.program.pid() && l.program.held.Dead() {
-			l.program.held.Regroup() // the last moment: /proc does not tell the group of a reaped process
+			l.program.held.Regroup() // before the process is reaped: afterwards /proc has no entry for it
 			l.happen(machine.Event{Kind: machine.Died})
 		}
 		if status, ok := l.program.reaper.Wait(pid); ok {

@@ -163,8 +163,8 @@ func lastWords(l *loop) string {
 	return text.String()
 }
 
-// unheard is the hint for a program that may have said why, to nobody. pidleash gives it no pipe, which somebody would
-// have to read for as long as the program runs.
+// unheard is the hint if the program may have printed the reason where nobody could read it. pidleash does not read the
+// program's output through a pipe: then something would have to read the pipe for as long as the program runs.
 func unheard(l *loop) string {
 	if l.plan.Way == plan.Daemon && l.plan.Stderr == "" && lastWords(l) == "" && !sdnotify.IsJournal(2) {
 		return "with -stderr FILE its last words would be here"

@@ -172,8 +172,8 @@ func TestDaemonEndsAtOnce(t *testing.T) {
 	}
 }
 
-// systemd may read the PID file after the caller has returned. So the file stays for a second when the program ends
-// within a second of "up".
+// systemd may read the PID file after the caller has ended. If the program ends within a second of "up", the watchdog
+// therefore keeps the file for another second.
 func TestDaemonEndsEarly(t *testing.T) {
 	t.Parallel()
 	for range 100 { // on a busy machine the second may pass before the program is killed

@@ -66,8 +66,8 @@ func TestCallerKilledDuringStart(t *testing.T) {
 	bed.ExpectEmptyDir(t, a.Dir)
 }
 
-// With -forking in the foreground, a daemon that pidleash has not found yet lives on when pidleash is killed. The
-// daemon has no PID file, so the next start runs a second daemon.
+// With -forking in the foreground, a daemon survives a SIGKILL of pidleash. If pidleash had not found the daemon yet,
+// the daemon has no PID file, and the next start runs a second daemon.
 func TestForkingKilledBeforeKnown(t *testing.T) {
 	t.Parallel()
 	a := unknownDaemon(t)

@@ -116,7 +116,8 @@ func TestTerminalPipeline(t *testing.T) {
 	})
 }
 
-// A key is for every process of the job, those below the program too: bash runs on after a ^C that its child has not had.
+// A key of the terminal is for every process of the job, the program's children included: bash ignores a ^C that the
+// child for which it waits has not received.
 func TestTerminalKeysReachChildren(t *testing.T) {
 	for _, rest := range []string{"| cat", "</dev/null"} {
 		t.Run(rest, func(t *testing.T) {

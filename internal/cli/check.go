@@ -41,7 +41,7 @@ type rule struct {
 
 const leaveOne = "leave one of them out"
 
-// rules has all rules, in the order in which mistakes are reported.
+// rules returns every rule, in the order in which check reports the mistakes.
 func (c *command) rules() []rule {
 	const giveFile = "-pidfile FILE"
 	const noRemoval = "is about the removal of the PID file, and there is none"

@@ -96,12 +96,12 @@ type opener func(path string, flags int) (int, error)
 
 func openNoFollow(path string, flags int) (int, error) { return safeopen.Open(path, flags, 0) }
 
-// errOtherKind is why readDirectory does not enter a directory.
+// errOtherKind is the error of readDirectory for a directory that it does not enter.
 var errOtherKind = errors.New("another kind of file system is mounted there")
 
-// readDirectory returns what is in a directory, and the kind of its file system. Unless outer is 0, it enters only file
-// systems of that kind, and those in memory. Another may be the root of a container, whose PIDs mean nothing here, or
-// wait for a network or for a user's process.
+// readDirectory returns the entries of a directory, and the kind of its file system. It enters only file systems of the
+// kind outer, and those in memory; outer 0 is any kind. A file system of another kind may be the root of a container,
+// whose PIDs mean nothing here, or may block until a network or a user's process answers.
 func readDirectory(path string, outer int64, openDirectory opener) (entries []fs.DirEntry, kind int64, err error) {
 	// With O_PATH, opening the directory does not trigger an automount, open(2).
 	at, err := openDirectory(path, unix.O_PATH|unix.O_DIRECTORY)

@@ -39,7 +39,8 @@ func (g *given) Apply(set *flag.FlagSet) error {
 func (g *given) Names() []string { return g.names }
 func (g *given) IsSet() bool     { return g != nil && len(g.values) > 0 }
 
-// isOn reports that a switch is given, and not as off. The library sets one with two names twice.
+// isOn reports whether a switch is given, and is not switched off by "=false". The library sets a switch that has two
+// names twice.
 func (g *given) isOn() bool {
 	if !g.IsSet() {
 		return false

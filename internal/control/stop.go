@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// From lookFirst on the time between two looks at the path doubles: the program may be rewriting its file.
+	// The time between two looks at the path doubles from lookFirst on: the program may be rewriting its file.
 	lookFirst = 10 * time.Millisecond
 	lookLast  = time.Second
 	// termDelay is how long a pidleash without a program may take to end before it gets a TERM.
@@ -115,7 +115,7 @@ func unleash(h *pidfile.Hold, until time.Time) error {
 			return err
 		}
 		if p, err := process.Read(h.Holder.PID); err == nil && p.State == 'T' {
-			_ = h.Holder.Signal(syscall.SIGCONT) // suspended, it would see nothing of the removal
+			_ = h.Holder.Signal(syscall.SIGCONT) // a suspended pidleash does not notice the removal
 		}
 		switch {
 		case h.Holder.Wait(earlier(until, time.Now().Add(pause))):

@@ -11,9 +11,9 @@
 //  5. Start returns when execve has succeeded, or with what has failed, and why.
 //
 // So the PID file is there, and complete, before the program's first instruction. After a failed execve it was
-// visible for a moment: Spec.OnFailure is there to remove it. Become does the same in this process, without what is
-// about a child, and returns only when it has failed. Every error is a *fault.Error, or one of pidfile that Start names;
-// the code is 126 or 127 when it is about the program's file.
+// visible for a moment: Spec.OnFailure is there to remove it. Become does the same without a child: this process
+// becomes the program. It returns only if it fails. Every error is a *fault.Error, or one of the errors of package
+// pidfile that Start names. The code is 126 or 127 if the program's file is the reason.
 //
 // What is not promised: how the program goes on; that a claim is removed or given up, which is the caller's;
 // anything about the signals that this process collects. Only a child that has failed is waited for.

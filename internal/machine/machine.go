@@ -58,7 +58,7 @@ const (
 	Answered                   // the caller has left after it was told that the program is up
 	Refused                    // the caller has found that the program has ended, and stays
 	CallerGone                 // the caller has ended before it was answered
-	Signaled                   // pidleash received Signal; Delivered: so has the program; ToGroup: it is for its group
+	Signaled                   // pidleash received Signal; Delivered: so did the program; ToGroup: its group is meant
 	Asked                      // -restart-signal has asked for a restart
 	Present                    // the PID file is there, and is ours; up to Unknown: what a look finds, if the watch is on
 	Removed                    // nothing is at the file's path; Own: the program had written the file
@@ -83,14 +83,15 @@ const (
 
 // Event is something that has happened.
 type Event struct {
-	Kind               Kind
-	Signal             syscall.Signal
-	Status             syscall.WaitStatus
-	Known              bool
-	Own                bool
-	Linked             bool // of Removed: the file has another name
-	Err                error
-	Delivered, ToGroup bool
+	Kind      Kind
+	Signal    syscall.Signal
+	Status    syscall.WaitStatus
+	Known     bool
+	Delivered bool
+	ToGroup   bool
+	Own       bool
+	Linked    bool // of Removed: the file has another name
+	Err       error
 }
 
 // Do is what is to be done.

@@ -230,8 +230,8 @@ func closeRun(m *Machine, _ Event) {
 	watchFile(m)
 }
 
-// leave removes the file and ends, if need be after a wait for the exit status. A lingering file that somebody else
-// removes will not be read: systemd removes that of a unit with KillMode=process, and may start the unit again at once.
+// leave removes the file and ends, if need be after a wait for the exit status. It also ends Lingering when another
+// process removes the file: with KillMode=process systemd does so, and may start the unit again at once.
 func leave(m *Machine, _ Event) {
 	unwatchFile(m)
 	if m.hasFile() {

@@ -9,8 +9,8 @@ import (
 
 // Signals: forwarded ones, and those of the stop schedule.
 
-// drain keeps a TERM for -drain, and forwards all other signals. A TERM that the kernel has sent the program as well
-// cannot be kept, and a program that was sent one before need not drain. A second TERM is forwarded at once, for both.
+// drain keeps the first TERM for the time of -drain, and forwards every other signal at once. pidleash cannot keep a
+// TERM that the kernel has sent to the program as well. After a TERM that was forwarded there is nothing left to drain.
 func drain(m *Machine, e Event) {
 	hadOne := m.stop.forwarded != 0 || m.reported[TermKept] // or the kernel has sent it one, while another was kept
 	switch isTerm := e.Signal == syscall.SIGTERM; {
@@ -53,7 +53,7 @@ func forward(m *Machine, e Event) {
 	}
 }
 
-// heed: a signal to end cancels any restart.
+// heed cancels any restart if the signal tells pidleash to end.
 func heed(m *Machine, e Event) {
 	if m.tellsToEnd(e.Signal) {
 		m.wish(finish)
@@ -89,7 +89,7 @@ func keepSignal(m *Machine, e Event) {
 	}
 }
 
-// kill sends a signal to the target that the kill mode and the state ask for, and a key of the terminal to the job.
+// kill sends a signal to the target of the state and the kill mode. In mode mixed a terminal's key goes to the group.
 func (m *Machine) kill(sig syscall.Signal, key bool) {
 	a := Action{Do: Kill, Signal: sig}
 	switch mode := m.plan.KillMode; {
@@ -168,9 +168,9 @@ func step(m *Machine) {
 	}
 }
 
-// sweepOrClose decides whether the descendants of an ended program are stopped. A program that has not come up
-// leaves nothing behind, nor one whose file was removed before its successor was found. With -wait-all they are waited
-// for, or stopped as the program was.
+// sweepOrClose decides whether the descendants of an ended program are stopped: also if the program has not come up, or
+// if its file was removed before a successor was found. With -wait-all pidleash waits for them, or stops them as it has
+// stopped the program.
 func sweepOrClose(m *Machine) {
 	stopped := m.state == Stopping || m.state == Outliving || m.waits || m.state == Succeeding && m.want == remove
 	switch mode := m.plan.KillMode; {

@@ -234,12 +234,12 @@ func (v *view) pidleashOf(fd int, id identity, owner uint32, likely int) lockSta
 	return v.lockOf(fd, id, owner)
 }
 
-// isLockedByOther reports that a shared lock cannot be had: somebody has an exclusive one, as every pidleash. Without a
-// descriptor nobody can tell.
+// isLockedByOther reports whether another process holds an exclusive lock, as every pidleash does. Without a descriptor
+// it is false: nobody can tell.
 func isLockedByOther(fd int) bool { return share(fd) == unix.EWOULDBLOCK }
 
-// share takes a shared lock and releases it. The error is that of flock(2); EWOULDBLOCK: somebody has an exclusive
-// lock.
+// share takes a shared lock, and releases it at once. The error is that of flock(2). EWOULDBLOCK: another process holds
+// an exclusive lock.
 func share(fd int) error {
 	err := flock(fd, unix.LOCK_SH)
 	if err == nil {

@@ -115,7 +115,7 @@ const (
 	KillTree
 )
 
-// Restart is whether and when a program that has ended is started again. The zero value: never.
+// Restart says after which ends, and when, the program is started again. The zero value: never.
 type Restart struct {
 	Policy RestartPolicy
 	// Delay is the wait before the first restart. It doubles up to 30 s; a longer one stays as it is.
@@ -127,7 +127,7 @@ type Restart struct {
 	Signal syscall.Signal
 }
 
-// RestartPolicy is after which ends the program is started again.
+// RestartPolicy says after which ends the program is started again.
 type RestartPolicy uint8
 
 const (

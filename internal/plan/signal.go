@@ -38,8 +38,8 @@ func SignalName(sig syscall.Signal) string {
 	return "signal " + strconv.Itoa(int(sig))
 }
 
-// TellsToEnd reports whether pidleash itself is to end after such a signal. ABRT is what systemd's watchdog sends: it
-// then waits for the end.
+// TellsToEnd reports whether a signal that is forwarded to the program tells pidleash to end, too. systemd's watchdog
+// sends ABRT, and then waits for the end of pidleash, systemd.service(5).
 func TellsToEnd(sig syscall.Signal) bool {
 	return sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT || sig == syscall.SIGABRT
 }

@@ -45,7 +45,7 @@ func NewFamily(top int) *Family {
 	return f
 }
 
-// addBelow adds who is below pid now. It reads the lists of children only, not the whole of /proc.
+// addBelow adds the descendants of pid to the set. It reads only lists of children: all of /proc would take longer.
 func addBelow(set map[int]Ticks, pid int) {
 	children, _ := Children(pid)
 	for _, child := range children {

@@ -67,7 +67,7 @@ func IsForeign() bool {
 	return self != strconv.Itoa(os.Getpid())
 }
 
-// errForeign refuses a /proc whose PIDs mean other processes here: those would be taken for a program's, and signaled.
+// errForeign refuses a /proc whose PIDs stand for other processes here: pidleash could signal the wrong ones.
 var errForeign = errors.New("/proc is that of another PID namespace")
 
 // IsProcess reports that pid is a process. /proc also answers to the numbers of threads, proc(5), and a PID file of
@@ -192,8 +192,8 @@ func lives(pid int, start Ticks) bool {
 	return err == nil && p.Start == start && !p.Dead()
 }
 
-// BootTime is when CLOCK_BOOTTIME was zero, by today's wall clock. That clock and process start times are of this time
-// namespace; /proc/uptime and btime may not be, and btime is rounded to a second.
+// BootTime is when CLOCK_BOOTTIME was zero, by the wall clock as it is set now. That clock is of this time namespace,
+// as are the start times of processes; /proc/uptime and btime may not be, and btime is rounded to a second.
 func BootTime() time.Time {
 	var real, boot unix.Timespec
 	_ = sys.Again(func() error { return unix.ClockGettime(unix.CLOCK_REALTIME, &real) })

@@ -17,8 +17,8 @@ func traceOf(pid int) trace {
 	return trace{ImageOf(pid), Arguments(pid), owner.Real}
 }
 
-// KeepTrace records what Copies will look for. The process must still live; after its end the last trace stays. With a
-// nil receiver it does nothing.
+// KeepTrace records the properties by which Copies recognises copies of this process. It is called while the process
+// lives; a call after the end keeps the last record. With a nil receiver it does nothing.
 func (h *Held) KeepTrace() {
 	if h == nil {
 		return

@@ -50,7 +50,7 @@ func Open(sameGroup bool) *Terminal {
 	return &Terminal{fd: fd, group: unix.Getpgrp(), sameGroup: sameGroup, interactive: interactive}
 }
 
-// isControlling reports that the descriptor is the controlling terminal: no other tells its foreground group.
+// isControlling reports whether the descriptor is the controlling terminal: for other files TIOCGPGRP is refused.
 func isControlling(fd int) bool {
 	_, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil
