@@ -211,3 +211,33 @@ func TestPathIsLockedBeforeTheFileIsThere(t *testing.T) {
 		})
 	}
 }
+
+// A keeper has unlocked the path, as its file was removed. The program that another start publishes there is no
+// successor of the daemon that the keeper stops.
+func TestNextStartIsNoSuccessor(t *testing.T) {
+	dir := bed.OpenDir(t)
+	r := &race{t: t, random: bed.Random(t), mark: bed.NewMark(t), dir: dir, file: dir + "/p.pid", other: bed.OpenDir(t), program: bed.CompileC(t, "racer.c")}
+	g := bed.StartGated(t, bed.How{Env: []string{string(r.mark)}}, []string{"unlinkat ..p.pid.lock.pidleash-*"},
+		"-pidfile", r.file, "-settle", "0", "-stop", "TERM/500ms/KILL", "-daemon", "-forking",
+		"sh", "-c", `trap "" TERM; setsid sleep 600 >/dev/null 2>&1 &`)
+	bed.Await(t, "the daemon is known", func() bool { return r.named() != 0 })
+	daemon := r.named()
+	inode, err := os.Open(r.file)
+	bed.Must(t, err)
+	defer inode.Close()
+	bed.RemoveFile(t, r.file)
+	_, keeper := g.AwaitCall(t)     // it unlocks the path
+	bed.Must(t, inode.Chmod(0o600)) // this hint has it look at the path once more
+	next := r.start(foreground)
+	defer next.clear()
+	bed.Must(t, r.expectRunning(next))
+	g.Open()
+	bed.Await(t, "the keeper's end", func() bool { return bed.Ended(keeper) })
+	if !bed.Ended(daemon) {
+		t.Error("the daemon was not stopped")
+	}
+	bed.Must(t, r.expectRunning(next))
+	bed.Must(t, r.remove(next))
+	r.mark.ExpectNobody(t)
+	bed.ExpectEmptyDir(t, dir)
+}
