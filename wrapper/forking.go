@@ -90,14 +90,11 @@ func seekSuccessor(l *loop) {
 	l.answer(e)
 }
 
-// followSuccessor follows the process that the daemon's file now names, if there is one. It does not look at the file
-// once the path is unlocked: the file may be another start's by then, and the program of that start is no successor.
+// followSuccessor follows the process that the daemon's file now names, if there is one. Once the path is unlocked the
+// file may be another start's, and the program of that start is no successor.
 func followSuccessor(l *loop) (e machine.Event, ok bool) {
-	if !l.leash.lock.IsHeld() {
-		return e, false
-	}
 	pid := l.program.finder.Successor()
-	if pid == 0 || !followNext(l, pid) {
+	if pid == 0 || l.leash.lock == nil || !followNext(l, pid) {
 		return e, false
 	}
 	return l.leash.name(pid), true

@@ -20,7 +20,7 @@ type leash struct {
 	log  hclog.Logger
 
 	file          *pidfile.File     // nil: there is none, or none yet
-	lock          *pidfile.PathLock // of a daemon's PID file; nil: none
+	lock          *pidfile.PathLock // of a daemon's PID file; nil: none, or not any more
 	supervisor    *pidfile.File     // the file of -supervisor-pidfile; nil: none
 	own           []pidfile.Own     // the caller's PID, or 0; then the files that PROGRAM may be
 	isPlaceholder bool              // the file names the keeper, because no program runs
@@ -59,16 +59,18 @@ func (s *leash) claim(launch func(*pidfile.Claim) (pid int, err error)) (err err
 
 // clear removes the stale file that was found at a locked path. If the removal fails, clear also releases the lock.
 // Otherwise release would try the removal again, and the user would read the same error twice.
-func (s *leash) clear() error {
-	if s.lock == nil {
-		return nil
-	}
-	err := s.lock.Clear()
-	if err != nil {
-		s.warn(s.lock.Release())
-		s.lock = nil
+func (s *leash) clear() (err error) {
+	if s.lock != nil {
+		if err = s.lock.Clear(); err != nil {
+			s.unlock()
+		}
 	}
 	return err
+}
+
+func (s *leash) unlock() {
+	s.warn(s.lock.Release())
+	s.lock = nil
 }
 
 // exchange launches the program with a new file that takes the place of the present one in one step.
@@ -257,7 +259,7 @@ func (s *leash) release() {
 	if s.file == nil && s.lock != nil {
 		s.warn(pidfile.RemoveStale(s.plan.PIDFile, s.own...))
 	}
-	s.warn(s.lock.Release())
+	s.unlock()
 	if s.supervisor != nil {
 		_, err := s.supervisor.Remove()
 		s.warn(err)

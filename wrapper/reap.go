@@ -108,12 +108,10 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 		l.log.Debug("ended", "pid", p.last.PID, "status", plan.Describe(status))
 	} else {
 		l.log.Debug("ended", "pid", p.last.PID)
+		p.reaped = p.last.Reaped(machine.ReapLimit)
 	}
 	if p.finder != nil {
 		p.finder.Started(0)
-	}
-	if !known {
-		p.reaped = p.last.Reaped(machine.ReapLimit)
 	}
 	if known && !l.role.isParent && l.caller == nil {
 		l.reportEnd(status, known)

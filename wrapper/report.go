@@ -74,7 +74,7 @@ func reportLaunch(l *loop) {
 
 // reportStop reports why the program is stopped, or not started.
 func reportStop(l *loop, reason, message string) {
-	l.leash.warn(l.leash.lock.Release()) // another start need not wait
+	l.leash.unlock() // another start need not wait
 	l.program.reason = reason
 	l.relay.Send("STATUS=Stopping: " + reason)
 	fate := "not starting again"

@@ -153,9 +153,6 @@ func (l *PathLock) Publish(pid int) (f *File, err error) {
 	return f, nil
 }
 
-// IsHeld reports that the path was not unlocked yet; nil never locked one.
-func (l *PathLock) IsHeld() bool { return l != nil && l.fd >= 0 }
-
 // Release unlocks the path; nil has nothing to unlock.
 func (l *PathLock) Release() (err error) {
 	if l == nil {
