@@ -107,7 +107,7 @@ func (s *shaped) named() int {
 	return pid
 }
 
-// settled waits until only the daemon is left and the PID file names it.
+// settled waits until only the daemon is left, which has given itself a name, and the PID file names it.
 func (s *shaped) settled(t *testing.T, what string, others ...int) (pid int) {
 	t.Helper()
 	if !bed.Poll(func() bool {
@@ -116,7 +116,7 @@ func (s *shaped) settled(t *testing.T, what string, others ...int) (pid int) {
 			return false
 		}
 		pid = left[0]
-		return s.named() == pid
+		return s.named() == pid && comm(pid) != "shapes"
 	}) {
 		t.Fatalf("%s: the file names %d, there are %v\n%s", what, s.named(), s.shapes(), s.run.Stderr())
 	}
@@ -155,10 +155,10 @@ func (s *shaped) leave(t *testing.T) {
 // The middle process of a double fork takes its time, asleep or busy.
 func TestMiddleProcess(t *testing.T) {
 	t.Parallel()
-	for _, middle := range []string{"0 0", "60 0", "100 0", "400 0", "700 0", "0 60", "0 700"} {
+	for _, middle := range []string{"middle 0 0", "middle 60 0", "middle 100 0", "middle 400 0", "middle 700 0", "middle 0 60", "middle 0 700", "slow 100"} {
 		t.Run(middle, func(t *testing.T) {
 			inShapes(t, everyWay, func(t *testing.T, background bool, b by) {
-				s := startShape(t, background, b, append(append([]string{"middle"}, strings.Fields(middle)...), "FILE")...)
+				s := startShape(t, background, b, append(strings.Fields(middle), "FILE")...)
 				bed.Await(t, "a PID file", func() bool { return s.named() != 0 })
 				first := s.named()
 				if pid := s.settled(t, "the daemon"); pid != first {

@@ -25,7 +25,7 @@ import (
 
 const (
 	// aloneAsleep is how long a process must have been the only one to be the daemon, if it sleeps, or if it has come
-	// out of a double fork: the leader of its session has ended.
+	// out of a double fork: it is in a session that the middle process has made.
 	aloneAsleep = 20 * time.Millisecond
 	// aloneLeader is the same for one that leads its session: it may be the middle process of a double fork, which
 	// takes its time.
@@ -58,6 +58,7 @@ type Finder struct {
 	family  *process.Family // what came of the program
 	program *process.Held   // the daemon; nil: not known yet
 	started int             // PID of the process that was started; 0: it has ended
+	session int             // of that process, and then of the daemon
 
 	calm  calm                // of the children
 	own   calm                // of the started process, while the file names it
@@ -87,7 +88,11 @@ func NewFinder(p *plan.Plan, family *process.Family) *Finder {
 }
 
 // Started records the process that was started; 0: it has ended.
-func (f *Finder) Started(pid int) { f.started = pid }
+func (f *Finder) Started(pid int) {
+	if f.started = pid; pid != 0 {
+		f.session, _ = unix.Getsid(pid)
+	}
+}
 
 // IsStarted reports that a living process is the one that was started.
 func (f *Finder) IsStarted(pid int) bool { return pid == f.started }
@@ -163,7 +168,7 @@ func (f *Finder) find(now time.Time) (int, error) {
 			Problem: fmt.Sprintf("has left %d processes behind, PIDs %v: which is the daemon is not clear", len(children), children),
 			Hint:    "-follow FILE, its own PID file",
 		}
-	case unchanged < enough(children[0]):
+	case unchanged < f.enough(children[0]):
 		return 0, nil
 	}
 	return children[0], nil
@@ -201,12 +206,11 @@ func withSessions(pids []int) []int {
 }
 
 // enough is how long a process must have been the only one to be believed.
-func enough(pid int) time.Duration {
-	session, err := unix.Getsid(pid)
-	if err == nil && session == pid {
+func (f *Finder) enough(pid int) time.Duration {
+	switch session, _ := unix.Getsid(pid); {
+	case session == pid:
 		return aloneLeader
-	}
-	if _, err := process.Read(session); err == nil && isBusy(pid) {
+	case session == f.session && isBusy(pid):
 		return aloneBusy
 	}
 	return aloneAsleep

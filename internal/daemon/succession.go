@@ -77,7 +77,7 @@ func (f *Finder) Follow(h *process.Held, now time.Time) {
 	if f.program != nil {
 		f.predecessors = append(f.predecessors, f.program)
 	}
-	f.program, f.calm = h, calm{}
+	f.program, f.session, f.calm = h, h.Session, calm{}
 	f.found, f.ended, f.image = now, time.Time{}, process.ImageOf(h.PID)
 	if f.beside {
 		if o := originOf(h.PID); len(o.group) > 0 { // otherwise it has ended again, and was where the last one was
@@ -113,11 +113,8 @@ func (f *Finder) Note(last *process.Held) {
 
 // Successor is the process that the daemon's file names in the daemon's place; 0: none.
 func (f *Finder) Successor() int {
-	if f.program == nil {
-		return 0
-	}
 	pid := f.named()
-	if pid == f.program.PID {
+	if f.program == nil || pid == f.program.PID {
 		return 0
 	}
 	return pid
@@ -188,7 +185,7 @@ func (f *Finder) guess(now time.Time, left []int, middle bool) (pid int, more bo
 		return 0, f.calm.lasts(withSessions(left), now) < unseenPatience || slices.ContainsFunc(left, isBusy)
 	}
 	unchanged := f.calm.lasts(withSessions(chosen), now)
-	if len(chosen) > 1 || unchanged < enough(chosen[0]) {
+	if len(chosen) > 1 || unchanged < f.enough(chosen[0]) {
 		return 0, true
 	}
 	return chosen[0], false
@@ -213,12 +210,10 @@ func (f *Finder) isWorker(pid int) bool {
 	return !isAnew && (p.Session == f.program.Session || p.Group == f.program.Group)
 }
 
-// Left are the living who came of the program, without the daemon.
+// Left are the living who came of the program, without the daemon, which is known.
 func (f *Finder) Left() []int {
 	all, _ := f.family.Descendants()
-	if f.program != nil {
-		delete(all, f.program.PID)
-	}
+	delete(all, f.program.PID)
 	return slices.Sorted(maps.Keys(all))
 }
 

@@ -4,6 +4,7 @@
  *
  * middle SLEEP BUSY [FILE]   a double fork whose middle process sleeps, then computes, in ms;
  *                            the daemon writes FILE a moment after that
+ * slow MS [FILE]             as middle, but the middle process computes before it makes its session
  * late FILE MS               the daemon looks at its file after MS ms, refuses to run with 7 if
  *                            that names a living process, else writes it
  * lingers FILE MS            the middle process lives on for MS ms after the daemon is there
@@ -178,6 +179,10 @@ int main(int argc, char **argv)
 		busy_ms(atoi(argv[3]));
 		if (fork())
 			_exit(0);
+		pause_ms(1);
+	} else if (strcmp(kind, "slow") == 0) {
+		file = argc > 3 ? argv[3] : NULL;
+		twice(atoi(argv[2]));
 		pause_ms(1);
 	} else if (strcmp(kind, "late") == 0) {
 		twice(0);
