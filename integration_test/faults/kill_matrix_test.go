@@ -478,9 +478,6 @@ func (a *struck) judge() error {
 			return err
 		}
 	}
-	if a.row.whom == "keeper" && a.row.moment == atStart {
-		want |= held // who was struck may only have been on the way to the keeper, and have forked it already
-	}
 	a.found = 0
 	var last scene
 	if !bed.Poll(func() bool { last = a.look(); a.found = a.quiet(last, want); return a.found != 0 }) {

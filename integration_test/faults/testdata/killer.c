@@ -237,6 +237,10 @@ static void trace(int starts)
 			}
 			sig = 0;
 		} else if (event != 0) {
+			/* The child is known before either of the two goes on. */
+			unsigned long child;
+			if (event != PTRACE_EVENT_STOP && ptrace(PTRACE_GETEVENTMSG, id, 0, &child) == 0)
+				find(child);
 			sig = 0;
 		} else if (sig == (SIGTRAP | 0x80)) {
 			sig = 0;
