@@ -248,7 +248,7 @@ func (s *leash) remove() {
 	state, err := s.file.Remove()
 	s.log.Debug("removed", "pidfile", s.plan.PIDFile, "state", state.String())
 	s.warn(err)
-	if err == nil && state == pidfile.Changed {
+	if err == nil && (state == pidfile.Changed || state == pidfile.Replaced && s.lock != nil) { // locked: no start's
 		s.log.Warn(fmt.Sprintf("pidfile %s: left there, it names another PID", s.plan.PIDFile))
 	}
 }

@@ -576,3 +576,18 @@ func TestStaleFileOfDaemonThatStays(t *testing.T) {
 	r.ExpectCode(t, 125)
 	r.AwaitStderr(t, `(?m)^pidleash: pidfile `+dir+`/p\.pid: is stale and cannot be removed: permission denied$`)
 }
+
+// A process that did not come of the program, as haproxy -sf of ExecReload=, writes the file before the daemon ends.
+// pidleash ends with the daemon, and says whose the file is not.
+func TestReplacedBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	s := startShapeWith(t, []string{"-settle", "1h"}, false, byPath, "again", "FILE")
+	pid, others := s.settled(t, "the daemon"), fmt.Sprintln(bed.PlainProgram(t))
+	bed.WriteFile(t, s.PIDFile+".new", others, 0o644)
+	bed.Must(t, os.Rename(s.PIDFile+".new", s.PIDFile))
+	bed.Must(t, syscall.Kill(pid, syscall.SIGKILL))
+	s.run.ExpectSignal(t, syscall.SIGKILL)
+	if s.run.Warnings("left there, it names another PID") != 1 || bed.ReadFile(t, s.PIDFile) != others {
+		t.Errorf("the file has %q\n%s", bed.ReadFile(t, s.PIDFile), s.run.Stderr())
+	}
+}
