@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14915 // lines of the program, tests left out
+	productLimit  = 14930 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. The
@@ -35,7 +35,7 @@ var lineLimits = map[string]int{
 	"internal/signals":   435,
 	"internal/process":   955,  // a /proc of another PID namespace; numbers of sessions that were recycled
 	"internal/daemon":    480,  // the successors of a daemon, and their workers
-	"internal/pidfile":   2280, // whose locks count; clocks that were set; a remedy for each refusal
+	"internal/pidfile":   2295, // whose locks count, and whose number it is; clocks that were set; a remedy for each refusal
 	"internal/condition": 205,
 	"internal/ready":     330, // logs that are written anew
 	"internal/safeopen":  500, // what root opens by name, where other users may have a hand in it

@@ -2,6 +2,7 @@ package pidfile
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -102,12 +103,28 @@ func (f *File) lookAtOther() (State, error) {
 	}
 	defer other.close()
 	switch {
-	case parsePID(other.text) == f.pid:
+	case f.isPrograms(other):
 		return Rewritten, nil
 	case unfinished(other.text, f.pid):
 		return Unfinished, nil
 	}
 	return Replaced, nil
+}
+
+// isPrograms reports that the program has written another file: it names the program, and no other pidleash has locked
+// it or the path. In another PID namespace another pidleash, which cannot be seen, may have a program with this number.
+func (f *File) isPrograms(other *content) bool {
+	if parsePID(other.text) != f.pid {
+		return false
+	}
+	s := new(view).pathLockOf(f.path) // first: to ask for the file's own lock could be in the program's way
+	if !s.held {
+		s = new(view).pidleashOf(other.fd, other.id, other.stat.Uid, 0)
+	}
+	if s.held && s.holder == 0 {
+		return hasLocked(f.pid, other.id, true)
+	}
+	return !s.held || s.holder == os.Getpid() || !isPidleash(s.holder)
 }
 
 // Adopt takes the file that the program has written as its own. If the program has locked it, it keeps the lock.
@@ -116,7 +133,7 @@ func (f *File) Adopt() error {
 	if err != nil {
 		return &fault.Error{Object: object(f.path), Problem: "rewritten by the program, cannot be read", Err: err}
 	}
-	if parsePID(file.text) != f.pid { // the next look will tell
+	if !f.isPrograms(file) { // the next look will tell
 		file.close()
 		return nil
 	}
@@ -179,7 +196,7 @@ func (f *File) removeOther() error {
 		return nil // gone meanwhile, or somebody else's by now
 	}
 	defer other.close()
-	if parsePID(other.text) != f.pid {
+	if !f.isPrograms(other) {
 		return nil
 	}
 	return takeAway(f.path, other.id)
