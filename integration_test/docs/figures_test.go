@@ -33,7 +33,7 @@ var lineLimits = map[string]int{
 	"internal/launch":    1400, // 32-bit and big-endian machines; files that cannot be logs; sockets that were closed
 	"internal/atstart":   220,  // 32-bit and big-endian machines
 	"internal/signals":   435,
-	"internal/process":   955,  // a /proc of another PID namespace; numbers of sessions that were recycled
+	"internal/process":   970,  // a /proc of another PID namespace; recycled numbers; the status while nobody has waited
 	"internal/daemon":    480,  // the successors of a daemon, and their workers
 	"internal/pidfile":   2295, // whose locks count, and whose number it is; clocks that were set; a remedy for each refusal
 	"internal/condition": 205,

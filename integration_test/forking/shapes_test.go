@@ -185,6 +185,23 @@ func TestGuessMendsItself(t *testing.T) {
 	})
 }
 
+// In a container nobody may wait for the middle process: how it has ended is known all the same.
+func TestGuessMendsItselfBelowACarelessParent(t *testing.T) {
+	t.Parallel()
+	s := &shaped{Attempt: bed.NewAttempt(t), daemon: true}
+	s.How.Before = []string{bed.CompileC(t, "careless.c")}
+	s.Program = []string{bed.CompileC(t, "shapes.c"), "middle", "1300", "0"}
+	s.run = s.Start(t, bed.StartMode{Options: []string{"-daemon", "-forking"}})
+	s.succeeded(t, "the daemon")
+	bed.RemoveFile(t, s.PIDFile)
+	bed.Await(t, "the end of the daemon and of its watchdog", func() bool {
+		return len(s.shapes()) == 0 && bed.IsEmpty(s.Dir) && s.Mark.Watchdog() == 0
+	})
+	s.run.Stdin.Close()
+	s.run.ExpectCode(t, 0)
+	s.Mark.ExpectNobody(t)
+}
+
 // A bare double fork always leaves a daemon behind, whatever a single look at /proc has shown.
 func TestDoubleForkIsFound(t *testing.T) {
 	t.Parallel()

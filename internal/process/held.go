@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -151,11 +152,17 @@ func (h *Held) Ended() <-chan struct{} {
 	return h.after(&h.ended, h.Dead, unix.POLLIN, time.Time{})
 }
 
-// Status is how the process has ended, if the kernel tells now: it does when the parent has waited for it, since
-// Linux 6.15. Of a child only Reaper.Wait tells.
+// Status is how the process has ended, if the kernel tells now: until the parent has waited for it, and after that
+// since Linux 6.15. In a container PID 1 may never wait. Of a child only Reaper.Wait tells.
 func (h *Held) Status() (status syscall.WaitStatus, known bool) {
-	status, known, _ = exitStatus(h.fd)
-	return status, known
+	if status, known, _ = exitStatus(h.fd); known || h.fd < 0 {
+		return status, known
+	}
+	// The stat of any process tells 0 to who may not read the link exe, proc_pid_stat(5). The link is read first: if the
+	// process is still there afterwards, it was its own.
+	_, refused := os.Readlink("/proc/" + strconv.Itoa(h.PID) + "/exe")
+	p, err := Read(h.PID)
+	return p.Status, err == nil && p.Start == h.Start && p.Dead() && !errors.Is(refused, fs.ErrPermission)
 }
 
 // Why tells why the exit status is unknown of a process that has ended and is not a child of this one.

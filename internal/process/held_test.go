@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,8 +57,8 @@ func TestHeldByPidfd(t *testing.T) {
 	}
 	reaped := h.Reaped(time.Hour)
 	expectOpen(t, "the wait of the parent", reaped)
-	if status, known := h.Status(); known {
-		t.Errorf("before its parent has waited for it its status is %#x", status)
+	if status, known := h.Status(); !known || status.ExitStatus() != 3 {
+		t.Errorf("before its parent has waited for it its status is %#x, %v; want exit 3", status, known)
 	}
 	g.reap()
 	expectClosed(t, "the wait of the parent", reaped)
@@ -117,6 +118,32 @@ func TestStatusBesideTheWait(t *testing.T) {
 	}
 }
 
+// To who may not trace a process the kernel says that it has ended with 0.
+func TestStatusOfAStranger(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs another user")
+	}
+	g := startGrandchild(t)
+	h := g.hold()
+	g.run("exit 3")
+	expectClosed(t, "the end", h.Ended())
+	done := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with this function
+		const nobody = 65534
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody) // of this thread alone
+		status, known := h.Status()
+		if errno != 0 || known {
+			t.Errorf("status %#x, which this thread may not see; setresuid: %v", status, errno)
+		}
+		close(done)
+	}()
+	<-done
+	if status, known := h.Status(); !known || status.ExitStatus() != 3 {
+		t.Errorf("status %#x, %v; want exit 3", status, known)
+	}
+}
+
 func TestReapedLimit(t *testing.T) {
 	g := startGrandchild(t)
 	h := g.hold()
@@ -127,9 +154,6 @@ func TestReapedLimit(t *testing.T) {
 	expectClosed(t, "the limit", h.Reaped(limit))
 	if took := time.Since(begin); took < limit {
 		t.Errorf("the limit of %v was over after %v", limit, took)
-	}
-	if status, known := h.Status(); known {
-		t.Errorf("before its parent has waited for it its status is %#x", status)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,8 +37,9 @@ type Process struct {
 	Group   int
 	Session int
 	Start   Ticks
-	Threads int  // those that have not ended; the first counts until it is waited for
-	Forked  bool // it executes what its parent did: there was no execve(2) since the fork
+	Threads int                // those that have not ended; the first counts until it is waited for
+	Forked  bool               // it executes what its parent did: there was no execve(2) since the fork
+	Status  syscall.WaitStatus // how it has ended; 0: it lives, or this process may not trace it
 }
 
 // Read tells of one process. The error is fs.ErrNotExist or ESRCH when there is none of that PID, or when /proc is
@@ -177,6 +179,9 @@ func parse(stat []byte) (p Process, err error) {
 	p.Parent, p.Group, p.Session = int(number(1)), int(number(2)), int(number(3))
 	const forkNoExec = 0x40 // PF_FORKNOEXEC in include/linux/sched.h
 	p.Forked = number(6)&forkNoExec != 0
+	if len(fields) > 49 { // the last one, since Linux 3.5
+		p.Status = syscall.WaitStatus(number(49))
+	}
 	return p, err
 }
 
