@@ -72,7 +72,7 @@ func (s *program) started(h *process.Held) {
 	s.held, s.last, s.reaped, s.waiting, s.sweeps = h, nil, nil, false, false
 	s.launches++
 	if s.finder != nil {
-		s.finder.Started(h.PID)
+		s.finder.Started(h)
 	}
 	clear(s.sent)
 	if s.family != nil {

@@ -111,7 +111,7 @@ func (l *loop) programEnded(status syscall.WaitStatus, known bool) {
 		p.reaped = p.last.Reaped(machine.ReapLimit)
 	}
 	if p.finder != nil {
-		p.finder.Started(0)
+		p.finder.Started(nil)
 	}
 	if known && !l.role.isParent && l.caller == nil {
 		l.reportEnd(status, known)

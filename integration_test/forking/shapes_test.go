@@ -170,6 +170,22 @@ func TestMiddleProcess(t *testing.T) {
 	}
 }
 
+// What was started may have been waited for before pidleash knows of its start: its session is known all the same, and
+// who is still in that has not become the daemon.
+func TestMiddleProcessOfOneThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := &shaped{Attempt: bed.NewAttempt(t), daemon: true}
+	s.How.Before = []string{"strace", "-f", "-qq", "-o", s.Other + "/trace", "-e", "trace=getsid", "-e", "inject=getsid:delay_enter=60000:when=1"}
+	s.Program = []string{bed.CompileC(t, "shapes.c"), "slow", "300"}
+	s.run = s.Start(t, bed.StartMode{Options: []string{"-daemon", "-forking"}})
+	bed.Await(t, "a PID file", func() bool { return s.named() != 0 })
+	first := s.named()
+	if pid := s.settled(t, "the daemon"); pid != first {
+		t.Errorf("the file has first named PID %d, the daemon is PID %d", first, pid)
+	}
+	s.leave(t)
+}
+
 // A middle process that takes longer than anybody waits is mended when it ends.
 func TestGuessMendsItself(t *testing.T) {
 	t.Parallel()

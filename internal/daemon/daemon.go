@@ -87,10 +87,10 @@ func NewFinder(p *plan.Plan, family *process.Family) *Finder {
 	return &Finder{file: p.Followed(), follow: p.Follow != "", decides: p.WritesFile(), beside: p.Beside(), family: family}
 }
 
-// Started records the process that was started; 0: it has ended.
-func (f *Finder) Started(pid int) {
-	if f.started = pid; pid != 0 {
-		f.session, _ = unix.Getsid(pid)
+// Started records the process that was started, which may have been waited for by now. Nil: it has ended.
+func (f *Finder) Started(h *process.Held) {
+	if f.started = 0; h != nil {
+		f.started, f.session = h.PID, h.Session
 	}
 }
 
