@@ -85,17 +85,27 @@ func TestLastWords(t *testing.T) {
 	for _, m := range []bed.StartMode{bed.StartModes[0], bed.StartModes[2]} {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			a := bed.NewAttempt(t)
-			errs, own := a.Other+"/err.log", a.Other+"/own.log"
-			bed.WriteFile(t, errs, "of an earlier run\n", 0o644)
-			a.Options = []string{"-stderr", errs, "-ready-file", own, "-ready", "log:never", "-start-timeout", "300ms", "-stop", "KILL"}
-			a.Shell(`echo "in its own log" >"$0/own.log"; for i in 1 2 3 4; do echo "line $i" >&2; done; exec sleep 60`)
-			r := a.Start(t, m)
-			bed.Conclusion{Code: 125, Line: `is not up after 300ms; .*/err.log: "line 2" "line 3" "line 4"; .*/own.log: "in its own log"`}.Expect(t, r)
-			bed.ExpectEmptyDir(t, a.Dir)
-			a.Mark.ExpectNobody(t)
+			inTime(t, func(limit string) bool { return lastWords(t, m, limit) })
 		})
 	}
+}
+
+func lastWords(t *testing.T, m bed.StartMode, limit string) bool {
+	t.Helper()
+	a := bed.NewAttempt(t)
+	errs, own := a.Other+"/err.log", a.Other+"/own.log"
+	bed.WriteFile(t, errs, "of an earlier run\n", 0o644)
+	a.Options = []string{"-stderr", errs, "-ready-file", own, "-ready", "log:never", "-start-timeout", limit, "-stop", "KILL"}
+	a.Shell(`echo "in its own log" >"$0/own.log"; for i in 1 2 3 4; do echo "line $i" >&2; done; : >"$0/done"; exec sleep 60`)
+	r := a.Start(t, m)
+	r.ExpectCode(t, 125)
+	bed.ExpectEmptyDir(t, a.Dir)
+	a.Mark.ExpectNobody(t)
+	if bed.IsGone(a.Other + "/done") {
+		return false
+	}
+	r.ExpectOneLine(t, `is not up after `+limit+`; .*/err.log: "line 2" "line 3" "line 4"; .*/own.log: "in its own log"`)
+	return true
 }
 
 // Without a PID file there is nothing to watch, and nobody who does.

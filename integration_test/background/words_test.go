@@ -60,21 +60,32 @@ func TestLateStartSaysWhy(t *testing.T) {
 	for _, mode := range backgroundModes() {
 		t.Run(mode.Name, func(t *testing.T) {
 			t.Parallel()
-			a := bed.NewAttempt(t)
-			a.Options = []string{"-ready", "notify", "-start-timeout", "300ms", "-stop", "KILL"}
-			a.Shell("echo waiting >&2; exec sleep 60")
-			want := "^pidleash: sh: is not up after 300ms; hint: with -stderr FILE its last words would be here\n$"
-			if strings.Contains(mode.Name, "forking") {
-				want = "^pidleash: sh: has not gone to the background after 300ms; hint: without -forking it may stay in the foreground\n$"
-			}
-			bed.Conclusion{Code: 125, Line: want}.Expect(t, a.Start(t, mode))
-			a.Options = append(a.Options, "-stderr", a.Other+"/err")
-			want = strings.Replace(want, "300ms", `300ms; `+a.Other+`/err: "waiting"`, 1)
-			want = strings.Replace(want, "; hint: with -stderr FILE its last words would be here", "", 1)
-			a.How.Env = nil
-			bed.Conclusion{Code: 125, Line: want}.Expect(t, a.Start(t, mode))
-			bed.ExpectEmptyDir(t, a.Dir)
-			a.Mark.ExpectNobody(t)
+			inTime(t, func(limit string) bool { return lateStart(t, mode, limit) })
 		})
 	}
+}
+
+func lateStart(t *testing.T, mode bed.StartMode, limit string) bool {
+	t.Helper()
+	a := bed.NewAttempt(t)
+	a.Options = []string{"-ready", "notify", "-start-timeout", limit, "-stop", "KILL"}
+	a.Shell("echo waiting >&2; exec sleep 60")
+	want := "^pidleash: sh: is not up after " + limit + "; hint: with -stderr FILE its last words would be here\n$"
+	if strings.Contains(mode.Name, "forking") {
+		want = "^pidleash: sh: has not gone to the background after " + limit + "; hint: without -forking it may stay in the foreground\n$"
+	}
+	bed.Conclusion{Code: 125, Line: want}.Expect(t, a.Start(t, mode))
+	a.Options = append(a.Options, "-stderr", a.Other+"/err")
+	want = strings.Replace(want, limit, limit+`; `+a.Other+`/err: "waiting"`, 1)
+	want = strings.Replace(want, "; hint: with -stderr FILE its last words would be here", "", 1)
+	a.How.Env = nil
+	r := a.Start(t, mode)
+	r.ExpectCode(t, 125)
+	bed.ExpectEmptyDir(t, a.Dir)
+	a.Mark.ExpectNobody(t)
+	if bed.ReadFile(t, a.Other+"/err") == "" {
+		return false
+	}
+	r.ExpectOneLine(t, want)
+	return true
 }
