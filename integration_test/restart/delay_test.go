@@ -40,11 +40,11 @@ func TestRestartDelaySkipped(t *testing.T) {
 func TestRestartDelayDefault(t *testing.T) {
 	t.Parallel()
 	r := startRestarted(t, bed.How{}, "-restart", "always")
-	r.fails(t, "exit 1")
+	r.Tell(t, "exit 1")
 	r.begins(t)
-	r.fails(t, "exit 1")
+	r.Tell(t, "exit 1")
+	bed.Await(t, "the second delay", func() bool { return r.delays(t) == 2 })
 	r.expectDelays(t, time.Second, 2*time.Second)
-	r.leaves(t)
 }
 
 func TestRestartLimit(t *testing.T) {

@@ -226,21 +226,19 @@ func TestRestartRefusesSecondStart(t *testing.T) {
 // What has come to the path in the back-off is somebody else's, and stays.
 func TestRestartReplacedInBackOff(t *testing.T) {
 	t.Parallel()
-	for _, delay := range []string{bed.Never, "500ms"} {
-		r := startRestarted(t, bed.How{}, "-restart", "always", "-restart-delay", delay)
-		r.fails(t, "exit 1")
-		other := r.dir + "/other"
-		bed.Must(t, os.WriteFile(other, []byte(bed.NoSuchPID), 0o644))
-		bed.Must(t, os.Rename(other, r.file))
-		r.ExpectCode(t, 0)
-		r.AwaitStderr(t, `p\.pid: replaced, not starting again\n$`)
-		if text := bed.ReadFile(t, r.file); text != bed.NoSuchPID {
-			t.Errorf("the other file has %q, want %q", text, bed.NoSuchPID)
-		}
-		bed.ExpectFiles(t, r.dir, "p.pid")
-		if text := r.Rest(t); text != "" {
-			t.Errorf("PROGRAM wrote %q", text)
-		}
+	r := startRestarted(t, bed.How{}, "-restart", "always", "-restart-delay", bed.Never)
+	r.fails(t, "exit 1")
+	other := r.dir + "/other"
+	bed.Must(t, os.WriteFile(other, []byte(bed.NoSuchPID), 0o644))
+	bed.Must(t, os.Rename(other, r.file))
+	r.ExpectCode(t, 0)
+	r.AwaitStderr(t, `p\.pid: replaced, not starting again\n$`)
+	if text := bed.ReadFile(t, r.file); text != bed.NoSuchPID {
+		t.Errorf("the other file has %q, want %q", text, bed.NoSuchPID)
+	}
+	bed.ExpectFiles(t, r.dir, "p.pid")
+	if text := r.Rest(t); text != "" {
+		t.Errorf("PROGRAM wrote %q", text)
 	}
 }
 
