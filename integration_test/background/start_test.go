@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"pidleash/integration_test/bed"
 )
@@ -47,12 +46,14 @@ func TestDaemonAfterASlowMiddle(t *testing.T) {
 	a.Options = []string{"-forking"}
 	a.Program = []string{"sh", "-c", `setsid sh -c "sleep 0.3; sleep 60 &" &`}
 	program := a.InBackground(t)
-	time.Sleep(500 * time.Millisecond) // the middle process would have ended
+	bed.Await(t, "it sleeps, or has ended as the middle process does", func() bool {
+		name, _ := os.ReadFile(bed.ProcFile(program, "comm"))
+		return string(name) == "sleep\n" || bed.Ended(program)
+	})
 	if bed.Ended(program) {
 		t.Fatalf("PID %d was taken for the daemon, and has ended", program)
 	}
-	bed.RemoveFile(t, a.PIDFile)
-	bed.Await(t, "the daemon ends", func() bool { return bed.Ended(program) })
+	a.Leave(t)
 }
 
 // A caller that reads what comes from the start is not kept waiting.
