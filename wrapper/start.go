@@ -99,6 +99,10 @@ func takeCaller(l *loop, c *pidfile.Claim) (*process.Held, error) {
 		}
 		h.Group = 0 // other processes share the group: do not sweep it
 	}
+	p, _ := process.Read(h.PID)
+	if shell, err := process.Read(p.Parent); err == nil && shell.Session == h.Session {
+		h.Shell = p.Parent // the rest of a pipeline is in the group, too
+	}
 	if err := c.Publish(h.PID); err != nil {
 		h.Close()
 		return nil, err

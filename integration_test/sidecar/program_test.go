@@ -33,3 +33,23 @@ func TestSidecarIsProgram(t *testing.T) {
 		})
 	}
 }
+
+// In a shell with job control the program leads the group of its pipeline. The rest of that is not the program's: it
+// handles the last words after the removal.
+func TestSidecarInAPipeline(t *testing.T) {
+	t.Parallel()
+	a := bed.NewAttempt(t)
+	a.Program = []string{"sh", "-c", `trap 'echo last; exit' TERM; sleep 60 & echo up; while :; do wait; done`}
+	gate := bed.NewFIFO(t)
+	const script = `set -m; gate=$1; shift; "$@" | sh -c 'while read -r x; do echo "$x"; done; read -r x <"$0"; echo end' "$gate"`
+	a.How.Before = []string{"bash", "-c", script, "bash", gate}
+	r := a.Start(t, bed.StartModes[4])
+	r.Expect(t, "up")
+	bed.RemoveFile(t, a.PIDFile)
+	r.Expect(t, "last")
+	bed.Await(t, "the watchdog's end", func() bool { return a.Mark.Watchdog() == 0 })
+	bed.OpenGate(t, gate)
+	r.Expect(t, "end")
+	r.ExpectCode(t, 0)
+	a.Mark.ExpectNobody(t)
+}

@@ -21,6 +21,7 @@ type Held struct {
 	Group   int   // its process group; 0: one that it shares with others, who are not Members
 	Start   Ticks // 0: a child, and /proc is not mounted
 	Session int   // 0: /proc is not mounted
+	Shell   int   // who has started it in a job, such as a pipeline: other children of that are no Members; 0: nobody
 
 	fd            int          // the pidfd; -1: a child
 	users         atomic.Int32 // goroutines that use fd; -1: closed
@@ -227,7 +228,8 @@ func (h *Held) Members() (map[int]Ticks, error) {
 		return found, err
 	}
 	for pid, p := range table {
-		if p.Group == h.Group && p.Session == h.Session && !p.Dead() && p.Start >= h.Start && pid != os.Getpid() {
+		isOthers := p.Parent == h.Shell && pid != h.PID || pid == os.Getpid()
+		if p.Group == h.Group && p.Session == h.Session && !p.Dead() && p.Start >= h.Start && !isOthers {
 			found[pid] = p.Start
 		}
 	}
