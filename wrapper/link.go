@@ -69,10 +69,9 @@ func listen(conn *link.Conn) <-chan message {
 // callerEnd is the keeper's end of the link; nil: there is no caller.
 type callerEnd struct {
 	conn     *link.Conn
-	peer     int // the caller's PID
-	messages <-chan message
-	answered bool // the caller has been sent "up"
-	gone     bool // the caller ended, or broke the start off, before that
+	peer     int            // the caller's PID
+	messages <-chan message // nil: the caller ended, or broke the start off, before it was answered
+	answered bool           // the caller has been sent "up"
 }
 
 // attach opens the keeper's end of the link at the descriptor that the caller has passed. It returns nil if the link
@@ -117,7 +116,7 @@ func (l *loop) hear(m message, attached bool) {
 		l.happen(machine.Event{Kind: machine.Answered})
 		l.endWaited()
 	case !attached:
-		l.caller.messages, l.caller.gone = nil, true
+		l.caller.messages = nil
 		l.happen(machine.Event{Kind: machine.CallerGone})
 		l.endWaited()
 	case m.Kind == refused:

@@ -70,7 +70,7 @@ func (l *loop) heldEnded() {
 		return
 	}
 	p.waiting, p.reaped = true, p.held.Reaped(machine.ReapLimit)
-	if l.caller == nil || l.caller.gone {
+	if l.caller.c() == nil {
 		l.endWaited()
 	}
 }
@@ -79,7 +79,7 @@ func (l *loop) heldEnded() {
 func (l *loop) explain() {
 	l.program.reaped = nil
 	if l.program.waiting {
-		if l.caller == nil || l.caller.gone || !l.caller.conn.Gone() { // else a message may still report it
+		if l.caller.c() == nil || !l.caller.conn.Gone() { // else a message may still report it
 			l.endWaited()
 		}
 		return
