@@ -28,13 +28,12 @@ import (
 
 // loop is the one goroutine that owns the program. It feeds the machine events and carries out its actions.
 type loop struct {
-	plan     *plan.Plan
-	log      hclog.Logger
-	role     *role
-	machine  *machine.Machine
-	deadline <-chan time.Time // the machine's; nil: it has none
-	queue    []machine.Event  // what is being handled, and its answers
-	over     bool
+	plan    *plan.Plan
+	log     hclog.Logger
+	role    *role
+	machine *machine.Machine
+	queue   []machine.Event // what is being handled, and its answers
+	over    bool
 
 	caller     *callerEnd // nil: there is none, or it has ended
 	signals    *signals.Source
@@ -177,7 +176,7 @@ func (l *loop) run() {
 			l.signaled(l.signals.Read(got))
 		case <-l.relay.Pings():
 			l.relay.Idle()
-		case <-l.deadline:
+		case <-at(l.machine.Deadline()):
 			l.happen(machine.Event{Kind: machine.Ticked})
 		}
 	}
@@ -195,7 +194,6 @@ func (l *loop) happen(e machine.Event) {
 			l.do(a)
 		}
 	}
-	l.deadline = at(l.machine.Deadline())
 }
 
 // at delivers at a time; nil: never, the time is zero.
