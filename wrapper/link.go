@@ -164,7 +164,7 @@ func (l *loop) letGo() {
 	}
 	if l.plan.Dir == "" {
 		if dir, err := unix.Getwd(); err == nil {
-			l.plan.Dir, l.program.dirAsFound = dir, true // for the next start, and the stop command
+			l.plan.Dir, l.plan.DirAsFound = dir, true // for the next start, and the stop command
 		}
 	}
 	_ = sys.Chdir("/") // so that the caller's file system can be unmounted

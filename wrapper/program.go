@@ -37,9 +37,8 @@ type program struct {
 	sweeps bool            // the machine waits for the end of the descendants
 	reason string          // why pidleash has stopped the program; empty: it has not
 
-	command    int  // PID of the stop command; 0: it does not run
-	probe      int  // PID of the command of -ready; 0: it does not run
-	dirAsFound bool // the program starts in pidleash's first working directory, even if its user may not enter
+	command int // PID of the stop command; 0: it does not run
+	probe   int // PID of the command of -ready; 0: it does not run
 }
 
 // newProgram notes the earlier children of this process, or of its caller.

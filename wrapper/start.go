@@ -151,17 +151,16 @@ func (l *loop) closeLogs() {
 func newSpec(l *loop, files *launch.Files, c *pidfile.Claim) *launch.Spec {
 	ignored, blocked := l.signals.Program(l.plan.Ignored)
 	spec := &launch.Spec{
-		Program:    l.program.executable,
-		Args:       l.plan.Args,
-		Env:        l.relay.Env,
-		Context:    &l.plan.Context,
-		DirAsFound: l.program.dirAsFound,
-		Files:      files,
-		Claim:      c,
-		OnFailure:  func(pid int) { l.leash.retract(c, pid) },
-		Ignored:    ignored,
-		Blocked:    blocked,
-		SameGroup:  l.plan.SameGroup,
+		Program:   l.program.executable,
+		Args:      l.plan.Args,
+		Env:       l.relay.Env,
+		Context:   &l.plan.Context,
+		Files:     files,
+		Claim:     c,
+		OnFailure: func(pid int) { l.leash.retract(c, pid) },
+		Ignored:   ignored,
+		Blocked:   blocked,
+		SameGroup: l.plan.SameGroup,
 	}
 	if fd, to, ok := l.ready.Inherit(); ok {
 		spec.Inherit = []launch.Descriptor{{FD: fd, To: to}}

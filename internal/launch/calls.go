@@ -70,7 +70,7 @@ func (p *childPlan) addPrivileged() {
 		p.add(failure, unix.SYS_OPENAT, cwd, keep(p, file), unix.O_WRONLY|unix.O_CLOEXEC)
 		p.add(failure, unix.SYS_WRITE, 0, keep(p, cString(text)), uintptr(len(text))).onResult = true
 	}
-	if p.DirAsFound {
+	if p.Context.DirAsFound {
 		p.addDir("")
 	}
 }
@@ -82,7 +82,7 @@ func (p *childPlan) addUser() {
 		p.addCredentials(u)
 		hint = "user " + u.Name + " must be able to enter it"
 	}
-	if !p.DirAsFound {
+	if !p.Context.DirAsFound {
 		p.addDir(hint)
 	}
 }

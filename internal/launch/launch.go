@@ -38,7 +38,6 @@ type Spec struct {
 	Program     *Program
 	Args, Env   []string          // the whole of both; Args[0] is the program's name
 	Context     *plan.Context     // what it finds itself in, but for the output
-	DirAsFound  bool              // Context.Dir is where pidleash was started: entered with pidleash's rights
 	Files       *Files            // its standard input, output and error
 	Claim       *pidfile.Claim    // published by the child
 	OnFailure   func(pid int)     // called with the PID of a child that has failed, before it is reaped
@@ -125,7 +124,7 @@ func reap(pid int) { _, _ = sys.Wait4(pid, nil, 0) }
 //
 // No signal is held back: from when its action is the program's, one that would end the program ends this process.
 func Become(s *Spec) error {
-	inPlace := Spec{Program: s.Program, Args: s.Args, Context: s.Context, DirAsFound: s.DirAsFound, Files: s.Files}
+	inPlace := Spec{Program: s.Program, Args: s.Args, Context: s.Context, Files: s.Files}
 	inPlace.Ignored, inPlace.Blocked, inPlace.SameGroup = s.Ignored, s.Blocked, true
 	p, err := newChildPlan(&inPlace)
 	if err != nil {

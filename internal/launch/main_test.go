@@ -30,7 +30,6 @@ type order struct {
 	Program          string
 	Args, Env        []string // SELF in Env is the helper's PID
 	Context          *plan.Context
-	DirAsFound       bool
 	Ignored, Blocked atstart.SignalSet
 	DeathSignal      syscall.Signal
 	Inherit          []Descriptor
@@ -67,7 +66,7 @@ func (o *order) carryOut() int {
 		o.Env[i] = strings.ReplaceAll(o.Env[i], "SELF", pidText(os.Getpid()))
 	}
 	s := &Spec{
-		Program: program, Args: o.Args, Env: o.Env, Context: o.Context, DirAsFound: o.DirAsFound, Files: files,
+		Program: program, Args: o.Args, Env: o.Env, Context: o.Context, Files: files,
 		Ignored: o.Ignored, Blocked: o.Blocked, DeathSignal: o.DeathSignal, Inherit: o.Inherit,
 	}
 	if o.Become {

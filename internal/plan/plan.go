@@ -143,8 +143,9 @@ const (
 type Context struct {
 	// Stdout and Stderr are files to append the program's output to, created with mode 0640. Empty: as found.
 	Stdout, Stderr string
-	// Dir is the working directory. Empty: as found.
-	Dir string
+	// Dir is the working directory. Empty: as found. DirAsFound: pidleash began in it, and enters it with its rights.
+	Dir        string
+	DirAsFound bool
 	// Umask is the file mode creation mask, umask(2); nil: as found.
 	Umask *uint32
 	// User is who the program runs as; nil: as found.
