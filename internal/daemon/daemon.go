@@ -112,7 +112,7 @@ func (f *Finder) Code() int {
 	return plan.ExitCode(*f.early)
 }
 
-// Known reports that the daemon has been found.
+// Known reports that the daemon has been found. The questions about successors are for then.
 func (f *Finder) Known() bool { return f.program != nil }
 
 // Look looks for the daemon. It returns 0 and no error while it is too early to decide.
@@ -225,5 +225,5 @@ func isBusy(pid int) bool {
 // CameOfProgram reports whether pid is a living process of the program's. Where the keeper is no ancestor, that
 // is also one that is in the daemon's control group, of its user, and younger.
 func (f *Finder) CameOfProgram(pid int) bool {
-	return f.family.Has(pid) || f.program != nil && f.beside && f.origin.bore(pid)
+	return f.family.Has(pid) || f.origin.bore(pid)
 }

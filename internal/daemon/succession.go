@@ -33,7 +33,7 @@ const (
 // succession is what a Finder knows of the daemon's predecessors and successors.
 type succession struct {
 	predecessors []*process.Held
-	origin       origin
+	origin       origin    // where the daemon runs, if the keeper is no ancestor
 	image        string    // the path that the daemon executes; empty: unknown
 	found        time.Time // when the daemon was found
 	ended        time.Time // when its end was first asked about; zero: it lives
@@ -106,7 +106,7 @@ func (f *Finder) Note(last *process.Held) {
 		}
 		return over
 	})
-	if f.program != nil && f.beside {
+	if f.beside {
 		f.family.NoteBelow(f.program.PID)
 	}
 }
@@ -114,7 +114,7 @@ func (f *Finder) Note(last *process.Held) {
 // Successor is the process that the daemon's file names in the daemon's place; 0: none.
 func (f *Finder) Successor() int {
 	pid := f.named()
-	if f.program == nil || pid == f.program.PID {
+	if pid == f.program.PID {
 		return 0
 	}
 	return pid
@@ -220,9 +220,6 @@ func (f *Finder) Left() []int {
 // IsMoving reports whether a successor, which was started for that, may still write the file that the daemon has
 // renamed. since is when the file was first seen to be gone.
 func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
-	if f.program == nil {
-		return false
-	}
 	isYoung := func(pid int) bool {
 		p, err := process.Read(pid)
 		return err == nil && process.BootTime().Add(p.Start.SinceBoot()).After(since.Add(-time.Second))
@@ -232,7 +229,7 @@ func (f *Finder) IsMoving(since, now time.Time, settle time.Duration) bool {
 
 // LookAgain is when to look again at the daemon's own file, which a successor may be writing; zero: no need.
 func (f *Finder) LookAgain(now time.Time) time.Time {
-	if f.program == nil || f.inFile() == f.program.PID {
+	if f.inFile() == f.program.PID {
 		f.unnamed = time.Time{}
 		return time.Time{}
 	}
