@@ -19,14 +19,13 @@ type leash struct {
 	plan *plan.Plan
 	log  hclog.Logger
 
-	file          *pidfile.File     // nil: there is none, or none yet
-	lock          *pidfile.PathLock // of a daemon's PID file; nil: none, or not any more
-	supervisor    *pidfile.File     // the file of -supervisor-pidfile; nil: none
-	own           []pidfile.Own     // the caller's PID, or 0; then the files that PROGRAM may be
-	isPlaceholder bool              // the file names the keeper, because no program runs
-	goneSince     time.Time         // since when the path has been empty; zero: a file is there
-	lookErr       error             // why the last look gave no answer
-	state         pidfile.State     // at the last look
+	file       *pidfile.File     // nil: there is none, or none yet
+	lock       *pidfile.PathLock // of a daemon's PID file; nil: none, or not any more
+	supervisor *pidfile.File     // the file of -supervisor-pidfile; nil: none
+	own        []pidfile.Own     // the caller's PID, or 0; then the files that PROGRAM may be
+	goneSince  time.Time         // since when the path has been empty; zero: a file is there
+	lookErr    error             // why the last look gave no answer
+	state      pidfile.State     // at the last look
 
 	hints       chan struct{}
 	again       <-chan time.Time // when to look at the daemon's own file again; nil: at the next hint
@@ -85,7 +84,6 @@ func (s *leash) exchange(launch func(*pidfile.Claim) (pid int, err error)) error
 		return err
 	}
 	s.file.Exchanged(c, pid)
-	s.isPlaceholder = false
 	s.renewWatch()
 	return nil
 }
@@ -110,8 +108,7 @@ func (s *leash) retract(c *pidfile.Claim, pid int) {
 	case c == nil:
 	case c.Exchanges && c.Visible():
 		s.file.Exchanged(c, pid)
-		s.isPlaceholder = false // it names the child that has failed
-		s.placeholder()
+		s.placeholder() // it names the child that has failed
 	default:
 		s.warn(c.Retract(pid))
 	}
@@ -132,21 +129,20 @@ func (s *leash) begin() (err error) {
 		if err != nil {
 			return err
 		}
-		s.isPlaceholder = true
 	}
 	return s.publishSupervisor()
 }
 
 // placeholder makes the file name the keeper: readers find a live process, and a removal still means stop.
 func (s *leash) placeholder() {
-	if !s.isPlaceholder {
-		s.isPlaceholder = s.rewrite(os.Getpid())
+	if s.file.PID != os.Getpid() {
+		s.rewrite(os.Getpid())
 	}
 }
 
 // linger makes the file name the keeper for a moment, if the file is still ours.
 func (s *leash) linger() {
-	if s.file == nil || s.isPlaceholder {
+	if s.file == nil || s.file.PID == os.Getpid() {
 		return
 	}
 	if state, _ := s.file.Look(); state == pidfile.Present {
@@ -215,7 +211,7 @@ func (s *leash) look() (pidfile.State, machine.Event) {
 // name makes the PID file name a successor. The daemon's own file, this one or that of -follow, names it already.
 func (s *leash) name(pid int) machine.Event {
 	if s.plan.Followed() == s.plan.PIDFile {
-		s.file.SetPID(pid)
+		s.file.PID = pid
 	} else {
 		s.rewrite(pid)
 	}
@@ -226,14 +222,13 @@ func (s *leash) name(pid int) machine.Event {
 	return e
 }
 
-// rewrite makes the file name a process of ours, and reports whether it does.
-func (s *leash) rewrite(pid int) bool {
+// rewrite makes the file name a process of ours.
+func (s *leash) rewrite(pid int) {
 	err := s.file.Restore(pid)
 	if !errors.Is(err, pidfile.ErrRemoved) && !errors.Is(err, pidfile.ErrLostRace) { // the next look sees these
 		s.warn(err)
 	}
 	s.renewWatch()
-	return err == nil
 }
 
 func (s *leash) adopt() {

@@ -272,7 +272,7 @@ func (c *Claim) Stamp() [2]unix.Timespec {
 
 // Published is called when the hidden file has been moved to Path with pid in it. The File has the claim's lock.
 func (c *Claim) Published(pid int) *File {
-	f := &File{path: c.Path, at: process.At(c.Path), pid: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
+	f := &File{path: c.Path, at: process.At(c.Path), PID: pid, fd: c.lock, id: c.id, stamp: c.stamp, touched: time.Now()}
 	f.isFree, f.unlocked = c.isFree, c.isFree
 	c.lock, c.Temp = -1, ""
 	c.Abandon()

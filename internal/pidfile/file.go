@@ -33,14 +33,15 @@ func (s State) String() string {
 
 // File is a published PID file. It is used by one goroutine.
 type File struct {
+	PID int // whom it stands for: set it when another process has written the file
+
 	path     string
 	at       process.Path       // the same, for Look, which allocates nothing: an idle wrapper looks for years
 	content  [contentLimit]byte // room for Look
-	pid      int
-	fd       int  // holds the lock, and keeps the inode's number in use
-	unlocked bool // the program locks it, or may: leave that to it
-	isFree   bool // it is never locked, nor is one in its place: a PathLock keeps other starts away
-	adopted  bool // the program has written it
+	fd       int                // holds the lock, and keeps the inode's number in use
+	unlocked bool               // the program locks it, or may: leave that to it
+	isFree   bool               // it is never locked, nor is one in its place: a PathLock keeps other starts away
+	adopted  bool               // the program has written it
 	id       identity
 	stamp    time.Time // of the last change by pidleash; zero: unknown
 	touched  time.Time
@@ -67,7 +68,7 @@ func (f *File) Look() (State, error) {
 	switch n, err := sys.Pread(f.fd, f.content[:], 0); {
 	case err != nil:
 		return Unknown, err
-	case parsePID(f.content[:n]) == f.pid:
+	case parsePID(f.content[:n]) == f.PID:
 		return Present, nil
 	}
 	return Changed, nil
@@ -105,7 +106,7 @@ func (f *File) lookAtOther() (State, error) {
 	switch {
 	case f.isPrograms(other):
 		return Rewritten, nil
-	case unfinished(other.text, f.pid):
+	case unfinished(other.text, f.PID):
 		return Unfinished, nil
 	}
 	return Replaced, nil
@@ -114,7 +115,7 @@ func (f *File) lookAtOther() (State, error) {
 // isPrograms reports that the program has written another file: it names the program, and no other pidleash has locked
 // it or the path. In another PID namespace another pidleash, which cannot be seen, may have a program with this number.
 func (f *File) isPrograms(other *content) bool {
-	if parsePID(other.text) != f.pid {
+	if parsePID(other.text) != f.PID {
 		return false
 	}
 	s := new(view).pathLockOf(f.path) // first: to ask for the file's own lock could be in the program's way
@@ -122,7 +123,7 @@ func (f *File) isPrograms(other *content) bool {
 		s = new(view).pidleashOf(other.fd, other.id, other.stat.Uid, 0)
 	}
 	if s.held && s.holder == 0 {
-		return hasLocked(f.pid, other.id, true)
+		return hasLocked(f.PID, other.id, true)
 	}
 	return !s.held || s.holder == os.Getpid() || !isPidleash(s.holder)
 }
@@ -162,9 +163,6 @@ func (f *File) lockBeside() {
 	}
 }
 
-// SetPID makes the file stand for another process, which has written it.
-func (f *File) SetPID(pid int) { f.pid = pid }
-
 // MovedAway reports that a file which is Removed was renamed, not unlinked: its inode lives on under another name, or
 // is back by now.
 func (f *File) MovedAway() bool {
@@ -176,7 +174,7 @@ func (f *File) MovedAway() bool {
 // file that is Replaced or Changed stays. One that is gone already is no error: systemd removes it, too.
 func (f *File) Remove() (State, error) {
 	state, err := f.Look()
-	if content, failed := readContent(f.fd); state == Changed && failed == nil && unfinished(content, f.pid) {
+	if content, failed := readContent(f.fd); state == Changed && failed == nil && unfinished(content, f.PID) {
 		state = Present // somebody has emptied it, or begun to write it
 	}
 	switch state {
@@ -296,7 +294,7 @@ func (f *File) overwrite(pid int) error {
 	if n, err := sys.Pwrite(fd, []byte(padded), 0); err != nil || n != len(padded) {
 		return errors.Join(unix.ENOSPC, err)
 	}
-	f.pid, f.stamp = pid, time.Time{}
+	f.PID, f.stamp = pid, time.Time{}
 	return sys.Ftruncate(fd, int64(len(text)))
 }
 

@@ -210,7 +210,7 @@ func TestAdopt(t *testing.T) {
 		t.Error("the lock of the old file is still held")
 	}
 	_, err := New(f.path, false)
-	wantHeld(t, err, f.path, f.pid, os.Getpid())
+	wantHeld(t, err, f.path, f.PID, os.Getpid())
 	if state, err := f.Remove(); state != Present || err != nil {
 		t.Errorf("%v, %v; want present", state, err)
 	}

@@ -129,7 +129,7 @@ func FuzzOther(f *testing.F) {
 		case noText.MatchString(text[:min(len(text), contentLimit)]) || strings.HasPrefix(strconv.Itoa(pid), text):
 			want = Unfinished
 		}
-		file := &File{path: path, at: process.At(path), pid: pid, fd: -1}
+		file := &File{path: path, at: process.At(path), PID: pid, fd: -1}
 		if got, err := file.Look(); got != want || err != nil {
 			t.Errorf("%q in place of %d: %v, %v; want %v", content, pid, got, err, want)
 		}

@@ -138,7 +138,7 @@ func (l *PathLock) Clear() error {
 // that does not name the daemon yet, and may be about to.
 func (l *PathLock) Publish(pid int) (f *File, err error) {
 	if Named(l.Path) == pid {
-		f = &File{path: l.Path, at: process.At(l.Path), pid: pid, fd: -1, isFree: true, unlocked: true}
+		f = &File{path: l.Path, at: process.At(l.Path), PID: pid, fd: -1, isFree: true, unlocked: true}
 		err = f.Adopt()
 	} else {
 		f, err = publishNew(l.Path, pid, true)
