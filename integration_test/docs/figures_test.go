@@ -18,7 +18,7 @@ const (
 	functionLimit = 60    // lines of one function
 	medianLimit   = 10    // lines of the median function
 	modeLimit     = 28    // places in package wrapper that ask for the mode
-	productLimit  = 14930 // lines of the program, tests left out
+	productLimit  = 14935 // lines of the program, tests left out
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. The
@@ -26,15 +26,15 @@ const (
 // call that can be refused.
 var lineLimits = map[string]int{
 	"":                   20,
-	"wrapper":            2205, // daemons that make their session late; a /proc of another PID namespace
+	"wrapper":            2200, // daemons that make their session late; a /proc of another PID namespace
 	"watch":              325,  // a timer of the kernel
 	"internal/plan":      560,  // the signals that tell pidleash to end
 	"internal/machine":   1215, // a file that is removed while it names the watchdog, or before a successor is found
 	"internal/launch":    1400, // 32-bit and big-endian machines; files that cannot be logs; sockets that were closed
 	"internal/atstart":   220,  // 32-bit and big-endian machines
 	"internal/signals":   435,
-	"internal/process":   970,  // a /proc of another PID namespace; recycled numbers; the status while nobody has waited
-	"internal/daemon":    480,  // the successors of a daemon, and their workers
+	"internal/process":   965,  // a /proc of another PID namespace; recycled numbers; the status while nobody has waited
+	"internal/daemon":    475,  // the successors of a daemon, and their workers
 	"internal/pidfile":   2295, // whose locks count, and whose number it is; clocks that were set; a remedy for each refusal
 	"internal/condition": 205,
 	"internal/ready":     330, // logs that are written anew
