@@ -41,7 +41,7 @@ func TestIdle(t *testing.T) {
 			t.Parallel()
 			a := bed.Sleeper(t)
 			if m.Name == "forking" || m.Name == "daemon forking" {
-				a.Shell("sleep 60 &")
+				a.Shell("sleep 600 &")
 			}
 			r := a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })

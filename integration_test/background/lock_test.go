@@ -66,7 +66,7 @@ func handOverLocked(t *testing.T, m bed.StartMode) {
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
 	a.Options = []string{"-ready", "fd:3"}
-	a.Shell(`read x <"$0/gate"; echo >&3; exec sleep 60`)
+	a.Shell(`read x <"$0/gate"; echo >&3; exec sleep 600`)
 	locked := a.PIDFile
 	if len(m.Options) > 1 {
 		a.Program[2] = "{ " + a.Program[2] + "; } &"

@@ -41,7 +41,7 @@ func (c *readyCase) arrange(t *testing.T) *bed.Attempt {
 	bed.WriteFile(t, a.Other+"/old.log", "up\nnoise of an earlier run\n", 0o644)
 	bed.WithOptions(c.options...)(t, a)
 	a.How.Env = []string{"NOTIFY=" + bed.CompileC(t, "notify.c")}
-	a.Shell(c.before + `; : >"$0/waits"; read x <"$0/gate"; ` + c.meets + `; exec sleep 60`)
+	a.Shell(c.before + `; : >"$0/waits"; read x <"$0/gate"; ` + c.meets + `; exec sleep 600`)
 	return a
 }
 
@@ -308,7 +308,7 @@ func TestReadyCommandIsKilled(t *testing.T) {
 	t.Parallel()
 	inTime(t, func(limit string) bool {
 		a := bed.Sleeper(t)
-		a.Options = []string{"-ready", `cmd:: >"` + a.Other + `/asked"; exec sleep 61`, "-start-timeout", limit}
+		a.Options = []string{"-ready", `cmd:: >"` + a.Other + `/asked"; exec sleep 601`, "-start-timeout", limit}
 		r := a.Start(t, bed.StartModes[2])
 		bed.Conclusion{Code: 125, Line: `sleep: is not up after ` + limit + `; hint: `}.Expect(t, r)
 		a.Mark.ExpectNobody(t)

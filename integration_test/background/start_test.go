@@ -24,7 +24,7 @@ func TestDaemonIsWatchedAtReturn(t *testing.T) {
 				a.Options = []string{"-settle", "1ms"}
 				if worker%4 == 3 {
 					a.Options = append(a.Options, "-forking")
-					a.Program = []string{"sh", "-c", "sleep 60 &"}
+					a.Program = []string{"sh", "-c", "sleep 600 &"}
 				}
 				program := a.InBackground(t)
 				if bed.Ended(program) {
@@ -44,7 +44,7 @@ func TestDaemonAfterASlowMiddle(t *testing.T) {
 	t.Parallel()
 	a := bed.Sleeper(t)
 	a.Options = []string{"-forking"}
-	a.Program = []string{"sh", "-c", `setsid sh -c "sleep 0.3; sleep 60 &" &`}
+	a.Program = []string{"sh", "-c", `setsid sh -c "sleep 0.3; sleep 600 &" &`}
 	program := a.InBackground(t)
 	bed.Await(t, "it sleeps, or has ended as the middle process does", func() bool {
 		name, _ := os.ReadFile(bed.ProcFile(program, "comm"))
@@ -97,7 +97,7 @@ func lastWords(t *testing.T, m bed.StartMode, limit string) bool {
 	errs, own := a.Other+"/err.log", a.Other+"/own.log"
 	bed.WriteFile(t, errs, "of an earlier run\n", 0o644)
 	a.Options = []string{"-stderr", errs, "-ready-file", own, "-ready", "log:never", "-start-timeout", limit, "-stop", "KILL"}
-	a.Shell(`echo "in its own log" >"$0/own.log"; for i in 1 2 3 4; do echo "line $i" >&2; done; : >"$0/done"; exec sleep 60`)
+	a.Shell(`echo "in its own log" >"$0/own.log"; for i in 1 2 3 4; do echo "line $i" >&2; done; : >"$0/done"; exec sleep 600`)
 	r := a.Start(t, m)
 	r.ExpectCode(t, 125)
 	bed.ExpectEmptyDir(t, a.Dir)
@@ -113,7 +113,7 @@ func lastWords(t *testing.T, m bed.StartMode, limit string) bool {
 func TestDaemonWithoutPIDFile(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
-	r := bed.Start(t, bed.How{Env: []string{string(a.Mark), "PIDFILE="}}, "-daemon", "sh", "-c", `echo $$ >"$0/x"; mv "$0/x" "$0/pid"; exec sleep 60`, a.Other)
+	r := bed.Start(t, bed.How{Env: []string{string(a.Mark), "PIDFILE="}}, "-daemon", "sh", "-c", `echo $$ >"$0/x"; mv "$0/x" "$0/pid"; exec sleep 600`, a.Other)
 	bed.Conclusion{}.Expect(t, r)
 	awaitFile(a, t, "pid")
 	program := bed.PIDIn(t, a.Other+"/pid")
@@ -131,7 +131,7 @@ func TestHeldDuringStart(t *testing.T) {
 			t.Parallel()
 			a := bed.NewAttempt(t)
 			a.Options = []string{"-ready", "fd:3", "-stop", "KILL"}
-			a.Shell(`: >"$0/up"; exec sleep 60`)
+			a.Shell(`: >"$0/up"; exec sleep 600`)
 			r := a.Start(t, m)
 			awaitFile(a, t, "up")
 			second := bed.Start(t, bed.How{}, append(slices.Clone(m.Options), "-pidfile", a.PIDFile, "touch", a.Other+"/marker")...)
@@ -151,7 +151,7 @@ func TestRemovedDuringStart(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
 	a.Options = []string{"-ready", "fd:3"}
-	a.Shell(`: >"$0/up"; exec sleep 60`)
+	a.Shell(`: >"$0/up"; exec sleep 600`)
 	r := a.Start(t, bed.StartModes[2])
 	awaitFile(a, t, "up")
 	bed.RemoveFile(t, a.PIDFile)

@@ -34,7 +34,7 @@ func (c sweepCase) run(t *testing.T, m bed.StartMode) {
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
 	a.Options = []string{"-kill-mode", c.mode, "-ready", "fd:3"}
-	script := `sleep 60 3>&- & echo $! >"$0/member"; echo >&3; exec 3>&-; read x <"$0/gate"; exit 3` // with 0 it would be the middle of a double fork
+	script := `sleep 600 3>&- & echo $! >"$0/member"; echo >&3; exec 3>&-; read x <"$0/gate"; exit 3` // with 0 it would be the middle of a double fork
 	if m.Name == "daemon forking" {
 		// A group of its own for the daemon, as setsid(2) gives it.
 		script = `setsid sh -c '` + script + `' "$0" &`
@@ -64,7 +64,7 @@ func TestDaemonSchedule(t *testing.T) {
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
 	a.Options = []string{"-stop", "TERM/50ms/KILL", "-ready", "fd:3"}
-	a.Shell(`trap '' TERM; sleep 60 & echo >&3; exec 3>&-; wait`)
+	a.Shell(`trap '' TERM; sleep 600 & echo >&3; exec 3>&-; wait`)
 	a.InBackground(t)
 	a.Leave(t)
 }
@@ -74,7 +74,7 @@ func TestWatchdogIsIdleWhileSweeping(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
 	a.Options = []string{"-stop", "TERM/1s/KILL", "-ready", "fd:3"}
-	a.Shell(`sh -c 'trap "" TERM; echo >&3; exec 3>&-; exec sleep 60' & exec 3>&-; exec sleep 60`)
+	a.Shell(`sh -c 'trap "" TERM; echo >&3; exec 3>&-; exec sleep 600' & exec 3>&-; exec sleep 600`)
 	program := a.InBackground(t)
 	watchdog := a.Mark.Watchdog()
 	bed.RemoveFile(t, a.PIDFile)
@@ -113,9 +113,9 @@ func TestDaemonStopCommand(t *testing.T) {
 			a.How.Dir = a.Other
 			a.Options = []string{"-stop-command", `echo "$MAINPID $LEASH_WORD" >stopped; kill -INT $MAINPID`, "-stop", "30s/KILL"}
 			a.How.Env = []string{"LEASH_WORD=hello"}
-			a.Program = []string{"sleep", "60"}
+			a.Program = []string{"sleep", "600"}
 			if strings.Contains(m.Name, "forking") {
-				a.Program = []string{"sh", "-c", "trap - INT; exec setsid -f sleep 60"}
+				a.Program = []string{"sh", "-c", "trap - INT; exec setsid -f sleep 600"}
 			}
 			a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })

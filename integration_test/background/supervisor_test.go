@@ -21,7 +21,7 @@ func TestSupervisorPIDFile(t *testing.T) {
 			a := bed.Sleeper(t)
 			a.Super = a.Dir + "/s.pid"
 			if strings.Contains(m.Name, "forking") {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			a.How.Umask = "077"
 			r := a.Start(t, m)

@@ -128,7 +128,7 @@ func TestWatchdogSurvivesSignals(t *testing.T) {
 			t.Parallel()
 			a := bed.Sleeper(t)
 			if m.Name == "daemon forking" {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
@@ -174,7 +174,7 @@ func TestKilledWatchdogLeavesProgram(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
-	a.Shell(`read x <"$0/gate"; : >"$0/alive"; exec sleep 60`)
+	a.Shell(`read x <"$0/gate"; : >"$0/alive"; exec sleep 600`)
 	program := a.InBackground(t)
 	watchdog := a.Mark.Watchdog()
 	bed.Must(t, syscall.Kill(watchdog, syscall.SIGKILL))
@@ -204,8 +204,8 @@ func TestSocketsThatAreClosed(t *testing.T) {
 				t.Parallel()
 				a := bed.NewAttempt(t)
 				a.How.Before = []string{"sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=` + said + `; exec "$@" 3<"$0"`, a.Other}
-				if a.Program = []string{"sleep", "60"}; strings.Contains(m.Name, "forking") {
-					a.Shell("sleep 60 &")
+				if a.Program = []string{"sleep", "600"}; strings.Contains(m.Name, "forking") {
+					a.Shell("sleep 600 &")
 				}
 				bed.Conclusion{}.Expect(t, a.Start(t, m))
 				bed.Await(t, "PROGRAM is executed", a.IsSleeping)

@@ -69,7 +69,7 @@ func lateStart(t *testing.T, mode bed.StartMode, limit string) bool {
 	t.Helper()
 	a := bed.NewAttempt(t)
 	a.Options = []string{"-ready", "notify", "-start-timeout", limit, "-stop", "KILL"}
-	a.Shell("echo waiting >&2; exec sleep 60")
+	a.Shell("echo waiting >&2; exec sleep 600")
 	want := "^pidleash: sh: is not up after " + limit + "; hint: with -stderr FILE its last words would be here\n$"
 	if strings.Contains(mode.Name, "forking") {
 		want = "^pidleash: sh: has not gone to the background after " + limit + "; hint: without -forking it may stay in the foreground\n$"

@@ -12,7 +12,7 @@ import (
 // Sleeper is a PROGRAM that does nothing.
 func Sleeper(t testing.TB) *Attempt {
 	a := NewAttempt(t)
-	a.Program = []string{"sleep", "60"}
+	a.Program = []string{"sleep", "600"}
 	return a
 }
 

@@ -22,7 +22,7 @@ func TestVictim(t *testing.T) {
 		return
 	}
 	file := filepath.Join(OpenDir(t), "p.pid")
-	r := Start(t, How{}, "-pidfile", file, "-restart", "always", "-restart-delay", "0", "sleep", "60")
+	r := Start(t, How{}, "-pidfile", file, "-restart", "always", "-restart-delay", "0", "sleep", "600")
 	Await(t, "the wrapper is up", func() bool { return !IsGone(file) })
 	pids := []int{os.Getpid(), r.PID(), PIDIn(t, file)}
 	for _, options := range [][]string{nil, {"-restart", "always"}} {

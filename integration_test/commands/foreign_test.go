@@ -66,7 +66,7 @@ func TestCommandsInForeignProc(t *testing.T) {
 		bed.Missing(t, "unshare --pid: %v", err)
 	}
 	file := bed.OpenDir(t) + "/p.pid"
-	h := bed.How{Before: []string{"unshare", "--pid", "--fork", "sh", "-c", `sleep 60 & echo $! >"$0"; "$@"; code=$?; kill $! || code=99; exit $code`, file}}
+	h := bed.How{Before: []string{"unshare", "--pid", "--fork", "sh", "-c", `sleep 600 & echo $! >"$0"; "$@"; code=$?; kill $! || code=99; exit $code`, file}}
 	for _, words := range [][]string{{"status"}, {"signal", "KILL"}, {"stop", "-stop", "KILL"}, {"wait"}} {
 		bed.Start(t, h, append(words, file)...).ExpectCode(t, 4)
 	}

@@ -38,7 +38,7 @@ func TestLevels(t *testing.T) {
 			file := filepath.Join(bed.OpenDir(t), "p.pid")
 			bed.WriteFile(t, file, bed.NoSuchPID, 0o644)
 			const script = `orphan=$(sh -c '{ read x; exit 7; } >/dev/null <"$0" & echo $!' "$0"); echo >"$0"
-				while kill -0 $orphan 2>/dev/null; do :; done; echo up; exec sleep 60`
+				while kill -0 $orphan 2>/dev/null; do :; done; echo up; exec sleep 600`
 			r := bed.Start(t, bed.How{}, "-log-level", level.name, "-settle", "0", "-pidfile", file,
 				"sh", "-c", script, bed.NewFIFO(t))
 			r.Expect(t, "up")

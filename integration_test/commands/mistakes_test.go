@@ -179,7 +179,7 @@ func TestNearlyVariables(t *testing.T) {
 				t.Parallel()
 				a := bed.NewAttempt(t)
 				a.How.Env = []string{c.variable}
-				a.Shell(`env >"$0/env.new"; mv "$0/env.new" "$0/env"; exec sleep 60`)
+				a.Shell(`env >"$0/env.new"; mv "$0/env.new" "$0/env"; exec sleep 600`)
 				if strings.Contains(mode.Name, "forking") {
 					a.Program[2] = "{ " + a.Program[2] + "; } &"
 				}

@@ -45,7 +45,7 @@ func TestWaitCommand(t *testing.T) {
 			a := bed.Sleeper(t)
 			a.PIDFile = a.Dir + "/d/p.pid"
 			if strings.Contains(m.Name, "forking") {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			running := bed.Start(t, bed.How{}, "wait", "-until", "running", a.PIDFile)
 			bed.Must(t, os.Mkdir(a.Dir+"/d", 0o755))

@@ -39,7 +39,7 @@ func TestCommandsInAnotherNamespace(t *testing.T) {
 			// An innocent process has that number in the namespace of the commands.
 			here.Before = append(here.Before, "sh", "-c", `
 				file=$0 pid=$1; shift
-				while sleep 60 & [ $! -lt $pid ]; do kill $!; wait $!; done
+				while sleep 600 & [ $! -lt $pid ]; do kill $!; wait $!; done
 				[ $! = $pid ] || exit 99
 				"$@"; code=$?
 				kill -0 $pid && exit $code; exit 98`, file, fmt.Sprint(innocent))
@@ -165,11 +165,11 @@ func TestStopWhereProcHides(t *testing.T) {
 func TestProcOfAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	bed.NeedRoot(t)
-	for mode, program := range map[string]string{"mixed": `rm "$0"; sleep 0.5`, "tree": `rm "$0"; exec sleep 60`} {
+	for mode, program := range map[string]string{"mixed": `rm "$0"; sleep 0.5`, "tree": `rm "$0"; exec sleep 600`} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			// The wrapper gets the number that the parent has in this namespace, an innocent process that of its child.
-			parent := exec.Command("sh", "-c", "sleep 60 & echo $!; read x; kill $!; wait")
+			parent := exec.Command("sh", "-c", "sleep 600 & echo $!; read x; kill $!; wait")
 			input, err := parent.StdinPipe()
 			bed.Must(t, err)
 			output, err := parent.StdoutPipe()
@@ -185,7 +185,7 @@ func TestProcOfAnotherNamespace(t *testing.T) {
 			const script = `
 				mkdir "$0/proc"; mount -t proc none "$0/proc"; last="$0/proc/sys/kernel/ns_last_pid"
 				parent=$1 child=$2; shift 2
-				echo $((child - 1)) >"$last"; sleep 60 & innocent=$!
+				echo $((child - 1)) >"$last"; sleep 600 & innocent=$!
 				echo $((parent - 1)) >"$last"; "$@" & wrapper=$!
 				wait $wrapper || :
 				echo $((innocent - child)) $((wrapper - parent))
@@ -205,7 +205,7 @@ func TestProcOfAnotherNamespace(t *testing.T) {
 	} {
 		dir := bed.OpenDir(t)
 		h := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "sh", "-c", `"$@"; exit $?`, "sh"}}
-		r := bed.Start(t, h, option, "-pidfile", dir+"/p.pid", "sleep", "60")
+		r := bed.Start(t, h, option, "-pidfile", dir+"/p.pid", "sleep", "600")
 		r.ExpectCode(t, 125)
 		r.ExpectOneLine(t, line)
 		bed.ExpectEmptyDir(t, dir)
@@ -222,7 +222,7 @@ func TestNumbersWithoutOwnProc(t *testing.T) {
 			t.Parallel()
 			file := bed.OpenDir(t) + "/p.pid"
 			here := bed.How{Before: []string{"unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", proc + `
-				sleep 60 & echo $! >"$0"; touch -d "1 hour ago" "$0"
+				sleep 600 & echo $! >"$0"; touch -d "1 hour ago" "$0"
 				"$@" && exit 99; echo $?
 				cat "$0" >&2; echo 1 >"$0"; exec "$@"`, file}}
 			r := bed.Start(t, here, "-pidfile", file, "cat", file)

@@ -34,7 +34,7 @@ func TestUserThatChangesNothing(t *testing.T) {
 				a := bed.NewAttempt(t)
 				a.How.Before = c.before
 				a.Options = []string{"-user", c.user}
-				a.Shell(`echo $(id -u) $(id -g) >"$0/new"; mv "$0/new" "$0/id"; exec sleep 60`)
+				a.Shell(`echo $(id -u) $(id -g) >"$0/new"; mv "$0/new" "$0/id"; exec sleep 600`)
 				if strings.Contains(mode.Name, "forking") {
 					a.Program[2] = "{ " + a.Program[2] + "; } &"
 				}
@@ -78,7 +78,7 @@ func TestUserLeavesPidleashVisible(t *testing.T) {
 			a := bed.NewAttempt(t)
 			a.How.Before = h.Before
 			a.Options = []string{"-user", "nobody"}
-			a.Shell(`exec sleep 60`)
+			a.Shell(`exec sleep 600`)
 			if strings.Contains(mode.Name, "forking") {
 				a.Program[2] = "{ " + a.Program[2] + "; } &"
 			}

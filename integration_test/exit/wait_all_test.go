@@ -51,7 +51,7 @@ func TestWaitAllStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, r := waitForAll(t, `exec sleep 60`)
+			a, r := waitForAll(t, `exec sleep 600`)
 			a.Open(t)
 			bed.Await(t, "the child sleeps", func() bool { return isChildSleeping(r) })
 			c.stop(t, a, r)

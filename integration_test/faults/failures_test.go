@@ -158,23 +158,23 @@ var failures = []failure{
 	{name: "becomes a program that ends by SEGV", runs: true, not: "forking, foreground, daemon", later: "sidecar",
 		Conclusion: bed.Conclusion{Signal: syscall.SIGSEGV}, arrange: runs("ulimit -c 0; kill -SEGV $$")},
 	{name: "not in time", runs: true, not: "sidecar", Conclusion: bed.Conclusion{Code: 125, Line: "sh: is not up after 200ms"},
-		arrange: runs("sleep 60 & wait", "-ready", "fd:3", "-start-timeout", "200ms"),
+		arrange: runs("sleep 600 & wait", "-ready", "fd:3", "-start-timeout", "200ms"),
 		in: map[string]bed.Conclusion{
 			"forking":        {Code: 125, Line: "sh: has not gone to the background after 200ms; hint: "},
 			"daemon forking": {Code: 125, Line: "sh: has not gone to the background after 200ms; hint: "}}},
 	{name: "descriptor closed", runs: true, not: "sidecar, forking", Conclusion: bed.Conclusion{Code: 125, Line: "sh: closed descriptor 3 without writing a newline"},
-		arrange: runs("exec 3>&-; sleep 60 & wait", "-ready", "fd:3")},
+		arrange: runs("exec 3>&-; sleep 600 & wait", "-ready", "fd:3")},
 	{name: "daemon closes descriptor", runs: true, not: "sidecar, foreground, daemon", Conclusion: bed.Conclusion{Code: 125, Line: "sh: closed descriptor 3 without writing a newline"},
-		arrange: runs("exec 3>&-; sleep 60 &", "-ready", "fd:3")},
+		arrange: runs("exec 3>&-; sleep 600 &", "-ready", "fd:3")},
 	{name: "starter fails", runs: true, not: "sidecar, foreground, daemon", Conclusion: bed.Conclusion{Code: 3},
-		arrange: runs("sleep 60 & exit 3"),
+		arrange: runs("sleep 600 & exit 3"),
 		in:      map[string]bed.Conclusion{"daemon forking": {Code: 3, Line: "sh: ended with code 3 before it was up"}}},
 	{name: "several daemons", runs: true, not: "sidecar, foreground, daemon", Conclusion: bed.Conclusion{Code: 125, Line: `sh: has left 2 processes behind, PIDs \[\d+ \d+\]: .*; hint: -follow FILE`},
-		arrange: runs("sleep 60 & sleep 60 &")},
+		arrange: runs("sleep 600 & sleep 600 &")},
 	{name: "daemon not in time", runs: true, not: "sidecar, foreground, daemon", Conclusion: bed.Conclusion{Code: 125, Line: "sh: is not up after 200ms"},
 		arrange: func(_ *testing.T, a *bed.Attempt) {
 			a.Options = []string{"-follow", a.Other + "/never.pid", "-start-timeout", "200ms"}
-			a.Shell("sleep 60 &")
+			a.Shell("sleep 600 &")
 		}},
 }
 

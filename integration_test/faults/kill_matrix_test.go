@@ -336,7 +336,7 @@ func (a *struck) trace(cmd *exec.Cmd, closes bool) error {
 	} else {
 		defer cmd.Wait()
 	}
-	_ = read.SetReadDeadline(time.Now().Add(4 * bed.Patience)) // the tracer gives up much earlier
+	_ = read.SetReadDeadline(time.Now().Add(bed.Patience)) // the tracer gives up much earlier
 	text, err := io.ReadAll(read)
 	earlier := 0
 	if _, scan := fmt.Sscan(string(text), &a.job, &earlier, &a.calls, &a.forkedAt, &a.struck, &a.by, &a.call); scan != nil {

@@ -23,7 +23,7 @@ func TestWatchdogKilledDuringStart(t *testing.T) {
 				}
 				bed.Must(t, syscall.Mkfifo(a.Other+"/gate", 0o600))
 				a.Options = []string{"-ready", "fd:3"}
-				script := `read x <"$0/gate"; echo >&3; exec sleep 60`
+				script := `read x <"$0/gate"; echo >&3; exec sleep 600`
 				if strings.Contains(m.Name, "forking") {
 					script = "{ " + script + "; } &"
 				}
@@ -55,7 +55,7 @@ func TestCallerKilledDuringStart(t *testing.T) {
 	a := bed.NewAttempt(t)
 	a.Super = a.Dir + "/s.pid"
 	a.Options = []string{"-ready", "fd:3"}
-	a.Program = []string{"sh", "-c", `: >"$0/up"; exec sleep 60`, a.Other}
+	a.Program = []string{"sh", "-c", `: >"$0/up"; exec sleep 600`, a.Other}
 	r := a.Start(t, bed.StartModes[2])
 	bed.Await(t, "PROGRAM runs", func() bool { return !bed.IsEmpty(a.Other) })
 	watchdog := a.Mark.Watchdog()
@@ -109,7 +109,7 @@ func TestDaemonForkingKilledBeforeKnown(t *testing.T) {
 func unknownDaemon(t *testing.T) *bed.Attempt {
 	a := bed.NewAttempt(t)
 	a.NewGate(t)
-	a.Shell(`sleep 60 & read x <"$0/gate"`)
+	a.Shell(`sleep 600 & read x <"$0/gate"`)
 	return a
 }
 

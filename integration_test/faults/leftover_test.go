@@ -101,9 +101,9 @@ func TestNextStartRemovesLeftovers(t *testing.T) {
 				bed.Must(t, err)
 				defer held.Close()
 				bed.Must(t, syscall.Flock(int(held.Fd()), syscall.LOCK_EX))
-				a.Program = []string{"sleep", "60"}
+				a.Program = []string{"sleep", "600"}
 				if strings.Contains(m.Name, "forking") {
-					a.Shell("sleep 60 & true")
+					a.Shell("sleep 600 & true")
 				}
 				a.Start(t, m)
 				bed.Await(t, "PROGRAM runs", a.IsSleeping)

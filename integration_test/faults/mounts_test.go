@@ -20,19 +20,19 @@ type mountFailure struct {
 var mountFailures = []mountFailure{
 	{name: "full", script: `mount -t tmpfs -o size=16k none "$0"; mkdir "$0/d"; head -c 1M /dev/zero 2>&- >"$0/fill" || :`,
 		Conclusion: bed.Conclusion{Code: 125, Line: "pidfile .*: cannot be (written|created in .*): no space left on device; hint: make room"},
-		program:    []string{"sh", "-c", "sleep 60 &"}},
+		program:    []string{"sh", "-c", "sleep 600 &"}},
 	{name: "read-only", script: `mount -t tmpfs none "$0"; mkdir "$0/d"; mount -o remount,ro "$0"`,
 		Conclusion: bed.Conclusion{Code: 125, Line: "pidfile .*: cannot be created in .*: read-only file system; hint: .* tmpfs"},
-		program:    []string{"sh", "-c", "sleep 60 &"}},
+		program:    []string{"sh", "-c", "sleep 600 &"}},
 	{name: "noexec", script: `mount -t tmpfs -o noexec none "$0"; mkdir "$0/d"; cp /bin/true "$0/program"`,
 		Conclusion: bed.Conclusion{Code: 126, Line: "/program: cannot be executed: permission denied; hint: .*noexec"},
 		program:    []string{"DIR/program"}},
 	{name: "no proc", script: `mkdir "$0/d"; umount -l /proc`,
 		Conclusion: bed.Conclusion{Code: 125, Line: "hint: mount /proc"},
-		program:    []string{"sleep", "60"}, only: []string{"daemon", "daemon forking", "sidecar"}},
+		program:    []string{"sleep", "600"}, only: []string{"daemon", "daemon forking", "sidecar"}},
 	{name: "no proc to seek in", script: `mkdir "$0/d"; umount -l /proc`,
 		Conclusion: bed.Conclusion{Code: 125, Line: "/proc"},
-		program:    []string{"sh", "-c", "sleep 60 &"}, only: []string{"forking"}},
+		program:    []string{"sh", "-c", "sleep 600 &"}, only: []string{"forking"}},
 }
 
 func TestFailuresOfMounts(t *testing.T) {

@@ -87,7 +87,7 @@ func refuse(t *testing.T, call string, errno syscall.Errno, m bed.StartMode, lin
 	a.How.Before = []string{bed.CompileC(t, "refuse.c"), strconv.Itoa(int(errno)), call}
 	a.Options = []string{"-settle", "0", "-stop", "TERM/5s/KILL"}
 	// Its child is stopped, too: "mixed" is the default.
-	a.Shell(`sleep 60 & touch "$0/runs"; wait`)
+	a.Shell(`sleep 600 & touch "$0/runs"; wait`)
 	r := a.Start(t, m)
 	if line != "" {
 		bed.Conclusion{Code: 125, Line: line}.Expect(t, r)

@@ -24,7 +24,7 @@ func TestToldToEndDuringStart(t *testing.T) {
 						a.Super = a.Dir + super
 					}
 					a.Options = []string{"-ready", "fd:3"}
-					a.Program = []string{"sh", "-c", `: >"$0/up"; exec sleep 60`, a.Other}
+					a.Program = []string{"sh", "-c", `: >"$0/up"; exec sleep 600`, a.Other}
 					r := a.Start(t, m)
 					bed.Await(t, "PROGRAM runs", func() bool { return !bed.IsEmpty(a.Other) })
 					r.Signal(sig)
@@ -45,7 +45,7 @@ func TestToldToEndWhileSeekingDaemon(t *testing.T) {
 			t.Parallel()
 			a := bed.NewAttempt(t)
 			a.Options = []string{"-follow", a.Other + "/never.pid"}
-			a.Shell(`sleep 60 & echo $$ >"$0/new"; mv "$0/new" "$0/up"`)
+			a.Shell(`sleep 600 & echo $$ >"$0/new"; mv "$0/new" "$0/up"`)
 			r := a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return !bed.IsGone(a.Other + "/up") })
 			starter := bed.PIDIn(t, a.Other+"/up")
@@ -76,9 +76,9 @@ func TestTermAtAnyMoment(t *testing.T) {
 func termOnce(t *testing.T, m bed.StartMode) {
 	a := bed.NewAttempt(t)
 	a.Super = a.Dir + "/s.pid"
-	a.Program = []string{"sleep", "60"}
+	a.Program = []string{"sleep", "600"}
 	if strings.Contains(m.Name, "forking") {
-		a.Shell("sleep 60 &")
+		a.Shell("sleep 600 &")
 	}
 	r := a.Start(t, m)
 	// Only the moment is random: nothing is concluded from it.

@@ -223,7 +223,7 @@ func TestFileNamesThisStart(t *testing.T) {
 				t.Parallel()
 				a := bed.Sleeper(t)
 				if strings.Contains(m.Name, "forking") {
-					a.Shell("sleep 60 & true")
+					a.Shell("sleep 600 & true")
 				}
 				a.How.Before = []string{"sh", "-c", script, a.PIDFile}
 				a.Options = []string{"-log-level", "info"}

@@ -114,7 +114,7 @@ func TestBlankFileIsReplaced(t *testing.T) {
 				t.Parallel()
 				a := bed.Sleeper(t)
 				if strings.Contains(m.Name, "forking") {
-					a.Shell("sleep 60 & true")
+					a.Shell("sleep 600 & true")
 				}
 				bed.WriteFile(t, a.PIDFile, text, 0o644)
 				a.Start(t, m)
@@ -137,7 +137,7 @@ func TestDaemonsFileIsLeftToIt(t *testing.T) {
 			a := bed.NewAttempt(t)
 			old := bed.NoSuchPID + "/var/lib/postgresql/data\n"
 			bed.WriteFile(t, a.PIDFile, old, 0o600)
-			a.Shell(`cat "$1" >"$0/found"; sleep 60 & printf '%d\n/var/lib/postgresql/data\n' $! >"$1.new"; mv "$1.new" "$1"`)
+			a.Shell(`cat "$1" >"$0/found"; sleep 600 & printf '%d\n/var/lib/postgresql/data\n' $! >"$1.new"; mv "$1.new" "$1"`)
 			a.Program = append(a.Program, a.PIDFile)
 			r := a.Start(t, m)
 			if m.Name == "forking" {

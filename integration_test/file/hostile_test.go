@@ -39,7 +39,7 @@ func TestLinkPlantedBeforeARestart(t *testing.T) {
 			dir, secret := hostileDir(t, a, bed.Nobody), secretFile(t, a)
 			a.Options = []string{"-user", "nobody", "-stdout", dir + "/log", "-stderr", a.Other + "/err",
 				"-restart", "always", "-restart-delay", "10ms"}
-			a.Program = []string{"sh", "-c", `echo planted; ln -s ../secret "$0/l"; mv "$0/l" "$0/log"; exec sleep 60`, dir}
+			a.Program = []string{"sh", "-c", `echo planted; ln -s ../secret "$0/l"; mv "$0/l" "$0/log"; exec sleep 600`, dir}
 			r := a.Start(t, m)
 			bed.Await(t, "the link is there", func() bool {
 				_, err := os.Readlink(dir + "/log")

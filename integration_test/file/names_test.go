@@ -303,7 +303,7 @@ func asksReadyFile(s *site, path, file string) bool {
 // asksFollow: PROGRAM writes the PID of another descendant than the one that would be found without the file.
 func asksFollow(s *site, path, file string) bool {
 	pidfile := s.dir + "/p.pid"
-	script := `sleep 60 & echo $! >"$0"; sleep 60 & exec sleep 0`
+	script := `sleep 600 & echo $! >"$0"; sleep 600 & exec sleep 0`
 	r := bed.Start(s.t, bed.How{}, "-forking", "-follow", path, "-pidfile", pidfile, "-start-timeout", "1s",
 		"-kill-mode", "tree", "sh", "-c", script, file)
 	defer r.End()

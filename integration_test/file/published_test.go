@@ -25,7 +25,7 @@ func removeAtOnce(t *testing.T, m bed.StartMode) {
 	t.Helper()
 	a := bed.Sleeper(t)
 	if strings.Contains(m.Name, "forking") {
-		a.Shell("sleep 60 & true")
+		a.Shell("sleep 600 & true")
 	}
 	a.Options = []string{"-settle", "0"}
 	removed := make(chan struct{})

@@ -32,7 +32,7 @@ func TestStrangersLockOnStaleFile(t *testing.T) {
 				t.Parallel()
 				a := bed.Sleeper(t)
 				if strings.Contains(m.Name, "forking") {
-					a.Shell("sleep 60 & true")
+					a.Shell("sleep 600 & true")
 				}
 				leftToStranger(t, a.PIDFile, script)
 				a.Super = a.Dir + "/s.pid"

@@ -87,7 +87,7 @@ func TestOthersFileInTheLastMoment(t *testing.T) {
 	t.Run("path lock", func(t *testing.T) {
 		t.Parallel()
 		a := bed.NewAttempt(t)
-		a.Shell("sleep 60 &")
+		a.Shell("sleep 600 &")
 		a.Program = a.Program[:3]
 		g := bed.StartGated(t, bed.How{Env: []string{string(a.Mark)}}, taking(".p.pid.lock"),
 			append([]string{"-pidfile", a.PIDFile, "-forking"}, a.Program...)...)

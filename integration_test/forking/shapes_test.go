@@ -579,7 +579,7 @@ func TestTwoDaemons(t *testing.T) {
 			t.Run(fmt.Sprintf("%s log=%t", m.Name, log), func(t *testing.T) {
 				t.Parallel()
 				a := bed.NewAttempt(t)
-				a.Shell(`setsid sleep 60 & setsid sleep 60 & echo started >&2`)
+				a.Shell(`setsid sleep 600 & setsid sleep 600 & echo started >&2`)
 				words := ""
 				if log {
 					a.Options = []string{"-stderr", a.Other + "/log"}

@@ -257,7 +257,7 @@ func endsUnknownDaemon(t *testing.T, machine *bed.Systemd, killMode string) {
 	t.Helper()
 	name := "forking-unknown-" + killMode
 	u := machine.Unit(t, name+".service", "[Service]\nType=exec\nKillMode="+killMode+
-		"\nExecStart=/run/lab/pidleash -forking -pidfile /run/lab/"+name+".pid -- sh -c 'sleep 60 & exec sleep 50'\n")
+		"\nExecStart=/run/lab/pidleash -forking -pidfile /run/lab/"+name+".pid -- sh -c 'sleep 600 & exec sleep 50'\n")
 	u.Must("start")
 	bed.Await(t, "a daemon beside the program", func() bool { return len(u.Processes()) == 3 })
 	machine.Signal(t, "KILL", u.Property("MainPID"))

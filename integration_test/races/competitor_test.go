@@ -81,7 +81,7 @@ func (r *race) startAs(m mode, prefix string) *competitor {
 
 // awaitUp waits until the file names a program that handles signals, and returns its PID; 0: the start has failed.
 func (r *race) awaitUp(c *competitor) (pid int) {
-	if !r.poll(func() bool {
+	if !bed.Poll(func() bool {
 		pid = r.programOf(c)
 		return pid != 0 && bed.Catches(pid, syscall.SIGUSR2) || c.hasFailed()
 	}) {
@@ -179,7 +179,7 @@ func afterLast(text, separator string) string { return text[strings.LastIndex(te
 
 // wait returns how the process that was started has ended.
 func (c *competitor) wait(r *race) syscall.WaitStatus {
-	if !r.poll(c.isOver) {
+	if !bed.Poll(c.isOver) {
 		r.t.Fatalf("it does not end: %s; %s", c.describe(), r.describe())
 	}
 	return c.status()

@@ -115,17 +115,7 @@ func (r *race) once(round func(r *race) error) error {
 	return err
 }
 
-func (r *race) nobodyIsLeft() bool { return r.poll(func() bool { return len(r.left()) == 0 }) }
-
-// poll is more patient than bed's: others may have all of a machine for that long.
-func (r *race) poll(condition func() bool) bool {
-	for range 4 {
-		if bed.Poll(condition) {
-			return true
-		}
-	}
-	return false
-}
+func (r *race) nobodyIsLeft() bool { return bed.Poll(func() bool { return len(r.left()) == 0 }) }
 
 // left are all processes of the tests but those that keep the machine busy. Whoever loses a parent becomes a child
 // of the tests' guardian, package bed. To look for a mark would be to read every process of the machine.

@@ -29,7 +29,7 @@ func startAgainstStart(r *race) error {
 		}
 	}()
 	var first uint64 // the first inode that was seen
-	if !r.poll(func() bool {
+	if !bed.Poll(func() bool {
 		if first == 0 {
 			first = r.inode()
 		}

@@ -44,17 +44,6 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// await is bed's, with the patience that so many take.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for range 10 {
-		if bed.Poll(condition) {
-			return
-		}
-	}
-	t.Fatalf("has not happened: %s", what)
-}
-
 func (c crowd) live(t *testing.T, options string) {
 	dir, mark, log := bed.OpenDir(t), bed.NewMark(t), filepath.Join(bed.OpenDir(t), "log")
 	const script = `echo $3 >/proc/sys/user/max_inotify_instances || exit
@@ -71,7 +60,7 @@ func (c crowd) live(t *testing.T, options string) {
 	const why = "looking every 1s: no inotify instance left"
 	var keepers []int
 	if options == "-daemon" { // a caller is a pidleash, too
-		await(t, "all callers have ended", func() bool {
+		bed.Await(t, "all callers have ended", func() bool {
 			select {
 			case <-r.Done:
 				return true
@@ -80,7 +69,7 @@ func (c crowd) live(t *testing.T, options string) {
 			}
 		})
 	}
-	await(t, "all programs run, each with one pidleash, and all without an instance look themselves", func() bool {
+	bed.Await(t, "all programs run, each with one pidleash, and all without an instance look themselves", func() bool {
 		keepers = ofPidleash(mark)
 		return len(files()) == c.wrappers && len(keepers) == c.wrappers && said(why) >= c.wrappers-c.instances
 	})
@@ -100,7 +89,7 @@ func (c crowd) live(t *testing.T, options string) {
 	for _, path := range files() {
 		bed.RemoveFile(t, path)
 	}
-	await(t, "nobody is left", func() bool { return len(mark.Bearers()) == 0 })
+	bed.Await(t, "nobody is left", func() bool { return len(mark.Bearers()) == 0 })
 	// Some watchdogs may not have said why: a message is given up after a second, and a thousand end at once.
 	t.Logf("the last of %d was gone %v after the first removal, %d have said why", c.wrappers, time.Since(removed),
 		said("removed, stopping PID"))

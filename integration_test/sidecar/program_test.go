@@ -39,7 +39,7 @@ func TestSidecarIsProgram(t *testing.T) {
 func TestSidecarInAPipeline(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)
-	a.Program = []string{"sh", "-c", `trap 'echo last; exit' TERM; sleep 60 & echo up; while :; do wait; done`}
+	a.Program = []string{"sh", "-c", `trap 'echo last; exit' TERM; sleep 600 & echo up; while :; do wait; done`}
 	gate := bed.NewFIFO(t)
 	const script = `set -m; gate=$1; shift; "$@" | sh -c 'while read -r x; do echo "$x"; done; read -r x <"$0"; echo end' "$gate"`
 	a.How.Before = []string{"bash", "-c", script, "bash", gate}

@@ -101,7 +101,7 @@ func (w *wrapper) halt() error {
 	if err := syscall.Kill(w.program, syscall.SIGSTOP); err != nil {
 		return err
 	}
-	if !poll(func() bool { return bed.ProcessState(w.program) == "T" }) {
+	if !bed.Poll(func() bool { return bed.ProcessState(w.program) == "T" }) {
 		return errors.New("PROGRAM is not stopped")
 	}
 	w.state = halted
@@ -112,7 +112,7 @@ func (w *wrapper) goOn() error {
 	if err := syscall.Kill(w.program, syscall.SIGCONT); err != nil {
 		return err
 	}
-	if !poll(func() bool { return bed.ProcessState(w.program) == "S" }) {
+	if !bed.Poll(func() bool { return bed.ProcessState(w.program) == "S" }) {
 		return errors.New("PROGRAM does not go on")
 	}
 	w.state = running

@@ -33,7 +33,7 @@ func thirds(all []figures) (thirds [3]figures) {
 
 // measure looks at a keeper to which nothing happens.
 func (w *wrapper) measure() error {
-	if !poll(func() bool {
+	if !bed.Poll(func() bool {
 		return !slices.ContainsFunc(bed.ChildPIDs(w.keeper), func(pid int) bool { return bed.ProcessState(pid) == "Z" })
 	}) {
 		return fmt.Errorf("PID %d has a zombie", w.keeper)

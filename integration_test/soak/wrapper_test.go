@@ -66,18 +66,6 @@ func (m *model) compare(file string) error {
 	return nil
 }
 
-// patience is longer than bed's: all of a machine may be taken for that long.
-const patience = 4 * bed.Patience
-
-func poll(condition func() bool) bool {
-	for range patience / bed.Patience {
-		if bed.Poll(condition) {
-			return true
-		}
-	}
-	return false
-}
-
 // command runs pidleash and returns what it says, and its exit code.
 func command(words ...string) (out string, code int) {
 	cmd := exec.Command(bed.Pidleash, words...)
@@ -178,7 +166,7 @@ func (w *wrapper) startWaiting() error {
 	if err := w.launch(); err != nil {
 		return err
 	}
-	if !poll(func() bool {
+	if !bed.Poll(func() bool {
 		text, _ := os.ReadFile(w.file)
 		return strings.TrimSuffix(string(text), "\n") == strconv.Itoa(w.keeper)
 	}) {
@@ -221,7 +209,7 @@ func (w *wrapper) launch() error {
 
 // isUp returns when PROGRAM runs, and is not the former one.
 func (w *wrapper) isUp(former int) error {
-	if !poll(func() bool {
+	if !bed.Poll(func() bool {
 		w.program = w.named()
 		return w.program != 0 && w.program != former && bed.Catches(w.program, syscall.SIGUSR2)
 	}) {
@@ -265,7 +253,7 @@ const byTERM = syscall.WaitStatus(syscall.SIGTERM)
 func (w *wrapper) ended(want syscall.WaitStatus) error {
 	select {
 	case <-w.done:
-	case <-time.After(patience):
+	case <-time.After(bed.Patience):
 		return errors.New("the process that was started has not ended")
 	}
 	if status := w.cmd.ProcessState.Sys().(syscall.WaitStatus); status != want {
@@ -281,7 +269,7 @@ func (w *wrapper) over(want syscall.WaitStatus) error {
 			return err
 		}
 	}
-	if !poll(func() bool {
+	if !bed.Poll(func() bool {
 		return bed.Gone(w.keeper) && (w.state == waiting || bed.Gone(w.program)) && bed.IsEmpty(w.dir)
 	}) {
 		return errors.New("something is left")

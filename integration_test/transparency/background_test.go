@@ -76,7 +76,7 @@ func TestBackground(t *testing.T) {
 			t.Parallel()
 			a := bed.Sleeper(t)
 			if strings.Contains(mode.Name, "forking") {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			for range 4 {
 				f, err := os.CreateTemp(a.Other, "held")

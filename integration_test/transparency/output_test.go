@@ -43,7 +43,7 @@ func TestOutputIsADescriptor(t *testing.T) {
 				theirs, receive := socketPair(t)
 				a.How.Extra, a.How.Before = []*os.File{theirs}, []string{"sh", "-c", c.script, "sh"}
 				a.Options = strings.Fields(c.options)
-				a.Shell("echo out; echo err >&2; exec sleep 60")
+				a.Shell("echo out; echo err >&2; exec sleep 600")
 				r := a.Start(t, m)
 				if got := receive(len(c.want)); got != c.want {
 					t.Errorf("the socket got %q, want %q\n%s", got, c.want, r.Stderr())
@@ -96,7 +96,7 @@ func TestOutputExchangedAtEachRestart(t *testing.T) {
 	a.How.Extra = []*os.File{out}
 	a.How.Before = []string{"sh", "-c", `exec "$@" >&3 3>&-`, "sh"}
 	a.Options = strings.Fields("-daemon -restart always -restart-delay 0 -stdout /dev/stderr -stderr /dev/stdout")
-	a.Shell("echo out; echo err >&2; exec sleep 60")
+	a.Shell("echo out; echo err >&2; exec sleep 600")
 	r := a.Start(t, bed.StartModes[0])
 	r.ExpectCode(t, 0)
 	for n := range 4 {

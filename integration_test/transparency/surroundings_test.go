@@ -42,7 +42,7 @@ func TestOutputFiles(t *testing.T) {
 			a.How.Umask, a.How.Dir = "022", a.Other
 			a.Options = []string{"-stdout", "out", "-stderr", "./err"}
 			bed.WriteFile(t, a.Other+"/err", "before\n", 0o604)
-			script := `readlink /proc/self/fd/1; echo to err >&2; echo more; exec sleep 60`
+			script := `readlink /proc/self/fd/1; echo to err >&2; echo more; exec sleep 600`
 			if strings.Contains(m.Name, "forking") {
 				script = "{ " + script + "; } &"
 			}
@@ -207,7 +207,7 @@ func TestUserDoesNotOwnPIDFile(t *testing.T) {
 			a.Super = a.Dir + "/s.pid"
 			a.Options = []string{"-user", "nobody"}
 			if strings.Contains(m.Name, "forking") {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })
@@ -269,7 +269,7 @@ func TestStopCommandIsWhereProgramIs(t *testing.T) {
 				"-stop-command", "pwd; id -u; umask; nice; echo $USER; kill $MAINPID",
 			}
 			if strings.Contains(m.Name, "forking") {
-				a.Program = []string{"sh", "-c", "sleep 60 &"}
+				a.Program = []string{"sh", "-c", "sleep 600 &"}
 			}
 			r := a.Start(t, m)
 			bed.Await(t, "PROGRAM runs", func() bool { return a.IsSleeping() })

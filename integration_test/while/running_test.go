@@ -118,7 +118,7 @@ func TestWhileRunningWaits(t *testing.T) {
 		},
 		"zombie": func(t *testing.T, file string) {
 			// Its parent does not wait for it.
-			r := bed.Launch(t, exec.Command("sh", "-c", "sleep 60 & echo $!; exec "+bed.CompileC(t, "first.c")+" hold"))
+			r := bed.Launch(t, exec.Command("sh", "-c", "sleep 600 & echo $!; exec "+bed.CompileC(t, "first.c")+" hold"))
 			pid := r.Number(t)
 			r.Number(t)
 			bed.Must(t, syscall.Kill(pid, syscall.SIGKILL))

@@ -83,7 +83,7 @@ static void obey(const char *line) {
 
 static int idle(void) {
 	tell_place();
-	alarm(120); // should nobody end it
+	alarm(600); // should nobody end it
 	for (;;)
 		pause();
 }
