@@ -116,7 +116,8 @@ func (s *shaped) settled(t *testing.T, what string, others ...int) (pid int) {
 			return false
 		}
 		pid = left[0]
-		return s.named() == pid && comm(pid) != "shapes"
+		name := comm(pid) // empty: it has ended meanwhile
+		return s.named() == pid && name != "" && name != "shapes"
 	}) {
 		t.Fatalf("%s: the file names %d, there are %v\n%s", what, s.named(), s.shapes(), s.run.Stderr())
 	}
