@@ -502,6 +502,10 @@ func (a *struck) quiet(s scene, want finding) finding {
 	case a.row.strike == kill && a.struck != 0 && !bed.Gone(a.struck):
 		return 0 // a thread of it may still have the lock
 	case s.isEmpty() && a.look().isEmpty():
+		// One in the middle of its execve(2) has no environment, and so no mark.
+		if pid, ok := a.named(); ok && !bed.Ended(pid) {
+			return 0
+		}
 		if err == nil {
 			return stale
 		}
