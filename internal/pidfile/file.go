@@ -113,14 +113,15 @@ func (f *File) lookAtOther() (State, error) {
 }
 
 // isPrograms reports that the program has written another file: it names the program, and no other pidleash has locked
-// it or the path. In another PID namespace another pidleash, which cannot be seen, may have a program with this number.
+// it or the path. A pidleash in another PID namespace cannot be seen, and its program may have the same number.
 func (f *File) isPrograms(other *content) bool {
 	if parsePID(other.text) != f.PID {
 		return false
 	}
-	s := new(view).pathLockOf(f.path) // first: to ask for the file's own lock could be in the program's way
+	v := new(view)
+	s := v.pathLockOf(f.path) // first: a question for the file's own lock could be in the program's way
 	if !s.held {
-		s = new(view).pidleashOf(other.fd, other.id, other.stat.Uid, 0)
+		s = v.pidleashOf(other.fd, other.id, other.stat.Uid, 0)
 	}
 	if s.held && s.holder == 0 {
 		return hasLocked(f.PID, other.id, true)
