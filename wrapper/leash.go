@@ -222,7 +222,7 @@ func (s *leash) name(pid int) machine.Event {
 	return e
 }
 
-// rewrite makes the file name a process of ours.
+// rewrite writes the PID of the program or of the keeper into the file.
 func (s *leash) rewrite(pid int) {
 	err := s.file.Restore(pid)
 	if !errors.Is(err, pidfile.ErrRemoved) && !errors.Is(err, pidfile.ErrLostRace) { // the next look sees these
@@ -243,7 +243,7 @@ func (s *leash) remove() {
 	state, err := s.file.Remove()
 	s.log.Debug("removed", "pidfile", s.plan.PIDFile, "state", state.String())
 	s.warn(err)
-	if err == nil && (state == pidfile.Changed || state == pidfile.Replaced && s.lock != nil) { // locked: no start's
+	if err == nil && (state == pidfile.Changed || state == pidfile.Replaced && s.lock != nil) { // not another start's file
 		s.log.Warn(fmt.Sprintf("pidfile %s: left there, it names another PID", s.plan.PIDFile))
 	}
 }

@@ -101,7 +101,7 @@ func takeCaller(l *loop, c *pidfile.Claim) (*process.Held, error) {
 	}
 	p, _ := process.Read(h.PID)
 	if shell, err := process.Read(p.Parent); err == nil && shell.Session == h.Session {
-		h.Shell = p.Parent // the rest of a pipeline is in the group, too
+		h.Shell = p.Parent // a pipeline's other processes are in the group, too
 	}
 	if err := c.Publish(h.PID); err != nil {
 		h.Close()

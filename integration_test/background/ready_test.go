@@ -196,8 +196,8 @@ func TestReadyExec(t *testing.T) {
 	a.Leave(t)
 }
 
-// inTime runs a test with longer and longer time limits for the start, until PROGRAM has done what it does first within
-// one: a busy machine keeps it from that for longer than any short limit.
+// inTime runs a test with longer and longer time limits for the start, until PROGRAM meets one: on a busy machine it
+// misses any short limit.
 func inTime(t *testing.T, test func(limit string) (done bool)) {
 	t.Helper()
 	for limit := 300 * time.Millisecond; limit < bed.Patience; limit *= 3 {

@@ -25,8 +25,8 @@ func startWithNumber(t *testing.T, number int, file string, options ...string) *
 	return r
 }
 
-// In two containers that share a directory, the two programs may have the same number. The file of the second is not
-// what the first program has written: the first pidleash stops its program, and leaves the file alone.
+// In two containers that share a directory, the two programs may have the same number. The first pidleash does not take
+// the second one's file for its own program's: it stops its program, and leaves the file alone.
 func TestSameNumberElsewhere(t *testing.T) {
 	t.Parallel()
 	bed.NeedRoot(t)

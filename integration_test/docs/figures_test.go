@@ -22,8 +22,8 @@ const (
 )
 
 // lineLimits is how many lines each room may have, with assembly and comments. The first plan was 11,000 for all. The
-// comment beside a limit says what the room needed more lines for. Every room has a message, or another way, for each
-// call that can be refused.
+// comment beside a limit says why the room needed more lines. Besides, every room handles each call that the kernel or
+// a sandbox can refuse.
 var lineLimits = map[string]int{
 	"":                   20,
 	"wrapper":            2200, // daemons that make their session late; a /proc of another PID namespace

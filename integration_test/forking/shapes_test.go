@@ -171,8 +171,8 @@ func TestMiddleProcess(t *testing.T) {
 	}
 }
 
-// What was started may have been waited for before pidleash knows of its start: its session is known all the same, and
-// who is still in that has not become the daemon.
+// The starter may have waited for the started process before pidleash hears of it. pidleash knows the session all the
+// same: a process that is still in that session is not the daemon yet.
 func TestMiddleProcessOfOneThatIsGone(t *testing.T) {
 	t.Parallel()
 	s := &shaped{Attempt: bed.NewAttempt(t), daemon: true}

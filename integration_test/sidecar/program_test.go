@@ -34,8 +34,8 @@ func TestSidecarIsProgram(t *testing.T) {
 	}
 }
 
-// In a shell with job control the program leads the group of its pipeline. The rest of that is not the program's: it
-// handles the last words after the removal.
+// In a shell with job control the program leads the process group of its pipeline. The other processes of the pipeline
+// do not belong to the program: after the removal they still handle its last output.
 func TestSidecarInAPipeline(t *testing.T) {
 	t.Parallel()
 	a := bed.NewAttempt(t)

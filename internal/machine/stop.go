@@ -89,7 +89,7 @@ func keepSignal(m *Machine, e Event) {
 	}
 }
 
-// kill sends a signal to the target of the state and the kill mode. In mode mixed a terminal's key goes to the group.
+// kill sends a signal to whom the state and the kill mode select. In mode mixed, a terminal's key goes to the group.
 func (m *Machine) kill(sig syscall.Signal, key bool) {
 	a := Action{Do: Kill, Signal: sig}
 	switch mode := m.plan.KillMode; {
@@ -168,9 +168,9 @@ func step(m *Machine) {
 	}
 }
 
-// sweepOrClose decides whether the descendants of an ended program are stopped: also if the program has not come up, or
-// if its file was removed before a successor was found. With -wait-all pidleash waits for them, or stops them as it has
-// stopped the program.
+// sweepOrClose decides whether the descendants of an ended program are stopped. They are, too, if the program has not
+// come up, or if its file was removed before a successor was found. With -wait-all pidleash waits for them, or stops
+// them as it has stopped the program.
 func sweepOrClose(m *Machine) {
 	stopped := m.state == Stopping || m.state == Outliving || m.waits || m.state == Succeeding && m.want == remove
 	switch mode := m.plan.KillMode; {

@@ -21,7 +21,7 @@ type Held struct {
 	Group   int   // its process group; 0: one that it shares with others, who are not Members
 	Start   Ticks // 0: a child, and /proc is not mounted
 	Session int   // 0: /proc is not mounted
-	Shell   int   // who has started it in a job, such as a pipeline: other children of that are no Members; 0: nobody
+	Shell   int   // its parent with job control, whose other children in the group are no Members; 0: there is none
 
 	fd            int          // the pidfd; -1: a child
 	users         atomic.Int32 // goroutines that use fd; -1: closed
@@ -159,8 +159,8 @@ func (h *Held) Status() (status syscall.WaitStatus, known bool) {
 	if status, known, _ = exitStatus(h.fd); known || h.fd < 0 {
 		return status, known
 	}
-	// The stat of any process tells 0 to who may not read the link exe, proc_pid_stat(5). The link is read first: if the
-	// process is still there afterwards, it was its own.
+	// If this process may not read the link exe, proc_pid_stat(5) shows it the status 0. The link is read first: if the
+	// process is still there afterwards, it had the PID when the link was read, too.
 	_, refused := os.Readlink("/proc/" + strconv.Itoa(h.PID) + "/exe")
 	p, err := Read(h.PID)
 	return p.Status, err == nil && p.Start == h.Start && p.Dead() && !errors.Is(refused, fs.ErrPermission)

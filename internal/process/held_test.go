@@ -118,7 +118,7 @@ func TestStatusBesideTheWait(t *testing.T) {
 	}
 }
 
-// To who may not trace a process the kernel says that it has ended with 0.
+// The kernel shows the exit status 0 to a process that may not trace the one that has ended.
 func TestStatusOfAStranger(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs another user")
